@@ -1,0 +1,28 @@
+"""Acclimate on the device: load a bundle, drive with its policy, adapt it while it drives."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from acclimate.bundle import Bundle as Bundle
+    from acclimate.bundle import load as load
+    from acclimate.errors import AcclimateError as AcclimateError
+
+# Loaded on first use: `import acclimate`, and so `acclimate --help`, imports neither numpy nor an engine.
+_HOME = {
+    "AcclimateError": "errors",
+    "Bundle": "bundle",
+    "load": "bundle",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'acclimate' has no attribute {name!r}")
+    return getattr(import_module(f"acclimate.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

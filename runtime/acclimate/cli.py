@@ -1,0 +1,130 @@
+"""The command `acclimate`: finds the verbs that this installation can run, turns errors into sentences."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+from acclimate.errors import AcclimateError, UsageError
+
+GROUP = "acclimate.verbs"  # entry-point group; each entry is a Verb
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command. The module that defines it must import nothing heavy: `main` does that.
+
+    configure: adds the verb's arguments to its parser.
+    main:      does the work and returns the exit code; deliberate errors are AcclimateError.
+    requires:  top-level modules without which the verb is not listed.
+    extra:     the extra of this distribution that installs them.
+    """
+
+    name: str
+    help: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    main: Callable[[argparse.Namespace], int]
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+
+    def missing(self) -> list[str]:
+        """The required modules that are not installed."""
+        return [module for module in self.requires if importlib.util.find_spec(module) is None]
+
+
+@dataclass(frozen=True)
+class BrokenVerb:
+    """A verb whose module cannot be imported."""
+
+    name: str
+    error: ImportError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the process's exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except AcclimateError as error:
+        print(f"acclimate: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("acclimate: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, as in `acclimate … | head`: stay silent, also when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(arguments: list[str]) -> int:
+    verbs = find_verbs()
+    if arguments and not arguments[0].startswith("-"):
+        return _run(_choose(arguments[0], verbs), arguments[1:])
+    parser = _main_parser(verbs)
+    parser.parse_args(arguments)
+    parser.print_help(sys.stderr)
+    return 2
+
+
+def _run(verb: Verb, arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"acclimate {verb.name}", description=verb.help)
+    verb.configure(parser)
+    code = verb.main(parser.parse_args(arguments))
+    sys.stdout.flush()
+    return code
+
+
+def find_verbs() -> dict[str, Verb | BrokenVerb]:
+    """All verbs of the installed parts, alphabetically; one that is broken does not harm the others."""
+    entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    return {entry.name: _load(entry) for entry in entries}
+
+
+def _load(entry: metadata.EntryPoint) -> Verb | BrokenVerb:
+    try:
+        verb = entry.load()
+    except (ImportError, AttributeError) as error:
+        return BrokenVerb(entry.name, ImportError(f"{entry.value}: {error}"))
+    if not isinstance(verb, Verb):
+        return BrokenVerb(entry.name, ImportError(f"{entry.value} is not a Verb"))
+    return verb
+
+
+def _choose(name: str, verbs: Mapping[str, Verb | BrokenVerb]) -> Verb:
+    verb = verbs.get(name)
+    if verb is None:
+        close = difflib.get_close_matches(name, verbs, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
+        raise UsageError(f"unknown verb {name!r}{hint} verbs here: {', '.join(_listed(verbs))}")
+    if isinstance(verb, BrokenVerb):
+        raise UsageError(f"verb {name!r} cannot be loaded ({verb.error}); reinstall acclimate")
+    missing = verb.missing()
+    if missing:
+        raise UsageError(f"verb {name!r} needs {' and '.join(missing)}; install acclimate[{verb.extra}]")
+    return verb
+
+
+def _listed(verbs: Mapping[str, Verb | BrokenVerb]) -> dict[str, Verb]:
+    return {name: verb for name, verb in verbs.items() if isinstance(verb, Verb) and not verb.missing()}
+
+
+def _main_parser(verbs: Mapping[str, Verb | BrokenVerb]) -> argparse.ArgumentParser:
+    listed = _listed(verbs)
+    width = max((len(name) for name in listed), default=0)
+    lines = [f"  {name.ljust(width)}  {verb.help}" for name, verb in listed.items()]
+    parser = argparse.ArgumentParser(
+        prog="acclimate",
+        usage="acclimate VERB [...]   (acclimate VERB --help for its arguments)",
+        description="Adapt a meta-trained policy on the device itself.",
+        epilog="verbs:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"acclimate {metadata.version('acclimate')}")
+    return parser

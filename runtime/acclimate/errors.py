@@ -1,0 +1,49 @@
+"""Every error that Acclimate raises on purpose: one root, one sentence each, one exit code each."""
+
+from __future__ import annotations
+
+
+class AcclimateError(Exception):
+    """Root of all deliberate errors. `str(error)` is one sentence for the user."""
+
+    exit_code: int = 2  # 2: the user's mistake or bad input; 1: a fault at run time
+
+
+class UsageError(AcclimateError):
+    """An argument, option or setting that cannot be right."""
+
+
+class BundleError(AcclimateError):
+    """A bundle that is refused: truncated, altered, or not consistent with itself."""
+
+
+class ManifestError(BundleError):
+    """A manifest that breaks the format or contradicts itself."""
+
+
+class GoldenError(BundleError):
+    """The engine of this board does not reproduce the bundle's recorded sequence."""
+
+
+class EngineError(AcclimateError):
+    """No engine is installed, or the engine refuses a graph."""
+
+
+class MismatchError(AcclimateError):
+    """The device's channels are not the ones that the bundle was made for."""
+
+
+class CheckpointError(AcclimateError):
+    """A checkpoint that cannot be read, or belongs to another bundle."""
+
+
+class PolicyError(AcclimateError):
+    """A policy used against its rules: unknown state, nothing to roll back, an adaptation still running."""
+
+    exit_code = 1
+
+
+class DeviceFault(AcclimateError):  # noqa: N818  (the field's word for it)
+    """The device, or the link to it, failed while it was being driven."""
+
+    exit_code = 1
