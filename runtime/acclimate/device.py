@@ -60,13 +60,16 @@ class Device(Protocol):
     def caps(self) -> DeviceCaps: ...
 
     def start(self) -> None:
-        """Arm the device: clear latched faults and accept commands."""
+        """Arm the device: clear latched faults, accept commands. May be called again after a fault."""
 
     def latest(self) -> Sample | None:
         """The newest reading, without waiting; None before the first one."""
 
     def command(self, targets: FloatArray) -> None:
-        """Send one target per actuator, (n_actuators,); the newest wins, nothing is sent again."""
+        """Send one target per actuator, (n_actuators,), in the order of the caps.
+
+        The newest wins, nothing is sent again. The array is the caller's: take what is needed before returning.
+        """
 
     def stop(self) -> None:
         """Bring the actuators into their safe state; may be called at any time, any number of times."""

@@ -97,8 +97,8 @@ class Fields:
 
     def shape(self, name: str) -> tuple[int, ...]:
         value = self.raw(name)
-        if not isinstance(value, list) or not all(type(n) is int and n >= 1 for n in value):
-            raise self._wrong(name, "a list of whole numbers of at least 1", value)
+        if not isinstance(value, list) or not value or not all(type(n) is int and n >= 1 for n in value):
+            raise self._wrong(name, "a list of at least one whole number, each at least 1", value)
         return tuple(n for n in value if isinstance(n, int))
 
     def words(self, name: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def check(m: Manifest) -> None:
     """Raises ManifestError for the first rule that `m` breaks."""
     _channels(m)
-    _unique((t.name for t in m.state), "state")
+    _state(m)
     _graph(m, "act", m.graphs.act)
     if m.graphs.adapt is not None:
         _graph(m, "adapt", m.graphs.adapt)
@@ -39,6 +39,17 @@ def _channels(m: Manifest) -> None:
             raise ManifestError(
                 f"channel {channel.name!r}: minimum {channel.minimum:g} "
                 f"must be below maximum {channel.maximum:g}"
+            )
+
+
+def _state(m: Manifest) -> None:
+    _unique((t.name for t in m.state), "state")
+    for tensor in m.state:
+        # An episode may begin while adapt runs beside the loop: nothing that adapt writes may change then.
+        if tensor.written_by == "adapt" and tensor.reset == "episode":
+            raise ManifestError(
+                f"state {tensor.name!r} is written by adapt, "
+                "so its reset must be 'trial' or 'never', not 'episode'"
             )
 
 

@@ -1,0 +1,107 @@
+"""What `acclimate inspect` prints: the manifest's facts, and whether this machine reproduces the bundle."""
+
+from __future__ import annotations
+
+import json
+
+from acclimate.bundle import Bundle, load
+from acclimate.engines import available
+from acclimate.fields import Json
+from acclimate.golden_check import Deviation
+from acclimate.manifest import ActionChannel, GraphSpec, Manifest, ObservationChannel
+from acclimate.policy import Policy
+
+
+def inspect_bundle(path: str, *, as_json: bool) -> int:
+    """Print a bundle; raises as `load` and `Policy` do where it is refused."""
+    bundle = load(path)
+    engine, deviations = _try(bundle)
+    if as_json:
+        print(json.dumps(_tree(bundle, engine, deviations), indent=2))
+    else:
+        print("\n".join(_lines(bundle, engine, deviations)))
+    return 0
+
+
+def _try(bundle: Bundle) -> tuple[str | None, tuple[Deviation, ...]]:
+    """The golden check, where there is an engine for it."""
+    if not available():
+        return None, ()
+    policy = Policy(bundle)
+    return policy.engine.name, policy.deviations
+
+
+def _tree(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> dict[str, Json]:
+    rows: list[Json] = [
+        {
+            "graph": d.graph,
+            "tensor": d.tensor,
+            "max_abs": d.max_abs,
+            "max_rel": d.max_rel,
+            "allowed": d.allowed,
+        }
+        for d in deviations
+    ]
+    manifest: Json = json.loads(bundle.manifest.to_json())
+    checked = None if engine is None else True  # a failed check has raised
+    return {
+        "path": str(bundle.path),
+        "sha256": bundle.sha256,
+        "manifest": manifest,
+        "golden": {"engine": engine, "ok": checked, "rows": rows},
+    }
+
+
+def _lines(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> list[str]:
+    m = bundle.manifest
+    size = sum(file.size for file in m.files.values())
+    return [
+        f"bundle       {m.name} ({m.algorithm}), {size / 1024:.1f} KiB, sha256 {bundle.sha256[:16]}…",
+        f"family       {m.family.name}, preset {m.family.preset}",
+        *(f"             {name:<16} {low:g} to {high:g}" for name, (low, high) in m.family.ranges.items()),
+        f"rate         {1.0 / m.control_dt:g} Hz",
+        *_titled("observes", [_channel(c) + f"  from the {c.source}" for c in m.observation]),
+        *_titled("commands", [_channel(c) for c in m.action]),
+        *_titled("state", [_state(m, i) for i in range(len(m.state))] or ["none"]),
+        f"act          {_graph(m.graphs.act)}",
+        f"adapt        {_graph(m.graphs.adapt) if m.graphs.adapt else 'none: this policy does not adapt'}",
+        *_adaptation(m),
+        *_titled("members", [f"{name:<12} {file.size:>9} bytes" for name, file in m.files.items()]),
+        _golden(bundle, engine, deviations),
+    ]
+
+
+def _titled(title: str, rows: list[str]) -> list[str]:
+    return [f"{title if i == 0 else '':<12} {row}" for i, row in enumerate(rows)]
+
+
+def _channel(c: ObservationChannel | ActionChannel) -> str:
+    return f"{c.name:<16} {c.unit:<6} {c.minimum:g} to {c.maximum:g}"
+
+
+def _state(m: Manifest, index: int) -> str:
+    t = m.state[index]
+    writer = f"written by {t.written_by}" if t.written_by else "constant"
+    return f"{t.name:<16} {list(t.shape)!s:<12} reset: {t.reset}, {writer}"
+
+
+def _graph(graph: GraphSpec) -> str:
+    return f"{len(graph.inputs)} inputs -> {', '.join(t.name for t in graph.outputs)}"
+
+
+def _adaptation(m: Manifest) -> list[str]:
+    if m.window is None or m.adaptation is None:
+        return []
+    seconds = m.window.episodes * m.window.steps * m.control_dt
+    return [
+        f"window       {m.window.episodes} episodes of {m.window.steps} ticks ({seconds:g} s), "
+        f"at most {m.adaptation.max_steps} steps, trust radius {m.limits.trust_radius:g}"
+    ]
+
+
+def _golden(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> str:
+    if engine is None:
+        return "golden       not replayed: no engine is installed (install acclimate[onnx])"
+    worst = max(d.max_rel for d in deviations)
+    ticks = bundle.golden.ticks
+    return f"golden       {ticks} ticks reproduced on {engine}, largest relative difference {worst:.1e}"
