@@ -68,7 +68,7 @@ class Device(Protocol):
     def command(self, targets: FloatArray) -> None:
         """Send one target per actuator, (n_actuators,), in the order of the caps.
 
-        The newest wins, nothing is sent again. The array is the caller's: take what is needed before returning.
+        The newest wins, nothing is sent again. The array is the caller's: copy it before returning.
         """
 
     def stop(self) -> None:

@@ -25,16 +25,16 @@ Metric: TypeAlias = Callable[[Episode], float]
 
 
 class EpisodeKey(NamedTuple):
-    """Which episode of a trial this is; seed references with it, and controllers compare on the same ones.
+    """Names an episode of a trial. References seeded with it make all controllers meet the same ones.
 
     shot:    how many adaptation steps came before it.
-    purpose: "measure" (noise-free, counted), "explore" (for the window), "wait" (noise-free, while adapt runs).
-    index:   counts the episodes of the same shot and purpose.
+    purpose: "measure" (noise-free, counted), "explore" (for the window), "wait" (noise-free, adapt is running).
+    number:  counts the episodes of the same shot and purpose, from 0.
     """
 
     shot: int
     purpose: Purpose
-    index: int
+    number: int
 
 
 class References(Protocol):
@@ -70,7 +70,7 @@ class Measurement(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """One adaptation step: what it computed, whether it went live, whether it stayed, and the error after it."""
+    """One adaptation step: what it computed, whether it went live and stayed, and the error after it."""
 
     result: AdaptResult
     accepted: Verdict
@@ -158,7 +158,7 @@ class Trial:
     def _wait(
         self, shot: int, window: Window, policy: Policy, adapter: Adapter, guard: Guard
     ) -> tuple[AdaptResult, Verdict]:
-        """Drive on, noise-free, until the result is there; swap it in between two ticks of that very episode."""
+        """Drive on, noise-free, until the result is there; swap it in between two ticks of that episode."""
         decision: list[tuple[AdaptResult, Verdict]] = []
 
         def between() -> None:
@@ -168,10 +168,10 @@ class Trial:
                 if decision[0][1].ok:
                     policy.commit()
 
-        index = 0
+        number = 0
         while not decision:
-            self._run(EpisodeKey(shot, "wait", index), between)
-            index += 1
+            self._run(EpisodeKey(shot, "wait", number), between)
+            number += 1
         return decision[0]
 
     def _run(self, key: EpisodeKey, between: Callable[[], None] | None = None) -> Episode:
