@@ -1,0 +1,79 @@
+"""The device's clock in the host's time, from PING and PONG: least round trip, with drift by regression."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+_WRAP = 1 << 32
+
+
+class _Exchange(NamedTuple):
+    device: float  # s, the device's clock in the middle of the exchange
+    offset: float  # s, host minus device
+    round_trip: float  # s
+
+
+class TimeSync:
+    """Maps device time stamps (u32 µs, wrapping) to seconds of the host's clock.
+
+    A slow exchange says little, because its delay may lie on either way; so only those within `slack` of the
+    fastest round trip in the window count. Over them the offset is a straight line: its slope is the drift.
+    """
+
+    def __init__(self, window: int = 64, slack: float = 0.1, drift_after: float = 5.0) -> None:
+        self._exchanges: deque[_Exchange] = deque(maxlen=window)
+        self._slack = slack
+        self._drift_after = drift_after  # s of exchanges needed before a slope means anything
+        self._newest = 0  # unwrapped device time, µs
+        self._offset = 0.0
+        self._drift = 0.0
+        self._at = 0.0  # device time at which the offset is `_offset`
+
+    @property
+    def known(self) -> bool:
+        """Whether there has been any exchange."""
+        return bool(self._exchanges)
+
+    @property
+    def drift(self) -> float:
+        """How much faster the host's clock runs, as a share (1e-6 is one part per million)."""
+        return self._drift
+
+    @property
+    def round_trip(self) -> float:
+        """The shortest round trip in the window, in s."""
+        return min((e.round_trip for e in self._exchanges), default=0.0)
+
+    def add(self, sent: float, received_t_us: int, answered_t_us: int, back: float) -> None:
+        """One exchange: host time of sending and of the answer's arrival (s), and the device's two stamps."""
+        arrival = self._unwrap(received_t_us)
+        held = ((answered_t_us - received_t_us) % _WRAP) * 1e-6
+        round_trip = max(back - sent - held, 0.0)
+        device = arrival + held / 2
+        self._exchanges.append(_Exchange(device, (sent + back) / 2 - device, round_trip))
+        self._fit()
+
+    def to_host(self, t_us: int) -> float:
+        """Host time in s of a device stamp that lies within half an hour of the newest one."""
+        device = self._unwrap(t_us)
+        return device + self._offset + self._drift * (device - self._at)
+
+    def _unwrap(self, t_us: int) -> float:
+        ahead = (t_us - self._newest) % _WRAP
+        if ahead < _WRAP // 2:
+            self._newest += ahead
+            return self._newest * 1e-6
+        return (self._newest + ahead - _WRAP) * 1e-6
+
+    def _fit(self) -> None:
+        fastest = self.round_trip
+        good = [e for e in self._exchanges if e.round_trip <= fastest * (1.0 + self._slack) + 1e-6]
+        n = len(good)
+        mean_t = sum(e.device for e in good) / n
+        mean_offset = sum(e.offset for e in good) / n
+        self._at, self._offset = mean_t, mean_offset
+        if n < 4 or good[-1].device - good[0].device < self._drift_after:
+            return
+        spread = sum((e.device - mean_t) ** 2 for e in good)
+        self._drift = sum((e.device - mean_t) * (e.offset - mean_offset) for e in good) / spread

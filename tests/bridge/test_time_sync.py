@@ -1,0 +1,61 @@
+"""The device's clock in host time: offset, drift, wrapping stamps, and delays that lie on one way only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from acclimate_bridge.time_sync import TimeSync
+
+
+class World:
+    """A device whose clock starts at `boot` host seconds and runs `drift` slower than the host's."""
+
+    def __init__(self, boot: float, drift: float = 0.0) -> None:
+        self.boot, self.drift = boot, drift
+
+    def stamp(self, host: float) -> int:
+        return round((host - self.boot) / (1.0 + self.drift) * 1e6) & 0xFFFFFFFF
+
+    def exchange(self, sync: TimeSync, t: float, there: float, held: float, back: float) -> None:
+        received, answered = self.stamp(t + there), self.stamp(t + there + held)
+        sync.add(t, received, answered, t + there + held + back)
+
+
+def test_a_symmetric_exchange_gives_the_offset() -> None:
+    world, sync = World(boot=-1234.5), TimeSync()
+    world.exchange(sync, 10.0, 0.001, 0.0005, 0.001)
+    assert sync.to_host(world.stamp(10.2)) == pytest.approx(10.2, abs=3e-6)
+    assert sync.round_trip == pytest.approx(0.002, abs=3e-6)
+
+
+def test_slow_exchanges_do_not_spoil_the_offset() -> None:
+    rng = np.random.default_rng(0)
+    world, sync = World(boot=-7.0), TimeSync()
+    for k in range(60):
+        slow = k % 4 != 0
+        world.exchange(sync, 0.05 * k, 0.0005, 0.0, 0.0005 + slow * rng.uniform(0.002, 0.02))
+    assert sync.to_host(world.stamp(3.5)) == pytest.approx(3.5, abs=1e-4)
+
+
+def test_drift_is_found_and_extrapolated() -> None:
+    world, sync = World(boot=-50.0, drift=100e-6), TimeSync()
+    rng = np.random.default_rng(1)
+    for k in range(60):
+        world.exchange(sync, 0.25 * k, 0.0005 + rng.uniform(0, 2e-5), 0.0, 0.0005 + rng.uniform(0, 2e-5))
+    assert sync.drift == pytest.approx(100e-6, abs=5e-6)
+    assert sync.to_host(world.stamp(25.0)) == pytest.approx(25.0, abs=2e-4)
+
+
+def test_stamps_wrap_every_71_minutes() -> None:
+    wrap = 2**32 * 1e-6
+    world, sync = World(boot=-(wrap - 1.0)), TimeSync()  # wraps at host time 1.0
+    for t in (0.2, 0.5, 0.8):
+        world.exchange(sync, t, 0.001, 0.0, 0.001)
+    assert sync.to_host(world.stamp(1.5)) == pytest.approx(1.5, abs=1e-4)
+    assert sync.to_host(world.stamp(0.9)) == pytest.approx(0.9, abs=1e-4)
+    world.exchange(sync, 1.6, 0.001, 0.0, 0.001)
+    assert sync.to_host(world.stamp(1.7)) == pytest.approx(1.7, abs=1e-4)
+
+
+def test_it_knows_when_it_knows_nothing() -> None:
+    assert not TimeSync().known
