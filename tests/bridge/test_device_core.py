@@ -1,0 +1,330 @@
+"""The device's rules: session, watchdog, time to live, order, emergency stop, settings. No clock, no port."""
+
+from __future__ import annotations
+
+import pytest
+from acclimate_bridge.device_core import DeviceCore, Profile
+from acclimate_bridge.messages import (
+    NO_VALUE,
+    Ack,
+    Caps,
+    Cfg,
+    ChannelInfo,
+    Clear,
+    Cmd,
+    Hello,
+    Key,
+    Latch,
+    Log,
+    Mode,
+    Obs,
+    Pong,
+    Result,
+    Schema,
+    State,
+    Type,
+    WireChannel,
+)
+from acclimate_bridge.wire import Decoder, Frame, encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+SCHEMA = Schema(
+    sensors=(WireChannel("x", "m", 0.5, -100.0, 100.0),),
+    actuators=(WireChannel("u", "1", 0.25, -1.0, 1.0), WireChannel("v", "1", 1.0, 2.0, 5.0)),
+)
+NEUTRAL = (0.0, 2.0)  # nearest to zero in each range
+
+
+class Recorder:
+    """A plant that remembers what it was told, and reads 3.0."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.targets: list[tuple[float, tuple[float, ...]]] = []
+
+    def set_targets(self, targets: tuple[float, ...], now: float) -> None:
+        assert now == self.time
+        self.targets.append((round(now, 6), targets))
+
+    def advance(self, now: float) -> None:
+        assert now >= self.time
+        self.time = now
+
+    def measure(self) -> tuple[float, ...]:
+        return (3.0,)
+
+
+class Bench:
+    """A device and a host that writes frames by hand."""
+
+    def __init__(self) -> None:
+        self.plant = Recorder()
+        self.core = DeviceCore(self.plant, Profile(SCHEMA, rate_hz=100.0, firmware="bench 1"), boot_id=77)
+        self.decoder = Decoder(SCHEMA.layout)
+        self.now = 0.0
+        self.seq = 0
+        self.session = 0
+
+    def send(
+        self, kind: Type, payload: bytes = b"", *, session: int | None = None, seq: int | None = None
+    ) -> None:
+        self.seq = self.seq + 1 if seq is None else seq
+        frame = Frame(kind, self.seq, 0, self.session if session is None else session, payload)
+        self.core.feed(encode(frame, SCHEMA.layout), self.now)
+
+    def wait(self, seconds: float) -> list[Frame]:
+        self.now += seconds
+        return self.decoder.feed(self.core.advance(self.now))
+
+    def open(self, nonce: int = 5) -> Caps:
+        self.send(Type.HELLO, Hello(nonce).pack())
+        caps = next(f for f in self.wait(0.0) if f.type == Type.CAPS and f.session)
+        self.session = caps.session
+        return Caps.unpack(caps.payload)
+
+    def arm(self) -> None:
+        self.send(Type.CLEAR, Clear(self.open().latches).pack())
+        self.wait(0.0)
+
+    def drive(
+        self, *targets: int, ttl_ms: int = 1000, mode: int = Mode.DRIVE, seq: int | None = None
+    ) -> None:
+        self.send(Type.CMD, Cmd(ttl_ms, mode, targets).pack(), seq=seq)
+
+    def obs(self) -> Obs:
+        return [Obs.unpack(f.payload) for f in self.wait(0.01) if f.type == Type.OBS][-1]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def armed() -> Bench:
+    bench = Bench()
+    bench.arm()
+    return bench
+
+
+def test_hello_is_answered_with_everything_about_the_device(bench: Bench) -> None:
+    bench.wait(0.0)
+    bench.send(Type.HELLO, Hello(5).pack())
+    caps, *channels = bench.wait(0.0)
+    assert Caps.unpack(caps.payload) == Caps(5, 77, SCHEMA.hash, 1, 2, 1, 100_000, 100, 20, 1000, "bench 1")
+    described = [ChannelInfo.unpack(c.payload) for c in channels]
+    assert [(c.kind, c.number, c.channel) for c in described] == [
+        (0, 0, SCHEMA.sensors[0]),
+        (1, 0, SCHEMA.actuators[0]),
+        (1, 1, SCHEMA.actuators[1]),
+    ]
+    assert {c.session for c in channels} == {caps.session} != {0}
+
+
+def test_a_repeated_hello_keeps_the_session_and_a_new_one_ends_it(armed: Bench) -> None:
+    first = armed.session
+    armed.open(nonce=5)
+    assert armed.session == first
+    assert armed.core.state is State.IDLE
+    armed.open(nonce=6)
+    assert armed.session != first
+    assert armed.core.state is State.SAFE
+
+
+def test_a_device_that_nobody_greeted_is_silent_but_for_its_announcement(bench: Bench) -> None:
+    (announcement,) = bench.wait(10.0)
+    assert (announcement.type, announcement.session) == (Type.CAPS, 0)
+
+
+def test_readings_come_at_the_control_rate_with_the_time_they_were_taken(bench: Bench) -> None:
+    bench.now = 1.0
+    bench.wait(0.0)
+    bench.open()
+    frames = bench.wait(0.0305)
+    assert [f.t_us for f in frames if f.type == Type.OBS] == [1_010_000, 1_020_000, 1_030_000]
+    assert Obs.unpack(frames[0].payload).values == (6,)  # 3.0 in steps of 0.5
+
+
+def test_commands_are_refused_until_cleared(bench: Bench) -> None:
+    bench.open()
+    bench.drive(4, 3)
+    obs = bench.obs()
+    assert (obs.state, obs.faults, obs.refused) == (State.SAFE, Latch.SESSION, 1)
+    assert all(targets == NEUTRAL for _, targets in bench.plant.targets)
+
+
+def test_a_command_drives_clamped_to_the_channels_range(armed: Bench) -> None:
+    armed.drive(2, 3)
+    armed.drive(40, -7)
+    assert [targets for _, targets in armed.plant.targets[-2:]] == [(0.5, 3.0), (1.0, 2.0)]
+    obs = armed.obs()
+    assert (obs.ack, obs.state, obs.cmd_t_us) == (armed.seq, State.DRIVING, 0)
+
+
+def test_the_latest_command_wins_and_older_ones_are_dropped_and_counted(armed: Bench) -> None:
+    armed.drive(1, 3, seq=65530)
+    armed.drive(2, 3, seq=3)
+    armed.drive(3, 3, seq=65535)
+    armed.drive(3, 3, seq=3)
+    assert armed.plant.targets[-1][1] == (0.5, 3.0)
+    obs = armed.obs()
+    assert (obs.ack, obs.stale) == (3, 2)
+
+
+def test_targets_outlive_their_time_only_once_and_a_new_command_goes_on(armed: Bench) -> None:
+    armed.drive(4, 3, ttl_ms=30)
+    armed.wait(0.05)
+    assert armed.plant.targets[-1] == (0.03, NEUTRAL)
+    obs = armed.obs()
+    assert (obs.expired, obs.faults) == (1, 0)
+    armed.drive(4, 3, ttl_ms=30)
+    assert armed.plant.targets[-1][1] == (1.0, 3.0)
+
+
+def test_the_watchdog_latches_on_time_and_needs_a_clear(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.wait(0.25)
+    assert armed.plant.targets[-1] == (0.1, NEUTRAL)
+    armed.drive(4, 3)
+    obs = armed.obs()
+    assert (obs.state, obs.faults, obs.refused) == (State.SAFE, Latch.WATCHDOG, 1)
+    armed.send(Type.CLEAR, Clear(obs.latches).pack())
+    armed.drive(4, 3)
+    assert armed.core.state is State.DRIVING
+
+
+def test_the_watchdog_is_fed_by_commands_and_rests_in_neutral(armed: Bench) -> None:
+    for _ in range(10):
+        armed.drive(4, 3)
+        armed.wait(0.09)
+    assert armed.core.state is State.DRIVING
+    armed.drive(4, 3, mode=Mode.NEUTRAL)
+    armed.wait(10.0)
+    assert armed.core.state is State.IDLE
+    assert armed.plant.targets[-1][1] == NEUTRAL
+
+
+def test_the_watchdog_rests_until_the_first_command(armed: Bench) -> None:
+    armed.wait(10.0)
+    assert armed.core.state is State.IDLE
+
+
+def test_a_command_of_another_session_neither_drives_nor_feeds_the_watchdog(armed: Bench) -> None:
+    armed.drive(4, 3)
+    for _ in range(4):
+        armed.wait(0.05)
+        armed.send(Type.CMD, Cmd(1000, Mode.DRIVE, (1, 3)).pack(), session=armed.session ^ 1)
+    assert armed.core.state is State.SAFE
+    obs = armed.obs()
+    assert (obs.faults, obs.refused) == (Latch.WATCHDOG, 4)
+
+
+def test_after_a_reboot_nothing_of_before_can_drive_it(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.wait(0.2)
+    armed.core.reboot(boot_id=78, now=armed.now)
+    armed.drive(4, 3)
+    announcements = [f for f in armed.wait(0.01) if f.type == Type.CAPS]
+    assert armed.plant.targets[-1][1] == NEUTRAL
+    assert armed.core.state is State.SAFE
+    assert Caps.unpack(announcements[0].payload).boot_id == 78
+    assert announcements[0].session == 0
+
+
+def test_refused_frames_are_answered_with_an_announcement_but_not_each(bench: Bench) -> None:
+    bench.wait(1.0)
+    for _ in range(50):
+        bench.send(Type.PING, session=9)
+    assert [f.type for f in bench.wait(0.0)] == [Type.CAPS]
+
+
+@pytest.mark.parametrize("session", [0, 12345])
+def test_anyone_may_stop_the_device(armed: Bench, session: int) -> None:
+    armed.drive(4, 3)
+    armed.send(Type.ESTOP, session=session)
+    assert armed.plant.targets[-1][1] == NEUTRAL
+    armed.drive(4, 3)
+    assert armed.obs().faults == Latch.ESTOP
+
+
+def test_a_clear_that_was_meant_for_an_earlier_latch_does_not_release_a_later_one(armed: Bench) -> None:
+    latches = armed.obs().latches
+    armed.send(Type.ESTOP)
+    armed.send(Type.CLEAR, Clear(latches).pack())
+    answer = Ack.unpack(armed.wait(0.0)[-1].payload)
+    assert (answer.type, answer.result, answer.seq) == (Type.CLEAR, Result.STALE_LATCH, armed.seq)
+    assert armed.core.state is State.SAFE
+    armed.send(Type.CLEAR, Clear(answer.value).pack())
+    assert armed.core.state is State.IDLE
+
+
+@pytest.mark.parametrize(
+    ("mode", "targets"), [(2, (4, 3)), (Mode.DRIVE, (NO_VALUE, 3)), (Mode.DRIVE, (4, NO_VALUE))]
+)
+def test_impossible_commands_are_refused(armed: Bench, mode: int, targets: tuple[int, int]) -> None:
+    armed.drive(*targets, mode=mode)
+    assert armed.core.state is State.IDLE
+    assert armed.obs().refused == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "result", "now_set"),
+    [
+        (Key.WATCHDOG_MS, 250, Result.OK, 250),
+        (Key.WATCHDOG_MS, 19, Result.OUT_OF_RANGE, 100),
+        (Key.WATCHDOG_MS, 1001, Result.OUT_OF_RANGE, 100),
+        (Key.OBS_PERIOD_US, 2_000, Result.OK, 2_000),
+        (Key.OBS_PERIOD_US, 0, Result.OUT_OF_RANGE, 10_000),
+        (99, 5, Result.UNKNOWN_KEY, 5),
+    ],
+)
+def test_settings_are_acknowledged_with_what_now_holds(
+    armed: Bench, key: int, value: int, result: Result, now_set: int
+) -> None:
+    armed.send(Type.CFG, Cfg(key, value).pack())
+    assert Ack.unpack(armed.wait(0.0)[-1].payload) == Ack(Type.CFG, result, armed.seq, now_set)
+
+
+def test_a_longer_watchdog_waits_longer(armed: Bench) -> None:
+    armed.send(Type.CFG, Cfg(Key.WATCHDOG_MS, 250).pack())
+    armed.drive(4, 3)
+    armed.wait(0.24)
+    assert armed.core.state is State.DRIVING
+    armed.wait(0.02)
+    assert armed.core.state is State.SAFE
+
+
+def test_a_new_reading_period_starts_with_its_request(armed: Bench) -> None:
+    armed.wait(0.0033)
+    armed.send(Type.CFG, Cfg(Key.OBS_PERIOD_US, 2_000).pack())
+    stamps = [f.t_us for f in armed.wait(0.0045) if f.type == Type.OBS]
+    assert stamps == [5_300, 7_300]
+
+
+def test_a_ping_is_answered_with_both_stamps(armed: Bench) -> None:
+    armed.wait(0.0123)
+    armed.send(Type.PING)
+    (pong,) = armed.wait(0.0)
+    assert (Pong.unpack(pong.payload), pong.t_us) == (Pong(armed.seq, 12_300), 12_300)
+
+
+def test_a_log_line_reaches_the_host(armed: Bench) -> None:
+    armed.core.log(3, "supply low")
+    assert Log.unpack(armed.wait(0.0)[-1].payload) == Log(3, "supply low")
+
+
+def test_damage_is_counted_for_the_host_to_see(armed: Bench) -> None:
+    armed.core.feed(b"\x01\x02\x03\x00rubbish\x00", armed.now)
+    assert armed.obs().bad == 2
+
+
+@given(st.lists(st.tuples(st.binary(max_size=200), st.floats(0.0, 0.3)), max_size=10))
+def test_garbage_neither_stops_nor_drives_the_device(junk: list[tuple[bytes, float]]) -> None:
+    bench = Bench()
+    bench.arm()
+    for data, pause in junk:
+        bench.core.feed(data, bench.now)
+        bench.wait(pause)
+    assert bench.core.state is State.IDLE
+    assert all(targets == NEUTRAL for _, targets in bench.plant.targets)

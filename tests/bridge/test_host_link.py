@@ -1,0 +1,263 @@
+"""The host's side against the device core, in lockstep on a virtual clock; faults by hand on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from acclimate.errors import DeviceFault
+from acclimate_bridge.host_link import HostLink
+from acclimate_bridge.messages import State
+from acclimate_bridge.plant import Deployment
+from acclimate_bridge.servo_device import servo_device
+from acclimate_bridge.servos import BUILT_IN
+from acclimate_bridge.transport import LockstepTransport, VirtualClock
+
+DT = 0.01
+
+
+class Lossy(LockstepTransport):
+    """A lockstep transport that a test can break."""
+
+    to_device: Callable[[bytes], bytes] = staticmethod(lambda data: data)
+    to_host: Callable[[bytes], bytes] = staticmethod(lambda data: data)
+
+    def read(self) -> bytes:
+        return self.to_host(super().read())
+
+    def write(self, data: bytes) -> None:
+        super().write(self.to_device(data))
+
+
+class Setup:
+    def __init__(self, nan_after: float | None = None) -> None:
+        self.clock = VirtualClock(100.0)
+        rng = np.random.default_rng(0)
+        self.core = servo_device(BUILT_IN["MX-64"], Deployment(), rng, q0=0.3, nan_after=nan_after)
+        self.transport = Lossy(self.core, self.clock)
+        self.link = HostLink(self.transport, self.clock, samples_per_period=1)
+
+    def tick(self, duty: float, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.sleep_until(self.clock.now() + DT)
+            self.link.latest()
+            self.link.command(np.array([duty], np.float32))
+
+
+@pytest.fixture
+def setup() -> Setup:
+    return Setup()
+
+
+def test_the_device_introduces_itself(setup: Setup) -> None:
+    caps = setup.link.caps
+    assert [c.name for c in caps.sensors] == ["position", "velocity"]
+    assert [(c.name, c.unit, c.minimum, c.maximum) for c in caps.actuators] == [("duty", "1", -1.0, 1.0)]
+    assert caps.rate_hz == 100.0
+    assert caps.boot_id == setup.core.boot_id
+
+
+def test_connecting_and_starting_takes_no_virtual_time(setup: Setup) -> None:
+    setup.link.start()
+    assert setup.clock.now() == 100.0
+
+
+def test_readings_arrive_in_the_tick_in_which_they_were_taken(setup: Setup) -> None:
+    setup.link.start()
+    for _ in range(5):
+        setup.tick(0.0)
+        sample = setup.link.latest()
+        assert sample is not None
+        assert sample.t == pytest.approx(setup.clock.now(), abs=2e-6)
+        assert sample.values[0] == pytest.approx(0.3, abs=0.003)
+        assert not sample.stale
+        assert sample.faults == frozenset()
+
+
+def test_commands_reach_the_actuator(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.2, times=20)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.values[1] > 1.0
+    assert setup.core.state is State.DRIVING
+
+
+def test_without_start_nothing_moves(setup: Setup) -> None:
+    setup.tick(0.5, times=5)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.faults == {"session"}
+    assert setup.core.state is State.SAFE
+    assert setup.link.stats.device_refused == 4
+
+
+def test_stop_latches_and_start_goes_on(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.5)
+    setup.link.stop()
+    assert setup.core.state is State.SAFE
+    setup.tick(0.5)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.faults == {"estop"}
+    setup.link.start()
+    setup.tick(0.5)
+    assert setup.core.state is State.DRIVING
+
+
+def test_leaving_the_block_leaves_the_device_safe_also_on_an_error(setup: Setup) -> None:
+    def fail() -> None:
+        with setup.link:
+            setup.link.start()
+            setup.tick(0.5)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert setup.core.state is State.SAFE
+    setup.link.close()
+
+
+def test_a_pause_of_the_host_trips_the_watchdog(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.5)
+    setup.clock.sleep_until(setup.clock.now() + 0.3)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.faults == {"watchdog"}
+
+
+def test_a_reboot_is_told_from_other_faults(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.5)
+    setup.core.reboot(4242, setup.clock.now())
+    with pytest.raises(DeviceFault, match="has restarted") as fault:
+        setup.tick(0.5, times=3)
+    assert fault.value.exit_code == 1
+    assert setup.core.state is State.SAFE
+
+
+def test_another_host_is_told_from_other_faults(setup: Setup) -> None:
+    setup.link.start()
+    other = HostLink(LockstepTransport(setup.core, setup.clock), setup.clock)
+    with pytest.raises(DeviceFault, match="another program has taken over"):
+        setup.tick(0.5, times=3)
+    other.start()
+
+
+def test_silence_ends_in_a_fault(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.1)
+    setup.transport.to_host = lambda _: b""
+    with pytest.raises(DeviceFault, match=r"silent for 0\.5 s"):
+        setup.tick(0.1, times=60)
+
+
+def test_an_outdated_reading_is_marked(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.1)
+    setup.transport.to_host = lambda _: b""
+    setup.tick(0.1, times=4)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.stale
+
+
+def test_lost_clear_is_repeated(setup: Setup) -> None:
+    lost = []
+
+    def lose_the_first(data: bytes) -> bytes:
+        lost.append(data)
+        return b"" if len(lost) <= 2 else data
+
+    setup.transport.to_device = lose_the_first
+    setup.link.start()
+    assert setup.core.state is State.IDLE
+    assert len(lost) > 2
+
+
+def test_a_device_that_never_acknowledges_is_named(setup: Setup) -> None:
+    setup.transport.to_device = lambda _: b""
+    with pytest.raises(DeviceFault, match="does not acknowledge"):
+        setup.link.start()
+
+
+def test_nobody_there_is_named() -> None:
+    clock = VirtualClock()
+    core = servo_device(BUILT_IN["MX-64"], Deployment(), np.random.default_rng(0))
+    transport = Lossy(core, clock)
+    transport.to_device = lambda _: b""
+    transport.to_host = lambda _: b""
+    with pytest.raises(DeviceFault, match="no device answered on simulated device within 2 s"):
+        HostLink(transport, clock)
+
+
+def test_another_protocol_on_the_port_is_named() -> None:
+    clock = VirtualClock()
+    core = servo_device(BUILT_IN["MX-64"], Deployment(), np.random.default_rng(0))
+    transport = Lossy(core, clock)
+    transport.to_host = lambda _: b"$GPGGA,123519,4807.038\r\n\x00"
+    with pytest.raises(DeviceFault, match="not the Acclimate protocol"):
+        HostLink(transport, clock)
+
+
+def test_bit_errors_are_dropped_counted_and_survived(setup: Setup) -> None:
+    rng = np.random.default_rng(3)
+
+    def flip(data: bytes) -> bytes:
+        damaged = bytearray(data)
+        if damaged and rng.random() < 0.2:
+            damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))
+        return bytes(damaged)
+
+    setup.link.start()
+    setup.transport.to_device = setup.transport.to_host = flip
+    setup.tick(0.1, times=300)
+    stats = setup.link.stats
+    assert stats.damaged > 10
+    assert stats.lost > 10
+    assert stats.device_damaged > 10
+    assert setup.core.state is State.DRIVING
+
+
+def test_a_missing_sensor_value_is_not_a_number() -> None:
+    setup = Setup(nan_after=100.05)
+    setup.link.start()
+    setup.tick(0.0, times=4)
+    before = setup.link.latest()
+    setup.tick(0.0, times=2)
+    after = setup.link.latest()
+    assert before is not None
+    assert after is not None
+    assert np.isfinite(before.values).all()
+    assert np.isnan(after.values).all()
+
+
+def test_the_lockstep_device_repeats_itself_exactly() -> None:
+    runs = []
+    for _ in range(2):
+        setup = Setup()
+        setup.link.start()
+        trace = []
+        for k in range(50):
+            setup.tick(0.3 if k % 20 < 10 else -0.3)
+            sample = setup.link.latest()
+            assert sample is not None
+            trace.append(sample.values.tolist())
+        runs.append(trace)
+    assert runs[0] == runs[1]
+
+
+def test_quantisation_on_the_wire_is_far_below_the_encoder() -> None:
+    fine = replace(BUILT_IN["MX-64"], encoder_counts=10**9, encoder_noise=0.0)
+    clock = VirtualClock()
+    core = servo_device(fine, Deployment(), np.random.default_rng(0), q0=0.123456789)
+    link = HostLink(LockstepTransport(core, clock), clock, samples_per_period=1)
+    link.start()
+    clock.sleep_until(DT)
+    sample = link.latest()
+    assert sample is not None
+    assert sample.values[0] == pytest.approx(0.123456789, abs=1e-6)
