@@ -28,7 +28,7 @@ class EpisodeKey(NamedTuple):
     """Names an episode of a trial. References seeded with it make all controllers meet the same ones.
 
     shot:    how many adaptation steps came before it.
-    purpose: "measure" (noise-free, counted), "explore" (for the window), "wait" (noise-free, adapt is running).
+    purpose: "measure" (noise-free, counted), "explore" (for the window), "wait" (noise-free, adapt runs).
     number:  counts the episodes of the same shot and purpose, from 0.
     """
 
