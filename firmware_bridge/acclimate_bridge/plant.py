@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import copysign, exp, sin
+from math import copysign, exp, nan, sin
 from typing import Protocol
 
 import numpy as np
@@ -79,6 +79,7 @@ class SimulatedServo:
         self._count = TAU / servo.encoder_counts
         self._noise: list[float] = []
         self._step = 0  # substeps done
+        self.blind = False  # set it to simulate dead sensors: every reading is then NaN
         self.reset(q0)
 
     @property
@@ -125,6 +126,8 @@ class SimulatedServo:
 
     def measure(self) -> tuple[float, float]:
         """Encoder position in rad, and its difference over the last control period in rad/s."""
+        if self.blind:
+            return nan, nan
         history = self._history
         newest, position = history[-1]
         if newest != self._step:

@@ -1,0 +1,74 @@
+"""The verb `simulate`: from its arguments to a running device."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from acclimate.errors import UsageError
+
+from acclimate_bridge.deployments import stated_deployment
+from acclimate_bridge.plant import END_STOP, Deployment
+from acclimate_bridge.servo_files import load_servo
+from acclimate_bridge.servos import Servo
+from acclimate_bridge.simulator import Fault, Simulator, linked
+
+# option: (lowest, highest)
+_BOUNDS = {
+    "drive_gain": (1e-3, 1e3),
+    "polarity": (-1.0, 1.0),
+    "delay": (0.0, 0.1),
+    "gravity": (-1e3, 1e3),
+    "inertia": (0.0, 1e3),
+}
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """Serve a simulated servo until SIGINT or SIGTERM; its port is the first line on stdout."""
+    servo = load_servo(args.servo)
+    deployment = _deployment(args, servo)
+    fault = Fault.parse(args.fault) if args.fault else None
+    if not math.isfinite(args.angle) or abs(args.angle) > END_STOP:
+        raise UsageError(f"--angle must lie within ±{END_STOP:g} rad, the end stops; found {args.angle:g}")
+    if args.seed < 0:
+        raise UsageError(f"--seed must not be negative, found {args.seed}")
+    simulator = Simulator(
+        servo,
+        deployment,
+        np.random.default_rng(args.seed),
+        q0=args.angle,
+        friction=args.friction,
+        fault=fault,
+    )
+    link = Path(args.link) if args.link else None
+    with contextlib.closing(simulator), linked(simulator.port, link):
+        print(simulator.port, flush=True)
+        print(f"simulating {servo.name}, {_described(deployment)}; Ctrl-C ends it", file=sys.stderr)
+        simulator.run()
+    return 0
+
+
+def _deployment(args: argparse.Namespace, servo: Servo) -> Deployment:
+    """What the servo's description states, and on top of it what the options say."""
+    chosen: dict[str, float] = {}
+    for name, (low, high) in _BOUNDS.items():
+        value: float | None = getattr(args, name)
+        if value is None:
+            continue
+        if not low <= value <= high or (name == "polarity" and abs(value) != 1.0):
+            expected = "1 or -1" if name == "polarity" else f"from {low:g} to {high:g}"
+            raise UsageError(f"--{name.replace('_', '-')} must be {expected}, found {value:g}")
+        chosen[name] = value
+    return replace(stated_deployment(servo), **chosen)
+
+
+def _described(d: Deployment) -> str:
+    return (
+        f"drive gain {d.drive_gain:g}, polarity {d.polarity:+g}, delay {d.delay * 1e3:g} ms, "
+        f"gravity {d.gravity:g} Nm, load inertia {d.inertia:g} kg·m²"
+    )

@@ -1,0 +1,171 @@
+"""The simulated servo on a pseudo-terminal, in real time, in this process: what `acclimate simulate` runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+import tty
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from acclimate.errors import UsageError
+
+from acclimate_bridge.messages import State
+from acclimate_bridge.plant import Deployment, SimulatedServo
+from acclimate_bridge.servo_device import servo_device
+from acclimate_bridge.servos import Friction, Servo
+
+_LONGEST_WAIT = 0.05  # s, so that a signal is noticed
+FaultKind = Literal["nan", "reboot", "unplug", "hang"]
+
+
+class Fault(NamedTuple):
+    """Something that goes wrong `after` seconds of being driven.
+
+    nan: the sensors die; reboot: power is lost for a moment; unplug: the port vanishes; hang: it stops
+    talking.
+    """
+
+    kind: FaultKind
+    after: float
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """KIND@SECONDS; raises UsageError."""
+        kind, _, after = text.partition("@")
+        kinds: tuple[FaultKind, ...] = get_args(FaultKind)
+        for known in kinds:
+            if kind == known:
+                with contextlib.suppress(ValueError):
+                    return cls(known, float(after))
+        raise UsageError(f"fault {text!r} is not KIND@SECONDS with KIND one of {', '.join(kinds)}")
+
+
+@dataclass
+class _Signals:
+    stop: bool = False
+    reboot: bool = False
+
+
+class Simulator:
+    """A device on a pseudo-terminal. `run` serves it until a signal ends it; close it in any case."""
+
+    def __init__(
+        self,
+        servo: Servo,
+        deployment: Deployment,
+        rng: np.random.Generator,
+        *,
+        q0: float = 0.0,
+        friction: Friction = "m6",
+        fault: Fault | None = None,
+    ) -> None:
+        self._rng = rng
+        self._fault = fault
+        self._plant = SimulatedServo(servo, deployment, rng, q0=q0, friction=friction)
+        self._core = servo_device(self._plant, self._boot_id())
+        self._driven_since: float | None = None
+        self._muted = False
+        self._backlog = b""  # of a frame that the terminal had no room for
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.port = os.ttyname(self._slave)
+
+    def close(self) -> None:
+        """Let go of the terminal; may be called again."""
+        for end in (self._master, self._slave):
+            if end >= 0:
+                os.close(end)
+        self._master = self._slave = -1
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM. SIGUSR1 reboots the device."""
+        origin = time.monotonic()
+        with _signals() as signals:
+            while not signals.stop and self._master >= 0:
+                wait = self._core.next_event() - (time.monotonic() - origin)
+                ready, _, _ = select.select([self._master], [], [], min(max(wait, 0.0), _LONGEST_WAIT))
+                now = time.monotonic() - origin
+                if ready:
+                    self._core.feed(os.read(self._master, 4096), now)
+                if signals.reboot:
+                    signals.reboot = False
+                    self._core.reboot(self._boot_id(), now)
+                self._send(self._core.advance(now))
+                self._break(now)
+
+    def _send(self, data: bytes) -> None:
+        """Write what fits. A terminal that nobody reads is full; then frames are dropped, as on a wire."""
+        data = self._backlog or (b"" if self._muted else data)
+        if not data:
+            return
+        try:
+            self._backlog = data[os.write(self._master, data) :]
+        except BlockingIOError:
+            self._backlog = b""
+
+    def _break(self, now: float) -> None:
+        """Let the fault happen, once it is due."""
+        if self._driven_since is None and self._core.state is State.DRIVING:
+            self._driven_since = now
+        fault, since = self._fault, self._driven_since
+        if fault is None or since is None or now < since + fault.after:
+            return
+        self._fault = None
+        if fault.kind == "nan":
+            self._plant.blind = True
+        elif fault.kind == "reboot":
+            self._core.reboot(self._boot_id(), now)
+        elif fault.kind == "hang":
+            self._muted = True
+        else:
+            self.close()
+
+    def _boot_id(self) -> int:
+        return int(self._rng.integers(1, 2**32))
+
+
+@contextlib.contextmanager
+def linked(port: str, link: Path | None) -> Iterator[None]:
+    """Keep a symbolic link to `port` at `link` while the block runs. Raises UsageError where it cannot be."""
+    if link is None:
+        yield
+        return
+    if link.exists() and not link.is_symlink():
+        raise UsageError(f"{link} exists and is not a symbolic link; choose another path for --link")
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(port)
+    except OSError as error:
+        raise UsageError(f"cannot make the link {link}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        if link.is_symlink() and str(link.readlink()) == port:
+            link.unlink()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Signals]:
+    signals = _Signals()
+
+    def stop(*_: object) -> None:
+        signals.stop = True
+
+    def reboot(*_: object) -> None:
+        signals.reboot = True
+
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGUSR1: reboot}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield signals
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
