@@ -51,6 +51,11 @@ def unpack(stream: IO[bytes], where: str) -> dict[str, bytes]:
 def _check_directory(infos: list[zipfile.ZipInfo], where: str) -> None:
     if len(infos) > MAX_MEMBERS:
         raise BundleError(f"{where} has {len(infos)} members; at most {MAX_MEMBERS} are accepted")
+    # zipfile skips what lies before an archive: in a truncated file it may find an .npz inside, itself a ZIP.
+    if min((info.header_offset for info in infos), default=0) != 0:
+        raise BundleError(
+            f"{where} is truncated, or not a ZIP archive from its first byte; make or copy it again"
+        )
     seen: set[str] = set()
     for info in infos:
         _check_member(info, where)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -51,27 +52,36 @@ class Engine(Protocol):
         """Raises EngineError unless the graph has exactly the inputs and outputs of `spec`."""
 
 
-# name -> (module that must be installed, extra that installs it); "auto" takes the first that is there
-ENGINES = {"onnxruntime": ("onnxruntime", "onnx")}
+class _Entry(NamedTuple):
+    """Where an engine comes from: the module that must be installed, the extra that installs it, its class."""
+
+    module: str
+    extra: str
+    home: str
+    factory: str
+
+
+# Best first: "auto" takes the first that is installed. Loaded by name, so that none is a need of this package.
+ENGINES = {"onnxruntime": _Entry("onnxruntime", "onnx", "acclimate.engines.onnx", "OnnxEngine")}
 
 
 def available() -> list[str]:
     """Names of the engines that this installation can run, best first."""
-    return [name for name, (module, _) in ENGINES.items() if importlib.util.find_spec(module) is not None]
+    return [name for name, entry in ENGINES.items() if importlib.util.find_spec(entry.module) is not None]
 
 
 def open_engine(name: str = "auto") -> Engine:
     """The engine called `name`, or the best one installed. Raises EngineError where there is none."""
     if name != "auto" and name not in ENGINES:
         raise EngineError(f"unknown engine {name!r}; valid names: auto, {', '.join(ENGINES)}")
-    candidates = available() if name == "auto" else [n for n in available() if n == name]
+    candidates = [found for found in available() if name in ("auto", found)]
     if not candidates:
-        wanted = ENGINES.get(name, next(iter(ENGINES.values())))
+        extra = next(iter(ENGINES.values())).extra if name == "auto" else ENGINES[name].extra
         what = "no engine is installed" if name == "auto" else f"engine {name!r} is not installed"
-        raise EngineError(f"{what}; install acclimate[{wanted[1]}]")
-    from acclimate.engines.onnx import OnnxEngine
-
-    return OnnxEngine()
+        raise EngineError(f"{what}; install acclimate[{extra}]")
+    entry = ENGINES[candidates[0]]
+    factory: Callable[[], Engine] = getattr(import_module(entry.home), entry.factory)
+    return factory()
 
 
 def allocate(

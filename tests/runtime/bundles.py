@@ -1,0 +1,273 @@
+"""A small, complete, real bundle for tests: a linear policy with real adaptation arithmetic.
+
+The policy is action = W·obs + sigma·noise + 0.1·previous; `adapt` is one likelihood-ratio gradient step on W,
+with the reward −(position − target)². The graphs are built with onnx.helper; the golden sequence is computed
+here in numpy, independently of any engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from acclimate.arrays import FloatArray, pack_arrays
+from acclimate.bundle import write_bundle
+from acclimate.golden import Golden, GoldenAdapt
+from acclimate.manifest import (
+    ActionChannel,
+    AdaptationSpec,
+    Baselines,
+    Family,
+    Graphs,
+    GraphSpec,
+    Limits,
+    Manifest,
+    NoiseSpec,
+    ObservationChannel,
+    PidGains,
+    StateTensor,
+    TensorSpec,
+    WindowSpec,
+)
+from acclimate.window import Window
+from onnx import TensorProto, helper
+
+EPISODES, STEPS, N_OBS, N_ACT = 3, 20, 4, 1
+RATE = 0.05  # of the adaptation step
+CARRY = 0.1  # of the previous action
+
+INITIAL: dict[str, FloatArray] = {
+    "weight": np.array([[-2.0, -0.1, 2.0, 0.1]], np.float32),
+    "sigma": np.array([0.3], np.float32),
+    "previous": np.zeros(1, np.float32),
+    "ticks": np.zeros(1, np.float32),
+    "shots": np.zeros(1, np.float32),
+}
+
+
+def manifest(name: str = "tiny") -> Manifest:
+    """The manifest of the small bundle, without files."""
+    window = (EPISODES, STEPS)
+    state = (
+        StateTensor("weight", (N_ACT, N_OBS), "trial", "adapt"),
+        StateTensor("shots", (1,), "trial", "adapt"),
+        StateTensor("previous", (1,), "episode", "act"),
+        StateTensor("ticks", (1,), "never", "act"),
+        StateTensor("sigma", (1,), "never", None),
+    )
+    act = GraphSpec(
+        _specs(obs=(N_OBS,), noise=(N_ACT,)) + _states("weight", "sigma", "previous", "ticks"),
+        _specs(action=(N_ACT,)) + _nexts("previous", "ticks") + (TensorSpec("info.size", (1,)),),
+    )
+    adapt = GraphSpec(
+        (
+            *_states("weight", "shots", "sigma"),
+            TensorSpec("window.obs", (EPISODES, STEPS + 1, N_OBS)),
+            TensorSpec("window.action", (*window, N_ACT)),
+            TensorSpec("window.mask", window),
+        ),
+        _nexts("weight", "shots")
+        + tuple(TensorSpec(f"info.{n}", (1,)) for n in ("loss", "reward", "grad_norm", "step_norm")),
+    )
+    return Manifest(
+        name=name,
+        algorithm="maml",
+        control_dt=0.01,
+        observation=(
+            ObservationChannel("position", "rad", -3.2, 3.2),
+            ObservationChannel("velocity", "rad/s", -20.0, 20.0),
+            ObservationChannel("target", "rad", -3.2, 3.2, "reference"),
+            ObservationChannel("target_velocity", "rad/s", -20.0, 20.0, "reference"),
+        ),
+        action=(ActionChannel("duty", "1", -1.0, 1.0),),
+        state=state,
+        graphs=Graphs(act, adapt),
+        noise=NoiseSpec((N_ACT,)),
+        limits=Limits({"duty": 100.0}, 5.0),
+        family=Family("servo", "wide", {"drive_gain": (0.25, 4.0), "polarity": (1.0, 1.0)}),
+        window=WindowSpec(EPISODES, STEPS),
+        adaptation=AdaptationSpec(2, 1.0),
+        baselines=Baselines(PidGains(10.0, 1.0, 0.1, 0.0)),
+        provenance={"seed": 0, "figures": {"loss": 0.25}},
+    )
+
+
+def without_adapt(m: Manifest) -> Manifest:
+    """The same policy, frozen: what a bundle without adaptation looks like."""
+    state = tuple(replace(t, written_by=None) if t.written_by == "adapt" else t for t in m.state)
+    graphs = Graphs(m.graphs.act)
+    return replace(m, algorithm="robust", state=state, graphs=graphs, window=None, adaptation=None)
+
+
+def members(m: Manifest) -> dict[str, bytes]:
+    """Everything but the manifest."""
+    files = {"act.onnx": act_model(), "state.npz": pack_arrays(INITIAL), "golden.npz": golden(m).pack()}
+    return files | ({"adapt.onnx": adapt_model()} if m.graphs.adapt else {})
+
+
+def write_tiny(path: Path, m: Manifest | None = None) -> Path:
+    """Write the small bundle; returns `path`."""
+    m = m or manifest()
+    write_bundle(path, m, members(m))
+    return path
+
+
+def act_model() -> bytes:
+    nodes = [
+        helper.make_node("MatMul", ["state.weight", "obs"], ["linear"]),
+        helper.make_node("Mul", ["state.sigma", "noise"], ["explored"]),
+        helper.make_node("Mul", ["state.previous", "carry"], ["carried"]),
+        helper.make_node("Sum", ["linear", "explored", "carried"], ["action"]),
+        helper.make_node("Identity", ["action"], ["next.previous"]),
+        helper.make_node("Add", ["state.ticks", "one"], ["next.ticks"]),
+        helper.make_node("Abs", ["action"], ["info.size"]),
+    ]
+    return _model(nodes, manifest().graphs.act, carry=[CARRY], one=[1.0])
+
+
+def adapt_model() -> bytes:
+    node = helper.make_node
+    nodes = [
+        # error after each action, and the reward: (E, T)
+        node("Slice", ["window.obs", "i1", "i_end", "i_axis1"], ["after"]),
+        node("Gather", ["after", "i_position"], ["position"], axis=2),
+        node("Gather", ["after", "i_target"], ["target"], axis=2),
+        node("Sub", ["position", "target"], ["error"]),
+        node("Mul", ["error", "error"], ["square"]),
+        node("Mul", ["square", "window.mask"], ["cost"]),
+        # centred cost is minus the advantage
+        node("ReduceSum", ["window.mask"], ["count_"], keepdims=0),
+        node("ReduceSum", ["cost"], ["cost_sum"], keepdims=0),
+        node("Div", ["cost_sum", "count_"], ["mean_cost"]),
+        node("Sub", ["mean_cost", "cost"], ["centred"]),
+        node("Mul", ["centred", "window.mask"], ["advantage"]),
+        # score of W under the exploration noise: (action − W·obs) obsᵀ
+        node("Slice", ["window.obs", "i0", "i_last", "i_axis1"], ["before"]),
+        node("Transpose", ["state.weight"], ["weight_t"]),
+        node("MatMul", ["before", "weight_t"], ["mean_action"]),
+        node("Sub", ["window.action", "mean_action"], ["deviation"]),
+        node("Reshape", ["advantage", "i_column"], ["advantage_column"]),
+        node("Mul", ["deviation", "advantage_column"], ["weighted"]),
+        node("Reshape", ["weighted", "i_flat_act"], ["weighted_flat"]),
+        node("Reshape", ["before", "i_flat_obs"], ["before_flat"]),
+        node("Transpose", ["weighted_flat"], ["weighted_t"]),
+        node("MatMul", ["weighted_t", "before_flat"], ["grad_sum"]),
+        node("Div", ["grad_sum", "count_"], ["grad"]),
+        # the step, and what the guard wants to know
+        node("Mul", ["grad", "rate"], ["step"]),
+        node("Add", ["state.weight", "step"], ["next.weight"]),
+        node("Add", ["state.shots", "one"], ["next.shots"]),
+        node("ReduceL2", ["grad"], ["grad_norm"], keepdims=0),
+        node("ReduceL2", ["step"], ["step_norm"], keepdims=0),
+        node("Neg", ["mean_cost"], ["reward"]),
+        *(
+            node("Reshape", [source, "i_one"], [f"info.{name}"])
+            for source, name in (
+                ("mean_cost", "loss"),
+                ("reward", "reward"),
+                ("grad_norm", "grad_norm"),
+                ("step_norm", "step_norm"),
+            )
+        ),
+        # an input that the arithmetic does not need, as an exporter may leave one
+        node("Identity", ["state.sigma"], ["unused"]),
+    ]
+    spec = manifest().graphs.adapt
+    assert spec is not None
+    integers = {
+        "i0": [0],
+        "i1": [1],
+        "i_last": [STEPS],
+        "i_end": [STEPS + 1],
+        "i_axis1": [1],
+        "i_column": [EPISODES, STEPS, 1],
+        "i_flat_act": [-1, N_ACT],
+        "i_flat_obs": [-1, N_OBS],
+        "i_one": [1],
+    }
+    scalars = {"i_position": 0, "i_target": 2}
+    constants = [helper.make_tensor(n, TensorProto.INT64, [len(v)], v) for n, v in integers.items()]
+    constants += [helper.make_tensor(n, TensorProto.INT64, [], [v]) for n, v in scalars.items()]
+    return _model(nodes, spec, constants, rate=[RATE], one=[1.0])
+
+
+def act_numpy(state: dict[str, FloatArray], obs: FloatArray, noise: FloatArray) -> FloatArray:
+    """One tick; changes the running tensors of `state`."""
+    action = state["weight"] @ obs + state["sigma"] * noise + np.float32(CARRY) * state["previous"]
+    state["previous"] = action
+    state["ticks"] = state["ticks"] + np.float32(1)
+    return action
+
+
+def adapt_numpy(
+    state: dict[str, FloatArray], window: Window
+) -> tuple[dict[str, FloatArray], dict[str, float]]:
+    """One adaptation step: new tensors, and scalars."""
+    cost = (window.obs[:, 1:, 0] - window.obs[:, 1:, 2]) ** 2 * window.mask
+    count, mean = window.mask.sum(), cost.sum() / window.mask.sum()
+    before = window.obs[:, :-1]
+    deviation = window.action - before @ state["weight"].T
+    weighted = deviation * ((mean - cost) * window.mask)[..., None]
+    grad = np.einsum("eta,eto->ao", weighted, before) / count
+    step = np.float32(RATE) * grad
+    norms = {"grad_norm": float(np.linalg.norm(grad)), "step_norm": float(np.linalg.norm(step))}
+    after = {"weight": state["weight"] + step, "shots": state["shots"] + np.float32(1)}
+    return after, {"loss": float(mean), "reward": -float(mean)} | norms
+
+
+def window(seed: int = 1) -> Window:
+    """A random window with some masked transitions."""
+    rng = np.random.default_rng(seed)
+    return Window(
+        rng.standard_normal((EPISODES, STEPS + 1, N_OBS), dtype=np.float32),
+        rng.standard_normal((EPISODES, STEPS, N_ACT), dtype=np.float32),
+        (rng.random((EPISODES, STEPS)) < 0.9).astype(np.float32),
+    )
+
+
+def golden(m: Manifest, ticks: int = 6) -> Golden:
+    rng = np.random.default_rng(0)
+    obs = rng.standard_normal((ticks, N_OBS), dtype=np.float32)
+    noise = rng.standard_normal((ticks, N_ACT), dtype=np.float32)
+    state = dict(INITIAL)
+    actions, running = [], []
+    for k in range(ticks):
+        actions.append(act_numpy(state, obs[k], noise[k]))
+        running.append((state["previous"], state["ticks"]))
+    following = {name: np.stack([row[i] for row in running]) for i, name in enumerate(("previous", "ticks"))}
+    return Golden(obs, noise, np.stack(actions), following, _golden_adapt() if m.graphs.adapt else None)
+
+
+def _golden_adapt() -> GoldenAdapt:
+    after, info = adapt_numpy(dict(INITIAL), window())
+    return GoldenAdapt(window(), after, {name: np.array([v], np.float32) for name, v in info.items()})
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto],
+    spec: GraphSpec,
+    constants: Sequence[onnx.TensorProto] = (),
+    **floats: list[float],
+) -> bytes:
+    tensors = [helper.make_tensor(n, TensorProto.FLOAT, [len(v)], v) for n, v in floats.items()]
+    inputs = [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.shape) for t in spec.inputs]
+    outputs = [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.shape) for t in spec.outputs]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, [*constants, *tensors])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _specs(**shapes: tuple[int, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, shape) for name, shape in shapes.items())
+
+
+def _states(*names: str) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(f"state.{name}", INITIAL[name].shape) for name in names)
+
+
+def _nexts(*names: str) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(f"next.{name}", INITIAL[name].shape) for name in names)

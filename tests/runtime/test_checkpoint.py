@@ -1,0 +1,128 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acclimate import archive
+from acclimate.atomic import write_atomically
+from acclimate.bundle import load
+from acclimate.checkpoint import load_checkpoint, save_checkpoint
+from acclimate.errors import CheckpointError, UsageError
+from acclimate.policy import Policy
+
+from . import bundles
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Policy:
+    return Policy(load(bundles.write_tiny(tmp_path / "tiny.acclimate")))
+
+
+@pytest.fixture
+def saved(policy: Policy, tmp_path: Path) -> Path:
+    policy.adapt(bundles.window())
+    policy.commit()
+    policy.act(np.ones(4, np.float32))
+    save_checkpoint(tmp_path / "servo.checkpoint", policy)
+    return tmp_path / "servo.checkpoint"
+
+
+def test_a_restarted_policy_goes_on_where_it_was(policy: Policy, saved: Path) -> None:
+    restarted = Policy(policy.bundle)
+    load_checkpoint(saved, restarted)
+    for name in bundles.INITIAL:
+        np.testing.assert_array_equal(restarted.state(name), policy.state(name))
+    assert restarted.state("shots")[0] == 1
+    obs = np.full(4, 0.3, np.float32)
+    np.testing.assert_array_equal(restarted.act(obs), policy.act(obs))
+
+
+def test_the_same_state_is_the_same_file(policy: Policy, saved: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "again.checkpoint", policy)
+    assert (tmp_path / "again.checkpoint").read_bytes() == saved.read_bytes()
+
+
+def test_a_checkpoint_of_another_bundle_is_refused(saved: Path, tmp_path: Path) -> None:
+    other = Policy(load(bundles.write_tiny(tmp_path / "other.acclimate", bundles.manifest("other"))))
+    with pytest.raises(
+        CheckpointError, match=r"saved from bundle 'tiny' \([0-9a-f]{12}…\), and this is 'other'"
+    ):
+        load_checkpoint(saved, other)
+    np.testing.assert_array_equal(other.state("weight"), bundles.INITIAL["weight"])
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, -1])
+def test_a_truncated_checkpoint_is_refused(policy: Policy, saved: Path, keep: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="is truncated"):
+        load_checkpoint(saved, policy)
+
+
+def test_an_altered_checkpoint_is_refused(policy: Policy, saved: Path) -> None:
+    with saved.open("rb") as stream:
+        members = archive.unpack(stream, "x")
+    altered = members["state.npz"].replace(b"NUMPY", b"NUMPI", 1)
+    saved.write_bytes(archive.pack(members | {"state.npz": altered}))
+    with pytest.raises(CheckpointError, match=r"state\.npz was altered; its SHA-256"):
+        load_checkpoint(saved, policy)
+
+
+def test_a_bundle_is_no_checkpoint(policy: Policy) -> None:
+    with pytest.raises(CheckpointError, match="is not a checkpoint; expected the members"):
+        load_checkpoint(policy.bundle.path, policy)
+
+
+def test_no_such_checkpoint(policy: Policy, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"cannot read checkpoint .*: No such file"):
+        load_checkpoint(tmp_path / "none", policy)
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "not bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_the_way_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write .*folder: Is a directory"):
+        write_atomically(tmp_path / "folder", b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", b"new")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from acclimate.atomic import write_atomically
+print("ready", flush=True)
+while True:
+    for content in (b"a", b"b"):
+        write_atomically(Path(sys.argv[1]), content * 200_000)
+"""
+
+
+def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for delay in (0.0, 0.003, 0.011, 0.02):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.05 + delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert path.read_bytes() in (b"a" * 200_000, b"b" * 200_000)

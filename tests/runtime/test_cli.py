@@ -1,0 +1,182 @@
+import importlib.metadata
+import json
+import os
+import resource
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import pytest
+from acclimate import cli
+from acclimate.cli import BrokenVerb, Verb
+from acclimate.errors import AcclimateError, DeviceFault, UsageError
+
+from . import bundles
+
+
+def _run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "acclimate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **options}, check=False)
+
+
+def _raises(error: BaseException) -> Verb:
+    def main(_: Namespace) -> int:
+        raise error
+
+    return Verb("break", "break", lambda _: None, main)
+
+
+def _verbs(monkeypatch: pytest.MonkeyPatch, *verbs: Verb | BrokenVerb) -> None:
+    monkeypatch.setattr(cli, "find_verbs", lambda: {verb.name: verb for verb in verbs})
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(UsageError("no such thing"), 2), (DeviceFault("it is gone"), 1)]
+)
+def test_an_error_is_one_sentence_and_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: AcclimateError, code: int
+) -> None:
+    _verbs(monkeypatch, _raises(error))
+    assert cli.main(["break"]) == code
+    assert capsys.readouterr() == ("", f"acclimate: {error}\n")
+
+
+def test_an_interrupt_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _verbs(monkeypatch, _raises(KeyboardInterrupt()))
+    assert cli.main(["break"]) == 130
+    assert capsys.readouterr().err == "acclimate: interrupted\n"
+
+
+def test_a_mistake_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    _verbs(monkeypatch, _raises(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["break"])
+
+
+def test_a_verb_gets_its_arguments_and_gives_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def configure(parser: ArgumentParser) -> None:
+        parser.add_argument("number", type=int)
+
+    _verbs(monkeypatch, Verb("double", "double", configure, lambda args: int(args.number) * 2))
+    assert cli.main(["double", "21"]) == 42
+
+
+def test_an_unknown_verb_is_refused_with_what_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _verbs(monkeypatch, _raises(ValueError()), Verb("inspect", "look", lambda _: None, lambda _: 0))
+    assert cli.main(["inspct"]) == 2
+    expected = "acclimate: unknown verb 'inspct'; did you mean 'inspect'? verbs here: break, inspect\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_verb_whose_needs_are_not_installed_is_not_listed_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fly = Verb("fly", "fly away", lambda _: None, lambda _: 0, ("no_such_wings", "numpy"), "wings")
+    _verbs(monkeypatch, fly, Verb("walk", "go on foot", lambda _: None, lambda _: 0, ("numpy",)))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert "walk  go on foot" in shown
+    assert "fly" not in shown
+    assert cli.main(["fly"]) == 2
+    assert capsys.readouterr().err == "acclimate: verb 'fly' needs no_such_wings; install acclimate[wings]\n"
+
+
+def test_a_broken_verb_does_not_break_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [
+        importlib.metadata.EntryPoint("bad", "acclimate.no_such_module:VERB", cli.GROUP),
+        importlib.metadata.EntryPoint("inspect", "acclimate.verbs:INSPECT", cli.GROUP),
+        importlib.metadata.EntryPoint("odd", "acclimate.cli:GROUP", cli.GROUP),
+    ]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: entries)
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "inspect" in capsys.readouterr().out
+    assert cli.main(["bad"]) == 2
+    assert "verb 'bad' cannot be loaded (acclimate.no_such_module:VERB: No module" in capsys.readouterr().err
+    assert cli.main(["odd"]) == 2
+    assert "acclimate.cli:GROUP is not a Verb" in capsys.readouterr().err
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert _run("--version").stdout == f"acclimate {importlib.metadata.version('acclimate')}\n"
+
+
+def test_without_a_verb_help_goes_to_stderr() -> None:
+    done = _run()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "verbs:" in done.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom acclimate import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('numpy', 'torch', 'onnx', 'onnxruntime', 'matplotlib', 'serial') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_is_quick() -> None:
+    # Processor time, which a busy machine does not stretch; the promise is 0.3 s on a desktop.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _run("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.3
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    path = bundles.write_tiny(tmp_path / "tiny.acclimate")
+    command = f"{sys.executable} -m acclimate inspect {path} --json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_inspect_shows_the_facts(tmp_path: Path) -> None:
+    done = _run("inspect", str(bundles.write_tiny(tmp_path / "tiny.acclimate")))
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for fact in (
+        "tiny (maml)",
+        "100 Hz",
+        "position",
+        "from the reference",
+        "written by adapt",
+        "6 ticks reproduced",
+    ):
+        assert fact in done.stdout
+
+
+def test_inspect_gives_one_json_object(tmp_path: Path) -> None:
+    done = _run("inspect", str(bundles.write_tiny(tmp_path / "tiny.acclimate")), "--json")
+    tree = json.loads(done.stdout)
+    assert tree["manifest"]["name"] == "tiny"
+    assert tree["golden"]["engine"] == "onnxruntime"
+    assert tree["golden"]["ok"] is True
+    assert {row["graph"] for row in tree["golden"]["rows"]} == {"act", "adapt"}
+
+
+def test_inspect_of_a_policy_that_does_not_adapt(tmp_path: Path) -> None:
+    frozen = bundles.without_adapt(bundles.manifest())
+    done = _run("inspect", str(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))
+    assert "none: this policy does not adapt" in done.stdout
+
+
+def test_inspect_refuses_a_truncated_bundle_in_one_sentence(tmp_path: Path) -> None:
+    path = bundles.write_tiny(tmp_path / "tiny.acclimate")
+    path.write_bytes(path.read_bytes()[:3000])
+    done = _run("inspect", str(path))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"acclimate: {path} is truncated")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from acclimate.guard import Guard
+from acclimate.policy import AdaptResult
+
+from . import bundles
+
+GOOD = {"loss": 0.5, "step_norm": 0.1}
+
+
+def _accept(info: dict[str, float], *, finite: bool = True, change: float = 0.1, valid: float = 0.9) -> str:
+    window = bundles.window()
+    window.mask[...] = 0.0
+    window.mask.flat[: round(valid * window.mask.size)] = 1.0
+    verdict = Guard.of(bundles.manifest()).accept(AdaptResult(info, finite, change), window)
+    assert verdict.ok is (verdict.reason == "")
+    return verdict.reason
+
+
+def test_a_sound_step_is_accepted() -> None:
+    assert _accept(GOOD) == ""
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scalars_must_be_finite(value: float) -> None:
+    assert _accept(GOOD | {"loss": value}) == f"loss is {value}"
+
+
+def test_values_must_be_finite() -> None:
+    assert _accept(GOOD, finite=False) == "the adapted state holds values that are not finite"
+
+
+def test_the_step_must_lie_within_the_trust_radius() -> None:
+    assert _accept(GOOD | {"step_norm": 5.01}) == "step norm 5.01 is beyond the trust radius 5"
+    assert _accept(GOOD | {"step_norm": 5.0}) == ""
+
+
+def test_without_a_step_norm_the_change_counts() -> None:
+    assert _accept({"loss": 0.5}, change=6.0) == "step norm 6 is beyond the trust radius 5"
+
+
+def test_half_of_the_window_must_be_valid() -> None:
+    assert _accept(GOOD, valid=0.4) == "40% of the window is valid, at least 50% is needed"
+    assert _accept(GOOD, valid=0.5) == ""
+
+
+def test_keep_tolerates_noise_but_no_fall() -> None:
+    guard = Guard(5.0, worse_by=0.1)
+    assert guard.keep([0.1, 0.1], [0.05, 0.1]).ok
+    assert guard.keep([0.1, 0.1], [0.105, 0.105]).ok
+    verdict = guard.keep([0.1, 0.1], [0.1, 0.2])
+    assert not verdict.ok
+    assert verdict.reason == "the error rose from 0.1 to 0.1581"
+    assert not guard.keep([0.1], [float("nan")]).ok

@@ -1,0 +1,130 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from acclimate.errors import ManifestError
+from acclimate.manifest import Limits, Manifest, StateTensor
+
+from . import bundles
+
+Tree = dict[str, Any]
+
+
+def _tree() -> Tree:
+    tree: Tree = json.loads(bundles.manifest().to_json())
+    return tree
+
+
+def _read(tree: Tree) -> Manifest:
+    return Manifest.from_json(json.dumps(tree).encode())
+
+
+def test_json_and_back_is_the_same_manifest() -> None:
+    manifest = bundles.manifest()
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    frozen = bundles.without_adapt(manifest)
+    assert Manifest.from_json(frozen.to_json()) == frozen
+
+
+def test_sizes() -> None:
+    manifest = bundles.manifest()
+    assert (manifest.n_obs, manifest.n_act, manifest.n_reference) == (4, 1, 2)
+
+
+def _set(*path: str | int, to: object) -> Callable[[Tree], None]:
+    def change(tree: Any) -> None:
+        for step in path[:-1]:
+            tree = tree[step]
+        tree[path[-1]] = to
+
+    return change
+
+
+def _delete(name: str) -> Callable[[Tree], None]:
+    def change(tree: Tree) -> None:
+        del tree[name]
+
+    return change
+
+
+BAD = {
+    "future format": (_set("format", to=2), r"format 2, and this Acclimate reads format 1; upgrade"),
+    "missing field": (_delete("control_dt"), r"lacks the field 'control_dt'"),
+    "unknown field": (_set("colour", to="red"), r"unknown field 'colour'; valid fields: action, "),
+    "wrong type": (_set("control_dt", to="fast"), r"control_dt must be a finite number, found \"fast\""),
+    "flag for a number": (_set("control_dt", to=True), r"control_dt must be a finite number, found true"),
+    "not positive": (_set("control_dt", to=0), r"control_dt must be greater than 0, found 0"),
+    "bad choice": (
+        _set("state", 0, "reset", to="daily"),
+        r'state\[0\]\.reset must be one of "trial", "episode", "never"',
+    ),
+    "bad dtype": (_set("state", 0, "dtype", to="float64"), r"state\[0\]\.dtype must be one of \"float32\""),
+    "empty shape": (_set("state", 0, "shape", to=[]), r"state\[0\]\.shape must be a list of at least one"),
+    "both writers": (_set("state", 0, "written_by", to="act+adapt"), r"written_by must be one of"),
+    "empty range": (_set("family", "ranges", "drive_gain", to=[4, 1]), r"with low <= high"),
+    "action limits": (_set("action", 0, "minimum", to=1.0), r"'duty': minimum 1 must be below maximum 1"),
+    "no channels": (_set("observation", to=[]), r"at least one observation and one action channel"),
+    "unknown tensor": (
+        _set("graphs", "act", "inputs", 0, "name", to="observation"),
+        r"graphs\.act\.inputs names 'observation'; valid names here: obs, noise, state\.weight",
+    ),
+    "wrong shape": (
+        _set("graphs", "act", "inputs", 0, "shape", to=[5]),
+        r"graphs\.act\.inputs: 'obs' has shape \[5\], expected \[4\]",
+    ),
+    "missing output": (_set("graphs", "act", "outputs", to=[]), r"graphs\.act\.outputs lacks 'action'"),
+    "writer disagrees": (
+        _set("state", 0, "written_by", to="act"),
+        r"lacks 'next\.weight', which the manifest says it writes",
+    ),
+    "window alone": (_set("adaptation", to=None), r"adaptation null; all three or none"),
+    "slew of nothing": (_set("limits", "slew_rate", to={"torque": 1.0}), r"no action channel; valid: duty"),
+    "privileged without state": (_set("privileged", to=["kt"]), r"state 'task' of shape \[1\]"),
+    "bad hash": (_set("files", to={"act.onnx": {"sha256": "0", "size": 1}}), r"64 lower-case hexadecimal"),
+    "duplicate state": (_set("state", 1, "name", to="weight"), r"state names 'weight' twice"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_manifests_are_refused_in_one_sentence(case: str) -> None:
+    change, message = BAD[case]
+    tree = _tree()
+    change(tree)
+    with pytest.raises(ManifestError, match=message) as caught:
+        _read(tree)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{", "not valid JSON"),
+        (b"[]", "must be an object"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b'{"format": 1, "format": 1}', "key 'format' appears twice"),
+        (b'{"format": NaN}', "NaN is not a JSON number"),
+        (b"[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_bad_json_is_refused(text: bytes, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        Manifest.from_json(text)
+
+
+def test_adapt_may_not_write_what_an_episode_resets() -> None:
+    manifest = bundles.manifest()
+    weight = StateTensor("weight", (1, 4), "episode", "adapt")
+    with pytest.raises(ManifestError, match="'trial' or 'never', not 'episode'"):
+        replace(manifest, state=(weight, *manifest.state[1:]))
+
+
+def test_python_callers_are_checked_too() -> None:
+    with pytest.raises(ManifestError, match="no action channel"):
+        replace(bundles.manifest(), limits=Limits({"torque": 1.0}, 5.0))
+
+
+def test_unknown_state_lists_the_valid_names() -> None:
+    with pytest.raises(ManifestError, match="no state tensor 'w'; it has: weight, shots"):
+        bundles.manifest().state_tensor("w")

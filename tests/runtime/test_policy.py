@@ -1,0 +1,241 @@
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acclimate.bundle import Bundle, load
+from acclimate.errors import EngineError, GoldenError, PolicyError
+from acclimate.golden import Golden
+from acclimate.manifest import TensorSpec
+from acclimate.policy import Policy
+from acclimate.window import Window
+
+from . import bundles
+
+OBS = np.array([0.1, 0.2, 0.5, -0.3], np.float32)
+NOISE = np.array([0.7], np.float32)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load(bundles.write_tiny(tmp_path_factory.mktemp("bundle") / "tiny.acclimate"))
+
+
+@pytest.fixture
+def policy(bundle: Bundle) -> Policy:
+    return Policy(bundle)
+
+
+def test_act_is_what_numpy_computes_and_carries_its_state(policy: Policy) -> None:
+    state = dict(bundles.INITIAL)
+    for _ in range(5):
+        expected = bundles.act_numpy(state, OBS, NOISE)
+        np.testing.assert_allclose(policy.act(OBS, NOISE), expected, rtol=1e-5)
+    np.testing.assert_allclose(policy.state("previous"), state["previous"], rtol=1e-5)
+    assert policy.state("ticks")[0] == 5
+    assert policy.info == {"size": pytest.approx(abs(float(state["previous"][0])), rel=1e-5)}
+
+
+def test_no_noise_is_zero_noise(policy: Policy) -> None:
+    quiet = policy.act(OBS).copy()
+    policy.reset("episode")
+    np.testing.assert_array_equal(policy.act(OBS, np.zeros(1, np.float32)), quiet)
+
+
+def test_each_tensor_keeps_its_reset_rule(policy: Policy) -> None:
+    policy.act(OBS, NOISE)
+    policy.adapt(bundles.window())
+    policy.commit()
+    adapted = policy.state("weight")
+    policy.reset("episode")
+    assert policy.state("previous")[0] == 0
+    assert policy.state("ticks")[0] == 1
+    np.testing.assert_array_equal(policy.state("weight"), adapted)
+    policy.reset("trial")
+    np.testing.assert_array_equal(policy.state("weight"), bundles.INITIAL["weight"])
+    assert policy.state("ticks")[0] == 1  # never
+    policy.restore()
+    assert policy.state("ticks")[0] == 0
+
+
+def test_adapt_changes_nothing_until_commit(policy: Policy) -> None:
+    before = policy.act(OBS).copy()
+    policy.reset("episode")
+    result = policy.adapt(bundles.window())
+    np.testing.assert_array_equal(policy.act(OBS), before)
+    policy.commit()
+    policy.reset("episode")
+    tensors, infos = bundles.adapt_numpy(dict(bundles.INITIAL), bundles.window())
+    np.testing.assert_allclose(policy.state("weight"), tensors["weight"], rtol=1e-5)
+    np.testing.assert_allclose(policy.act(OBS), tensors["weight"] @ OBS, rtol=1e-5)
+    assert result.info == {name: pytest.approx(value, rel=1e-5) for name, value in infos.items()}
+    assert result.finite
+    assert result.change == pytest.approx(np.hypot(infos["step_norm"], 1.0), rel=1e-5)  # shots went up by one
+
+
+def test_steps_build_on_each_other_through_both_slots(policy: Policy) -> None:
+    state = dict(bundles.INITIAL)
+    for seed in range(4):
+        policy.adapt(bundles.window(seed))
+        policy.commit()
+        state |= bundles.adapt_numpy(state, bundles.window(seed))[0]
+        np.testing.assert_allclose(policy.state("weight"), state["weight"], rtol=1e-4)
+        assert policy.state("shots")[0] == seed + 1
+
+
+def test_rollback_is_the_way_back_once(policy: Policy) -> None:
+    before = policy.state("weight")
+    policy.adapt(bundles.window())
+    policy.commit()
+    policy.rollback()
+    np.testing.assert_array_equal(policy.state("weight"), before)
+    with pytest.raises(PolicyError, match="cannot rollback: there is no commit to undo"):
+        policy.rollback()
+    with pytest.raises(PolicyError, match="cannot commit: nothing has been adapted"):
+        policy.commit()
+
+
+def test_an_adaptation_that_is_not_committed_can_be_dropped_for_the_next(policy: Policy) -> None:
+    policy.adapt(bundles.window(1))
+    policy.adapt(bundles.window(2))
+    policy.commit()
+    expected = bundles.adapt_numpy(dict(bundles.INITIAL), bundles.window(2))[0]["weight"]
+    np.testing.assert_allclose(policy.state("weight"), expected, rtol=1e-5)
+
+
+def test_reset_forgets_adaptations(policy: Policy) -> None:
+    policy.adapt(bundles.window())
+    policy.reset("trial")
+    with pytest.raises(PolicyError, match="nothing has been adapted"):
+        policy.commit()
+
+
+def test_values_that_are_not_finite_are_reported(policy: Policy) -> None:
+    window = bundles.window()
+    window.mask[...] = 0.0  # the mean over no transitions
+    assert not policy.adapt(window).finite
+
+
+def test_what_the_loop_does_meanwhile_does_not_reach_a_staged_adaptation(policy: Policy) -> None:
+    window = bundles.window()
+    policy.stage(window)
+    window.obs[...] = 0.0
+    policy.reset("episode")
+    policy.act(OBS, NOISE)
+    for forbidden in (policy.commit, policy.rollback, policy.restore, lambda: policy.reset("trial")):
+        with pytest.raises(PolicyError, match="while an adaptation is running"):
+            forbidden()
+    with pytest.raises(PolicyError, match="cannot stage a window while an adaptation is running"):
+        policy.stage(bundles.window())
+    policy.adapt_staged()
+    policy.commit()
+    expected = bundles.adapt_numpy(dict(bundles.INITIAL), bundles.window())[0]["weight"]
+    np.testing.assert_allclose(policy.state("weight"), expected, rtol=1e-5)
+
+
+def test_act_and_adapt_run_at_the_same_time(policy: Policy) -> None:
+    expected = policy.act(OBS).copy()
+    policy.reset("episode")
+    thread = threading.Thread(target=lambda: [policy.adapt(bundles.window(i)) for i in range(100)])
+    thread.start()
+    while thread.is_alive():
+        np.testing.assert_array_equal(policy.act(OBS), expected)
+        policy.reset("episode")
+    thread.join()
+    policy.commit()
+
+
+def test_set_state_is_what_act_reads(policy: Policy) -> None:
+    policy.set_state("weight", np.ones((1, 4), np.float32))
+    assert policy.act(OBS)[0] == pytest.approx(float(OBS.sum()))
+    policy.set_state("previous", np.array([10.0], np.float32))
+    assert policy.act(OBS)[0] == pytest.approx(float(OBS.sum()) + 1.0)
+
+
+def test_set_state_refuses_misfits(policy: Policy) -> None:
+    with pytest.raises(PolicyError, match=r"'weight' needs finite values of shape \[1, 4\], got shape \[4\]"):
+        policy.set_state("weight", np.ones(4, np.float32))
+    with pytest.raises(PolicyError, match="needs finite values"):
+        policy.set_state("sigma", np.array([np.inf], np.float32))
+    with pytest.raises(PolicyError, match="has no state 'w'; valid names: weight, shots"):
+        policy.set_state("w", np.ones(4, np.float32))
+    with pytest.raises(PolicyError, match="has no state 'w'"):
+        policy.state("w")
+
+
+def test_state_is_a_copy(policy: Policy) -> None:
+    policy.state("weight")[...] = 0.0
+    np.testing.assert_array_equal(policy.state("weight"), bundles.INITIAL["weight"])
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (1, 4)])
+def test_observations_of_another_shape_are_refused(policy: Policy, shape: tuple[int, ...]) -> None:
+    with pytest.raises(PolicyError, match=r"expected \[4\]"):
+        policy.act(np.zeros(shape, np.float32))
+
+
+def test_windows_of_another_shape_are_refused(policy: Policy) -> None:
+    obs, action, mask = bundles.window()
+    with pytest.raises(PolicyError, match=r"window\.mask has shape \[2, 20\], expected \[3, 20\]"):
+        policy.adapt(Window(obs, action, mask[:2]))
+    policy.adapt(bundles.window())  # a refusal leaves nothing locked
+
+
+def test_a_policy_without_adapt(tmp_path: Path) -> None:
+    frozen = bundles.without_adapt(bundles.manifest())
+    policy = Policy(load(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))
+    assert not policy.can_adapt
+    with pytest.raises(PolicyError, match="has no adapt graph"):
+        policy.adapt(bundles.window())
+
+
+def _golden(bundle: Bundle, golden: Golden) -> Bundle:
+    return replace(bundle, golden=golden)
+
+
+def test_the_golden_check_refuses_another_action(bundle: Bundle) -> None:
+    action = bundle.golden.action.copy()
+    action[3] += 0.01
+    expected = rf"act: 'action' is .* on engine 'onnxruntime', expected {action[3, 0]:.7g} within"
+    with pytest.raises(GoldenError, match=expected) as caught:
+        Policy(_golden(bundle, replace(bundle.golden, action=action)))
+    assert caught.value.exit_code == 2
+
+
+def test_the_golden_check_refuses_another_adaptation(bundle: Bundle) -> None:
+    adapt = bundle.golden.adapt
+    assert adapt is not None
+    weight = adapt.next["weight"] + np.float32(1e-3)
+    wrong = replace(adapt, next={**adapt.next, "weight": weight})
+    with pytest.raises(GoldenError, match=r"golden check of adapt: 'next\.weight'"):
+        Policy(_golden(bundle, replace(bundle.golden, adapt=wrong)))
+
+
+def test_the_golden_check_refuses_what_is_not_finite(bundle: Bundle) -> None:
+    broken = {**bundle.state, "weight": np.full((1, 4), np.nan, np.float32)}
+    with pytest.raises(GoldenError, match="is nan on engine"):
+        Policy(replace(bundle, state=broken))
+
+
+def test_the_golden_check_leaves_no_trace(policy: Policy) -> None:
+    for name, value in bundles.INITIAL.items():
+        np.testing.assert_array_equal(policy.state(name), value)
+    assert {d.graph for d in policy.deviations} == {"act", "adapt"}
+    assert all(d.ok for d in policy.deviations)
+
+
+def test_a_manifest_that_names_a_tensor_the_graph_lacks(bundle: Bundle) -> None:
+    graphs = bundle.manifest.graphs
+    act = replace(graphs.act, outputs=(*graphs.act.outputs, TensorSpec("info.energy", (1,))))
+    manifest = replace(bundle.manifest, graphs=replace(graphs, act=act))
+    with pytest.raises(
+        EngineError, match=r"act\.onnx: output 'info\.energy' is in the manifest, but the graph has"
+    ):
+        Policy(replace(bundle, manifest=manifest))
+
+
+def test_an_engine_whose_member_is_missing(bundle: Bundle) -> None:
+    members = {name: content for name, content in bundle.members.items() if name != "adapt.onnx"}
+    with pytest.raises(EngineError, match=r"has no 'adapt\.onnx', which engine 'onnxruntime' needs"):
+        Policy(replace(bundle, members=members))

@@ -1,0 +1,193 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acclimate.adaptation import AdaptWorker, InlineAdapter
+from acclimate.arrays import FloatArray
+from acclimate.bundle import Bundle, load
+from acclimate.clock import RealClock
+from acclimate.errors import PolicyError, UsageError
+from acclimate.guard import Guard
+from acclimate.loop import ControlLoop
+from acclimate.policy import Policy
+from acclimate.trial import EpisodeKey, Trial, TrialPlan, TrialReport, tracking_error
+from acclimate.window import Episode, Window
+
+from . import bundles
+from .devices import Joint, ManualClock, hold_reference
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load(bundles.write_tiny(tmp_path_factory.mktemp("bundle") / "tiny.acclimate"))
+
+
+class Recorder:
+    """References that note which episodes were asked for, and from where."""
+
+    def __init__(self) -> None:
+        self.keys: list[EpisodeKey] = []
+
+    def __call__(self, obs: FloatArray, key: EpisodeKey) -> FloatArray:
+        self.keys.append(key)
+        return hold_reference(obs, bundles.STEPS)
+
+
+def _run(
+    bundle: Bundle, plan: TrialPlan, guard: Guard | None = None
+) -> tuple[TrialReport, Policy, Recorder, Joint]:
+    joint, policy, references = Joint(ManualClock()), Policy(bundle), Recorder()
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        trial = Trial(loop, references, tracking_error(bundle.manifest), plan, np.random.default_rng(3))
+        report = trial.run(policy, InlineAdapter(policy), guard or Guard.of(bundle.manifest))
+    return report, policy, references, joint
+
+
+def test_a_trial_measures_explores_waits_and_measures_again(bundle: Bundle) -> None:
+    report, policy, references, joint = _run(bundle, TrialPlan(shots=2, episodes=2))
+    expected: list[EpisodeKey] = [EpisodeKey(0, "measure", i) for i in range(2)]
+    for shot in range(2):
+        expected += [EpisodeKey(shot, "explore", i) for i in range(bundles.EPISODES)]
+        expected += [EpisodeKey(shot, "wait", 0)]
+        expected += [EpisodeKey(shot + 1, "measure", i) for i in range(2)]
+    assert references.keys == expected
+    assert len(report.before.errors) == 2
+    assert [shot.accepted.ok for shot in report.shots] == [True, True]
+    assert policy.state("shots")[0] == 2
+    assert report.stats.ticks == len(expected) * (bundles.STEPS + 1) + 1
+    assert joint.stopped
+
+
+def test_adaptation_is_the_one_that_numpy_computes_from_what_the_loop_recorded(bundle: Bundle) -> None:
+    windows: list[Window] = []
+
+    class Keeping(InlineAdapter):
+        def submit(self, window: Window) -> None:
+            windows.append(window)
+            super().submit(window)
+
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    metric, plan = tracking_error(bundle.manifest), TrialPlan(shots=1, episodes=1)
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        trial = Trial(loop, Recorder(), metric, plan, np.random.default_rng(3))
+        report = trial.run(policy, Keeping(policy), Guard.of(bundle.manifest))
+    expected, infos = bundles.adapt_numpy(dict(bundles.INITIAL), windows[0])
+    np.testing.assert_allclose(policy.state("weight"), expected["weight"], rtol=1e-6)
+    assert (policy.state("weight") != bundles.INITIAL["weight"]).any()
+    assert report.shots[0].result.info["loss"] == pytest.approx(infos["loss"], rel=1e-5)
+    assert report.shots[0].valid == 1.0
+
+
+def test_a_trial_is_repeatable_bit_by_bit(bundle: Bundle) -> None:
+    first, second = (_run(bundle, TrialPlan())[0] for _ in range(2))
+    assert first == second
+
+
+def test_every_trial_begins_fresh(bundle: Bundle) -> None:
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        trial = Trial(
+            loop, Recorder(), tracking_error(bundle.manifest), TrialPlan(1, 1), np.random.default_rng(0)
+        )
+        for _ in range(2):
+            trial.run(policy, InlineAdapter(policy), Guard.of(bundle.manifest))
+            assert policy.state("shots")[0] == 1
+
+
+def test_a_refused_adaptation_does_not_go_live(bundle: Bundle) -> None:
+    report, policy, _, _ = _run(bundle, TrialPlan(shots=1), Guard(trust_radius=1e-9))
+    assert not report.shots[0].accepted.ok
+    assert "beyond the trust radius" in report.shots[0].accepted.reason
+    np.testing.assert_array_equal(policy.state("weight"), bundles.INITIAL["weight"])
+
+
+@pytest.mark.parametrize("rollback", [True, False])
+def test_an_adaptation_that_does_harm_is_undone_where_asked(bundle: Bundle, rollback: bool) -> None:
+    never_content = Guard(trust_radius=5.0, worse_by=-1.0)
+    report, policy, _, _ = _run(bundle, TrialPlan(shots=1, rollback=rollback), never_content)
+    assert not report.shots[0].kept.ok
+    assert policy.state("shots")[0] == (0 if rollback else 1)
+
+
+def test_measuring_alone_needs_no_adaptation(tmp_path: Path) -> None:
+    frozen = bundles.without_adapt(bundles.manifest())
+    policy = Policy(load(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))
+    joint = Joint(ManualClock())
+    with ControlLoop(policy, joint, joint.clock, frozen) as loop:
+        trial = Trial(loop, Recorder(), tracking_error(frozen), TrialPlan(0, 3), np.random.default_rng(0))
+        assert len(trial.measure().errors) == 3
+        report = trial.run(policy, InlineAdapter(policy), Guard.of(frozen))
+        assert report.shots == ()
+        shots = Trial(loop, Recorder(), tracking_error(frozen), TrialPlan(1, 3), np.random.default_rng(0))
+        with pytest.raises(UsageError, match="has no adapt graph; run it with 0 shots"):
+            shots.run(policy, InlineAdapter(policy), Guard.of(frozen))
+
+
+def test_rest_between_episodes(bundle: Bundle) -> None:
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    plan = TrialPlan(shots=0, episodes=1, rest_ticks=10)
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        Trial(loop, Recorder(), tracking_error(bundle.manifest), plan, np.random.default_rng(0)).measure()
+    np.testing.assert_array_equal([command[1] for command in joint.commands[1:11]], 0.0)
+
+
+def test_in_real_time_the_loop_ticks_on_while_a_thread_adapts(bundle: Bundle) -> None:
+    """A slow adaptation: whole episodes pass meanwhile, and no tick waits for it."""
+    joint, policy, references = Joint(RealClock()), Policy(bundle), Recorder()
+
+    class Slow(AdaptWorker):
+        def poll(self):  # type: ignore[no-untyped-def]
+            return super().poll() if time.monotonic() > end else None
+
+    with ControlLoop(policy, joint, RealClock(), bundle.manifest) as loop, Slow(policy) as worker:
+        end = time.monotonic() + 1.4
+        trial = Trial(
+            loop, references, tracking_error(bundle.manifest), TrialPlan(1, 1), np.random.default_rng(0)
+        )
+        report = trial.run(policy, worker, Guard.of(bundle.manifest))
+    assert report.shots[0].accepted.ok
+    assert policy.state("shots")[0] == 1
+    assert sum(key.purpose == "wait" for key in references.keys) >= 2
+
+
+def test_a_worker_gives_its_result_once_and_takes_the_next_window(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    with AdaptWorker(policy) as worker:
+        assert worker.poll() is None
+        for seed in range(3):
+            worker.submit(bundles.window(seed))
+            while (result := worker.poll()) is None:
+                policy.act(np.zeros(4, np.float32))
+            assert result.finite
+            assert worker.poll() is None
+            policy.commit()
+    assert policy.state("shots")[0] == 3
+
+
+def test_a_worker_refuses_a_second_window_while_it_runs(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    with AdaptWorker(policy) as worker:
+        policy.stage(bundles.window())  # as if a step were running
+        with pytest.raises(PolicyError, match="while an adaptation is running"):
+            worker.submit(bundles.window())
+        policy.adapt_staged()
+
+
+def test_the_error_is_the_rms_after_each_action() -> None:
+    obs = np.zeros((4, 4), np.float32)
+    obs[:, 0], obs[:, 2] = [9.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 4.0]
+    episode = Episode(obs, np.zeros((3, 1), np.float32), np.ones(3, np.float32), np.zeros((3, 1), np.float32))
+    assert tracking_error(bundles.manifest())(episode) == pytest.approx(np.sqrt((1 + 4 + 4) / 3))
+
+
+def test_a_bundle_that_does_not_observe_the_error() -> None:
+    with pytest.raises(
+        UsageError, match="does not observe 'height'; it observes: position, velocity, target"
+    ):
+        tracking_error(bundles.manifest(), "height")
+
+
+def test_a_plan_that_measures_nothing_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="episodes >= 1 and shots >= 0, got 0 and 1"):
+        _run(bundle, TrialPlan(1, 0))
