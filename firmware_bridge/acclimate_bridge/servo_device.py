@@ -11,7 +11,7 @@ from acclimate_bridge.plant import Plant
 # Scales are powers of two, so that values on the wire are exact in binary floating point.
 SCHEMA = Schema(
     sensors=(
-        WireChannel("position", "rad", 2.0**-20, -math.pi, math.pi),
+        WireChannel("position", "rad", 2.0**-20, -math.tau, math.tau),
         WireChannel("velocity", "rad/s", 2.0**-16, -100.0, 100.0),
     ),
     actuators=(WireChannel("duty", "1", 2.0**-20, -1.0, 1.0),),

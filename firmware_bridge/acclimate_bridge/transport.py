@@ -61,7 +61,7 @@ class SerialTransport:
         try:
             return bytes(self._port.read(4096))
         except (serial.SerialException, OSError, TypeError) as error:
-            raise DeviceFault(_lost(self.name, error)) from error
+            raise DeviceFault(_lost(self.name)) from error
 
     def write(self, data: bytes) -> None:
         try:
@@ -69,7 +69,7 @@ class SerialTransport:
         except serial.SerialTimeoutException:
             pass  # nobody reads at the other end; the watchdog there knows what to do
         except (serial.SerialException, OSError, TypeError) as error:
-            raise DeviceFault(_lost(self.name, error)) from error
+            raise DeviceFault(_lost(self.name)) from error
 
     def close(self) -> None:
         with suppress(serial.SerialException, OSError):  # it is gone, which is what was wanted
@@ -119,5 +119,5 @@ def _refusal(port: str, error: Exception) -> str:
     return f"cannot open port {port}: {text}"
 
 
-def _lost(port: str, error: Exception) -> str:
-    return f"port {port} has vanished while in use ({error}); check cable and power of the device"
+def _lost(port: str) -> str:
+    return f"port {port} has vanished while in use; check the cable and the power of the device"

@@ -56,3 +56,59 @@ SIMULATE = Verb(
     _REQUIRES,
     "serial",
 )
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="a .acclimate file")
+    add("--port", required=True, help="serial port, pseudo-terminal, or URL such as socket://host:port")
+    add("--baud", type=int, default=115_200, help="baud rate (115200)")
+    add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
+    add("--seed", type=int, default=0, help="of references and exploration (0)")
+    add("--save", metavar="FILE", help="write what was learned to FILE")
+    add("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from acclimate_bridge.running import run
+
+    return run(args)
+
+
+def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="a .acclimate file")
+    add("--servo", required=True, nargs="+", metavar="NAME|FILE", help="built-in servos and servo files")
+    add(
+        "--against",
+        nargs="*",
+        metavar="BUNDLE",
+        help="bundles to compare with (robust and oracle beside BUNDLE)",
+    )
+    add("--devices", type=int, default=8, metavar="N", help="devices per servo (8)")
+    add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
+    add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--seed", type=int, default=0, help="of devices, references and noise (0)")
+    add("--jobs", type=int, metavar="N", help="processes (one per CPU); no number depends on it")
+    add("--output", metavar="FILE", help="also write the JSON object to FILE")
+    add("--json", action="store_true", help="one JSON object on stdout instead of a table")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from acclimate_bridge.evaluating import run_evaluation
+
+    return run_evaluation(args)
+
+
+RUN = Verb(
+    "run", "measure, adapt and measure again on a real device", _configure_run, _run, _REQUIRES, "serial"
+)
+EVALUATE = Verb(
+    "evaluate",
+    "compare a bundle with other controllers on simulated devices it never saw",
+    _configure_evaluate,
+    _evaluate,
+    _REQUIRES,
+    "serial",
+)

@@ -1,0 +1,136 @@
+"""The verb `run`: a trial on a device at a port, in real time."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+from collections.abc import Iterator
+
+from acclimate.adaptation import AdaptWorker
+from acclimate.bundle import load
+from acclimate.checkpoint import save_checkpoint
+from acclimate.clock import RealClock
+from acclimate.errors import UsageError
+from acclimate.fields import Json
+from acclimate.guard import Guard
+from acclimate.loop import ControlLoop
+from acclimate.manifest import Manifest
+from acclimate.policy import Policy
+from acclimate.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
+
+from acclimate_bridge.host_link import HostLink, LinkStats
+from acclimate_bridge.options import allowed_shots, at_least, writable
+from acclimate_bridge.references import TrackingReferences, episode_steps, generator
+from acclimate_bridge.transport import SerialTransport
+
+_EXPLORATION = 1  # key of its random numbers; references have another
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, adapt and measure again on the device at `args.port`; print what came of it."""
+    bundle = load(args.bundle)
+    manifest = bundle.manifest
+    if manifest.privileged:
+        raise UsageError(
+            f"bundle {manifest.name!r} has to be told the device's true parameters, which nobody knows of a "
+            "real one; it serves for comparison in `acclimate evaluate`"
+        )
+    at_least("--seed", args.seed, 0)
+    episodes = at_least("--episodes", args.episodes, 1)
+    save = writable("--save", args.save)
+    plan = TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=True)
+    references = TrackingReferences(manifest, episode_steps(manifest), args.seed, 0)
+    policy = Policy(bundle)
+    report, link = _drive(args.port, args.baud, policy, plan, references, args.seed)
+    if save is not None:
+        save_checkpoint(save, policy)
+    if args.json:
+        print(json.dumps(_tree(args.port, manifest, args.seed, report, link), indent=2))
+    else:
+        print("\n".join(_lines(report, link)))
+    return 0
+
+
+def _drive(
+    port: str, baud: int, policy: Policy, plan: TrialPlan, references: TrackingReferences, seed: int
+) -> tuple[TrialReport, LinkStats]:
+    clock, manifest = RealClock(), policy.manifest
+    metric = tracking_error(manifest)
+    with (
+        _terminable(),
+        contextlib.closing(SerialTransport(port, baud)) as transport,
+        HostLink(transport, clock) as link,
+        AdaptWorker(policy) as worker,
+        ControlLoop(policy, link, clock, manifest) as loop,
+    ):
+        trial = Trial(loop, references, metric, plan, generator(seed, _EXPLORATION))
+        return trial.run(policy, worker, Guard.of(manifest)), link.stats
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that the device is stopped on the way out."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(143)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _tree(port: str, manifest: Manifest, seed: int, report: TrialReport, link: LinkStats) -> dict[str, Json]:
+    measured = (report.before, *(shot.after for shot in report.shots))
+    rows: list[Json] = [
+        {"shots": k, "rms": measurement.rms, "errors": list(measurement.errors)}
+        for k, measurement in enumerate(measured)
+    ]
+    shots: list[Json] = [
+        {
+            "accepted": shot.accepted.ok,
+            "kept": shot.kept.ok,
+            "reason": shot.accepted.reason or shot.kept.reason,
+            "valid": shot.valid,
+            "info": dict(shot.result.info),
+        }
+        for shot in report.shots
+    ]
+    return {
+        "metric": "tracking_error_rms",
+        "unit": "rad",
+        "bundle": manifest.name,
+        "preset": manifest.family.preset,
+        "port": port,
+        "seed": seed,
+        "rows": rows,
+        "shots": shots,
+        "loop": dict(report.stats.as_dict()),
+        "link": dict(link._asdict()),
+    }
+
+
+def _lines(report: TrialReport, link: LinkStats) -> list[str]:
+    stats = report.stats
+    return [
+        f"before adapting      {report.before.rms:.4f} rad RMS over {len(report.before.errors)} episodes",
+        *(_shot_line(number, shot) for number, shot in enumerate(report.shots, 1)),
+        f"loop                 {stats.ticks} ticks, {stats.late} late, {stats.skipped} skipped, "
+        f"jitter p50 {stats.jitter_p50 * 1e3:.2f} ms, p99 {stats.jitter_p99 * 1e3:.2f} ms, "
+        f"bias {stats.bias * 1e6:+.0f} µs",
+        f"                     {stats.stale} stale, {stats.bad} unusable, {stats.clamped} clamped, "
+        f"{stats.slewed} slew-limited, {stats.rearmed} times armed again",
+        f"link                 {link.received} frames, {link.lost} lost, {link.damaged} damaged, "
+        f"round trip {link.round_trip * 1e3:.2f} ms",
+    ]
+
+
+def _shot_line(number: int, shot: Shot) -> str:
+    steps = f"after {number} step{'s' if number > 1 else ''}"
+    line = f"{steps:<20} {shot.after.rms:.4f} rad RMS over {len(shot.after.errors)} episodes"
+    if not shot.accepted.ok:
+        return f"{line}; the step was not taken: {shot.accepted.reason}"
+    return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"
