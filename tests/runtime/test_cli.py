@@ -121,7 +121,8 @@ def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom acclimate import cli\n"
         "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('numpy', 'torch', 'onnx', 'onnxruntime', 'matplotlib', 'serial') if m in sys.modules])"
+        "heavy = ('numpy', 'torch', 'onnx', 'onnxruntime', 'matplotlib', 'serial')\n"
+        "print([module for module in heavy if module in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

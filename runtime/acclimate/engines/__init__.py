@@ -53,7 +53,7 @@ class Engine(Protocol):
 
 
 class _Entry(NamedTuple):
-    """Where an engine comes from: the module that must be installed, the extra that installs it, its class."""
+    """Where an engine comes from: the module it needs, the extra that installs that, the class."""
 
     module: str
     extra: str
@@ -61,7 +61,7 @@ class _Entry(NamedTuple):
     factory: str
 
 
-# Best first: "auto" takes the first that is installed. Loaded by name, so that none is a need of this package.
+# Best first: "auto" takes the first that is installed. Loaded by name: none is a need of this package.
 ENGINES = {"onnxruntime": _Entry("onnxruntime", "onnx", "acclimate.engines.onnx", "OnnxEngine")}
 
 
