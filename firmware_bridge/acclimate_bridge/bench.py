@@ -98,9 +98,10 @@ class Bench:
         """The sign test, like exploration, is not part of what is measured."""
         pid.reset("trial")
         with self._loop(pid, field) as (loop, trial):
-            if pid.sign is None:
-                references = self._references(field)
-                loop.run_episode(references(loop.measure(), EpisodeKey(0, "wait", 0)))
+            references, number = self._references(field), 0
+            while pid.sign is None:
+                loop.run_episode(references(loop.measure(), EpisodeKey(0, "wait", number)))
+                number += 1
             return (trial.measure().rms,)
 
     def _fixed(self, policy: Policy, field: _Field) -> tuple[float, ...]:

@@ -15,51 +15,52 @@ INTEGRAL_LIMIT = 0.5  # of duty
 OUTPUT_LIMIT = 1.0  # of duty
 _WANTED = ("position", "velocity", "target", "target_velocity")
 
-_PHASE = 6  # ticks of one half of a pulse, twice as long as the longest delay of the link
-_LOOK_BACK = 3  # ticks over which the sign test averages velocity
-_PULSES = (0.1, 0.2, 0.4, 1.0)  # of duty, one after the other until one of them says something
-_CLEAR_ANSWER = 0.6  # rad/s, four standard deviations of the worst encoder's noise
-SIGN_TEST_TICKS = 2 * _PHASE * len(_PULSES) + 1
+_PULSE = 6  # ticks of duty
+_PERIOD = 2 * _PULSE  # ticks of a pulse and of waiting for its effect, which the link may delay
+_AMPLITUDES = (0.15, 0.4, 1.0)  # of duty, one after the other until the joint moves
+_MOVED = 0.03  # rad, ten standard deviations of the worst encoder's noise
+_STILL = 0.01  # rad
+_STILL_TICKS = 8
+_LONGEST_WAIT = 200  # ticks
+SIGN_TEST_TICKS = _LONGEST_WAIT + 2 * _PERIOD * len(_AMPLITUDES) + 1  # at most
 
 
 class SignTest:
-    """Finds out which way a motor turns: pulses forward and back, ever stronger, until the answer is clear.
+    """Finds out which way a motor turns: waits until the joint rests, then pulses it until it moves.
 
-    What it looks at is the change of velocity over the forward half minus that over the backward half, so
-    that a load that falls by itself, or an end stop on one side, does not decide.
+    A joint at rest is held by friction or by an end stop, so that what sets it moving is the pulse, and not
+    its load.
     """
 
-    def __init__(self, dt: float) -> None:
-        self.sign: float | None = None
-        self._dt = dt
+    def __init__(self) -> None:
+        self.sign: float | None = None  # what was found
         self._positions: list[float] = []
-        self._evidence = 0.0
+        self._begin: int | None = None  # tick of the first pulse
+        self._rest = 0.0  # rad, where the joint stood before the present pulse
 
     def act(self, position: float) -> float:
         """The next duty of the test, for the position (rad) just measured; it ends by setting `sign`."""
         self._positions.append(position)
         tick = len(self._positions) - 1
-        pulse, phase = divmod(tick, 2 * _PHASE)
-        if phase == 0 and pulse > 0:
-            self._judge(tick)
-        if pulse == len(_PULSES) and self.sign is None:
-            self.sign = math.copysign(1.0, self._evidence)
-        if self.sign is not None:
+        if self._begin is None:
+            if not self._still() and tick < _LONGEST_WAIT:
+                return 0.0
+            self._begin = tick
+        pulse, phase = divmod(tick - self._begin, _PERIOD)
+        direction = 1.0 if pulse % 2 == 0 else -1.0
+        if phase == 0:
+            self._rest = position
+        elif abs(position - self._rest) > _MOVED:
+            self.sign = direction * math.copysign(1.0, position - self._rest)
             return 0.0
-        return _PULSES[pulse] if phase < _PHASE else -_PULSES[pulse]
+        if pulse == 2 * len(_AMPLITUDES):
+            self.sign = 1.0  # it does not move at all: nothing to be learned
+            return 0.0
+        return direction * _AMPLITUDES[pulse // 2] if phase < _PULSE else 0.0
 
-    def _judge(self, end: int) -> None:
-        middle, begin = end - _PHASE, end - 2 * _PHASE
-        v_begin, v_middle, v_end = (self._velocity(tick) for tick in (begin, middle, end))
-        answer = (v_middle - v_begin) - (v_end - v_middle)
-        self._evidence += answer
-        if abs(answer) > _CLEAR_ANSWER:
-            self.sign = math.copysign(1.0, answer)
-
-    def _velocity(self, tick: int) -> float:
-        """Mean velocity over the last ticks before `tick`, in rad/s; 0 where there are none."""
-        then = max(tick - _LOOK_BACK, 0)
-        return (self._positions[tick] - self._positions[then]) / (self._dt * max(tick - then, 1))
+    def _still(self) -> bool:
+        recent = self._positions[-_STILL_TICKS:]
+        return len(recent) == _STILL_TICKS and max(recent) - min(recent) < _STILL
 
 
 class Pid:
@@ -97,7 +98,7 @@ class Pid:
         """Forget the integral; for a trial also what the sign test has found."""
         self._integral = 0.0
         if scope == "trial":
-            self._test = SignTest(self._dt) if self._gains.sign_test else None
+            self._test = SignTest() if self._gains.sign_test else None
 
     def act(self, obs: FloatArray, noise: FloatArray) -> FloatArray:
         """obs (n_obs,) -> duty (1,), a view that the next call overwrites. `noise` is not used."""

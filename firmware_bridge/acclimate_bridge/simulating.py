@@ -13,10 +13,11 @@ import numpy as np
 from acclimate.errors import UsageError
 
 from acclimate_bridge.deployments import stated_deployment
+from acclimate_bridge.options import at_least
 from acclimate_bridge.plant import END_STOP, Deployment
 from acclimate_bridge.servo_files import load_servo
 from acclimate_bridge.servos import Servo
-from acclimate_bridge.simulator import Fault, Simulator, linked
+from acclimate_bridge.simulator import Fault, Simulator, linked, listening
 
 # option: (lowest, highest)
 _BOUNDS = {
@@ -35,8 +36,7 @@ def simulate(args: argparse.Namespace) -> int:
     fault = Fault.parse(args.fault) if args.fault else None
     if not math.isfinite(args.angle) or abs(args.angle) > END_STOP:
         raise UsageError(f"--angle must lie within ±{END_STOP:g} rad, the end stops; found {args.angle:g}")
-    if args.seed < 0:
-        raise UsageError(f"--seed must not be negative, found {args.seed}")
+    at_least("--seed", args.seed, 0)
     simulator = Simulator(
         servo,
         deployment,
@@ -46,10 +46,10 @@ def simulate(args: argparse.Namespace) -> int:
         fault=fault,
     )
     link = Path(args.link) if args.link else None
-    with contextlib.closing(simulator), linked(simulator.port, link):
+    with contextlib.closing(simulator), linked(simulator.port, link), listening() as signals:
         print(simulator.port, flush=True)
         print(f"simulating {servo.name}, {_described(deployment)}; Ctrl-C ends it", file=sys.stderr)
-        simulator.run()
+        simulator.run(signals)
     return 0
 
 

@@ -48,13 +48,15 @@ class Fault(NamedTuple):
 
 
 @dataclass
-class _Signals:
+class Signals:
+    """What signals have asked for."""
+
     stop: bool = False
     reboot: bool = False
 
 
 class Simulator:
-    """A device on a pseudo-terminal. `run` serves it until a signal ends it; close it in any case."""
+    """A device on a pseudo-terminal. `run` serves it; close it in any case."""
 
     def __init__(
         self,
@@ -85,21 +87,20 @@ class Simulator:
                 os.close(end)
         self._master = self._slave = -1
 
-    def run(self) -> None:
-        """Serve until SIGINT or SIGTERM. SIGUSR1 reboots the device."""
+    def run(self, signals: Signals) -> None:
+        """Serve until a signal says stop."""
         origin = time.monotonic()
-        with _signals() as signals:
-            while not signals.stop and self._master >= 0:
-                wait = self._core.next_event() - (time.monotonic() - origin)
-                ready, _, _ = select.select([self._master], [], [], min(max(wait, 0.0), _LONGEST_WAIT))
-                now = time.monotonic() - origin
-                if ready:
-                    self._core.feed(os.read(self._master, 4096), now)
-                if signals.reboot:
-                    signals.reboot = False
-                    self._core.reboot(self._boot_id(), now)
-                self._send(self._core.advance(now))
-                self._break(now)
+        while not signals.stop and self._master >= 0:
+            wait = self._core.next_event() - (time.monotonic() - origin)
+            ready, _, _ = select.select([self._master], [], [], min(max(wait, 0.0), _LONGEST_WAIT))
+            now = time.monotonic() - origin
+            if ready:
+                self._core.feed(os.read(self._master, 4096), now)
+            if signals.reboot:
+                signals.reboot = False
+                self._core.reboot(self._boot_id(), now)
+            self._send(self._core.advance(now))
+            self._break(now)
 
     def _send(self, data: bytes) -> None:
         """Write what fits. A terminal that nobody reads is full; then frames are dropped, as on a wire."""
@@ -153,8 +154,9 @@ def linked(port: str, link: Path | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[_Signals]:
-    signals = _Signals()
+def listening() -> Iterator[Signals]:
+    """SIGINT and SIGTERM say stop, SIGUSR1 says reboot, while the block runs."""
+    signals = Signals()
 
     def stop(*_: object) -> None:
         signals.stop = True

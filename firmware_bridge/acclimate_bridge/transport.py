@@ -116,6 +116,8 @@ def _refusal(port: str, error: Exception) -> str:
         return f"port {port} does not exist; `acclimate ports` lists the ports of this machine"
     if number == errno.EACCES or "Permission denied" in text:
         return f"no permission to open port {port}; add your user to the group that owns it (often dialout)"
+    if number == errno.ENOTTY or "Inappropriate ioctl" in text:
+        return f"{port} is not a serial port; `acclimate ports` lists the ports of this machine"
     return f"cannot open port {port}: {text}"
 
 

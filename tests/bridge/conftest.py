@@ -1,0 +1,70 @@
+"""Bundles for the bridge's tests: the runtime's small real one, its frozen twin, and an oracle."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from acclimate.arrays import pack_arrays
+from acclimate.bundle import write_bundle
+from acclimate.manifest import StateTensor
+
+Acclimate = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _tiny() -> ModuleType:
+    path = Path(__file__).parents[1] / "runtime" / "bundles.py"
+    spec = importlib.util.spec_from_file_location("tiny_bundles", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module that makes the runtime's small bundle."""
+    return _tiny()
+
+
+@pytest.fixture(scope="session")
+def bundles(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny.acclimate, robust.acclimate and oracle.acclimate, for harder ranges than its own."""
+    folder = tmp_path_factory.mktemp("bundles")
+    manifest = tiny.manifest()
+    ranges = dict(manifest.family.ranges) | {"delay": (0.0, 0.02), "gravity_fraction": (0.0, 0.1)}
+    manifest = replace(manifest, family=replace(manifest.family, ranges=ranges))
+    tiny.write_tiny(folder / "tiny.acclimate", manifest)
+    frozen = tiny.without_adapt(manifest)
+    tiny.write_tiny(folder / "robust.acclimate", replace(frozen, name="robust"))
+    task = StateTensor("task", (2,), "never", None)
+    oracle = replace(
+        frozen,
+        name="oracle",
+        algorithm="oracle",
+        state=(*frozen.state, task),
+        privileged=("voltage", "delay"),
+    )
+    state = pack_arrays(tiny.INITIAL | {"task": np.zeros(2, np.float32)})
+    write_bundle(folder / "oracle.acclimate", oracle, tiny.members(frozen) | {"state.npz": state})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def acclimate() -> Acclimate:
+    """Runs the command in a process of its own."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        code = "from acclimate.cli import main; raise SystemExit(main())"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
