@@ -64,13 +64,13 @@ def manifest(name: str = "tiny") -> Manifest:
     )
     adapt = GraphSpec(
         (
-            *_states("weight", "shots", "sigma"),
+            *_states("weight", "shots", "ticks"),
             TensorSpec("window.obs", (EPISODES, STEPS + 1, N_OBS)),
             TensorSpec("window.action", (*window, N_ACT)),
             TensorSpec("window.mask", window),
         ),
         _nexts("weight", "shots")
-        + tuple(TensorSpec(f"info.{n}", (1,)) for n in ("loss", "reward", "grad_norm", "step_norm")),
+        + tuple(TensorSpec(f"info.{n}", (1,)) for n in ("loss", "reward", "grad_norm", "step_norm", "ticks")),
     )
     return Manifest(
         name=name,
@@ -172,8 +172,8 @@ def adapt_model() -> bytes:
                 ("step_norm", "step_norm"),
             )
         ),
-        # an input that the arithmetic does not need, as an exporter may leave one
-        node("Identity", ["state.sigma"], ["unused"]),
+        # a tensor that act writes, as adapt sees it
+        node("Identity", ["state.ticks"], ["info.ticks"]),
     ]
     spec = manifest().graphs.adapt
     assert spec is not None
@@ -215,7 +215,7 @@ def adapt_numpy(
     step = np.float32(RATE) * grad
     norms = {"grad_norm": float(np.linalg.norm(grad)), "step_norm": float(np.linalg.norm(step))}
     after = {"weight": state["weight"] + step, "shots": state["shots"] + np.float32(1)}
-    return after, {"loss": float(mean), "reward": -float(mean)} | norms
+    return after, {"loss": float(mean), "reward": -float(mean), "ticks": float(state["ticks"][0])} | norms
 
 
 def window(seed: int = 1) -> Window:

@@ -18,8 +18,8 @@ from acclimate.errors import BundleError, ManifestError, UsageError
 from . import bundles
 
 # The format is these bytes. If this changes, so has the format: raise FORMAT, or find out why.
-MANIFEST_SHA256 = "7594270956a96fe1fca7b79c3f96734ce67e3a49af7150c52bc7d2efabc4fc17"
-BUNDLE_SHA256 = "6df53ecdd878900d60e02859c614254fd3bad34a0955f4cae7a292414db478ae"
+MANIFEST_SHA256 = "888dd468086c39216a7fd11a493f5098051233fa5f295b0e41231384fd6393cb"
+BUNDLE_SHA256 = "238f6b4907e98f2b04e9cd1a39f8cb21989e10bfa7ce7074b32bc74fd642d53f"
 
 
 @pytest.fixture

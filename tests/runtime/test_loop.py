@@ -204,6 +204,14 @@ def test_too_many_nan_observations_are_a_fault_that_stops_the_device() -> None:
     assert joint.commands[-1][1] == 0.0
 
 
+def test_bad_observations_that_are_not_in_a_row_are_no_fault() -> None:
+    nan = np.array([0.0, np.nan], np.float32)
+    joint = Joint(ManualClock(), distort=_spoil({2, 3, 4, 6, 7, 8, 10, 11, 12}, values=nan))
+    loop, _, _ = _loop(joint=joint)
+    loop.run_episode(_reference())
+    assert loop.stats().bad == 9
+
+
 def test_missing_readings_are_a_fault_in_the_end() -> None:
     joint = Joint(ManualClock(), distort=lambda call, sample: sample if call < 5 else None)
     loop, _, _ = _loop(joint=joint)

@@ -55,6 +55,9 @@ def test_each_tensor_keeps_its_reset_rule(policy: Policy) -> None:
     policy.reset("trial")
     np.testing.assert_array_equal(policy.state("weight"), bundles.INITIAL["weight"])
     assert policy.state("ticks")[0] == 1  # never
+    policy.act(OBS, NOISE)
+    policy.reset("trial")
+    assert policy.state("previous")[0] == 0  # a new trial begins a new episode
     policy.restore()
     assert policy.state("ticks")[0] == 0
 
@@ -66,7 +69,8 @@ def test_adapt_changes_nothing_until_commit(policy: Policy) -> None:
     np.testing.assert_array_equal(policy.act(OBS), before)
     policy.commit()
     policy.reset("episode")
-    tensors, infos = bundles.adapt_numpy(dict(bundles.INITIAL), bundles.window())
+    then = dict(bundles.INITIAL) | {"ticks": np.ones(1, np.float32)}  # there had been one tick
+    tensors, infos = bundles.adapt_numpy(then, bundles.window())
     np.testing.assert_allclose(policy.state("weight"), tensors["weight"], rtol=1e-5)
     np.testing.assert_allclose(policy.act(OBS), tensors["weight"] @ OBS, rtol=1e-5)
     assert result.info == {name: pytest.approx(value, rel=1e-5) for name, value in infos.items()}
@@ -119,6 +123,7 @@ def test_values_that_are_not_finite_are_reported(policy: Policy) -> None:
 
 def test_what_the_loop_does_meanwhile_does_not_reach_a_staged_adaptation(policy: Policy) -> None:
     window = bundles.window()
+    policy.act(OBS, NOISE)
     policy.stage(window)
     window.obs[...] = 0.0
     policy.reset("episode")
@@ -128,7 +133,7 @@ def test_what_the_loop_does_meanwhile_does_not_reach_a_staged_adaptation(policy:
             forbidden()
     with pytest.raises(PolicyError, match="cannot stage a window while an adaptation is running"):
         policy.stage(bundles.window())
-    policy.adapt_staged()
+    assert policy.adapt_staged().info["ticks"] == 1
     policy.commit()
     expected = bundles.adapt_numpy(dict(bundles.INITIAL), bundles.window())[0]["weight"]
     np.testing.assert_allclose(policy.state("weight"), expected, rtol=1e-5)
