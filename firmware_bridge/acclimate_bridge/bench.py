@@ -65,7 +65,7 @@ class Bench:
     ) -> None:
         """`policies` by name; the one called "adaptive" adapts. `manifest` is that of the main bundle."""
         self.manifest, self.shots = manifest, shots
-        self._policies, self._pid = policies, pid
+        self.policies, self._pid = policies, pid
         self._episodes, self._seed = episodes, seed
         self._metric = tracking_error(manifest)
 
@@ -79,7 +79,7 @@ class Bench:
         refusals: tuple[str, ...] = ()
         if self._pid is not None:
             errors[PID] = self._classical(self._pid, field)
-        for name, policy in self._policies.items():
+        for name, policy in self.policies.items():
             self._prepare(policy, field)
             if name == ADAPTIVE and self.shots:
                 errors[name], refusals = self._adapting(policy, field)
