@@ -1,0 +1,56 @@
+"""What a figure was measured on: enough to judge it, nothing that names the machine or its owner."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_UNCHANGED = ("--", ".", ":(exclude,top)benchmarks/results")  # results do not change what is measured
+
+
+def machine() -> str:
+    """CPU model, cores that this process may use, Python, operating system."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{_cpu()}, {_cores()} cores, {python}, {_system()}"
+
+
+def commit(folder: Path) -> str:
+    """Short hash of the checkout that `folder` lies in, with -dirty where it was changed; else "unknown"."""
+    short = _git(folder, "rev-parse", "--short", "HEAD")
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    if not short or not top:
+        return "unknown"
+    return f"{short}-dirty" if _git(Path(top), "status", "--porcelain", *_UNCHANGED) else short
+
+
+def _cpu() -> str:
+    text = _CPUINFO.read_text(encoding="utf-8", errors="replace") if _CPUINFO.is_file() else ""
+    found = re.search(r"^(?:model name|Model)\s*: (.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _system() -> str:
+    try:
+        name = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        name = platform.system()
+    return f"{name} {platform.machine()}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git prints; nothing where there is no git, or no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
