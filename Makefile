@@ -1,0 +1,64 @@
+# Everything runs in .venv, which the first target makes. Options, as in `make setup PYTHON=python3.12`:
+#
+#   PYTHON       the Python that .venv is made with: 3.11 to 3.13
+#   TORCH        what pip installs as torch; on Linux the CPU build, since PyPI's brings gigabytes of CUDA
+#   TORCH_INDEX  where that is looked for when pip's own settings do not have it
+#   ARGS         further arguments for pytest, or for the demo
+#   NAME, SEED   of a benchmark
+
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH ?= torch==$(TORCH_VERSION)$(if $(filter Linux,$(shell uname -s)),+cpu)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+
+# The environment's pins also hold for what pip builds with. pip is quiet, but shows a large download on a terminal.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	.venv/bin/python -m pip install
+QUIET_TORCH := $(if $(MAKE_TERMERR),,-q)
+
+.PHONY: help setup python demo test bench lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+setup: .venv/ready ## make .venv and install everything into it; the other targets do this themselves
+
+demo: setup ## train, export, adapt on simulated servos, and compare
+	.venv/bin/acclimate demo $(ARGS)
+
+test: setup ## all tests
+	.venv/bin/python -m pytest $(ARGS)
+
+bench: setup ## one benchmark, as in `make bench NAME=latency`
+	@.venv/bin/python -m benchmarks $(NAME) $(if $(SEED),--seed $(SEED))
+
+lint: setup ## ruff, mypy, and the contracts on imports
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+clean: ## remove .venv and caches; runs/ and benchmarks/results/ stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+python: ## print the Python that setup takes
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null && echo '$(PYTHON)' || { echo >&2 "acclimate: found no Python 3.11 to 3.13\
+	 with venv; install one (on Debian python3 and python3-venv), or name it: make setup PYTHON=/path/to/python3"; exit 1; }
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory python > /dev/null
+	@.venv/bin/python -c '$(FITS)' 2> /dev/null || { \
+		echo "setup: making .venv with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv --clear .venv; }
+	@echo "setup: installing $(TORCH) (about 200 MB for the CPU build)"
+	@$(PIP) $(QUIET_TORCH) "$(TORCH)" 2> .venv/pip.log \
+		|| $(PIP) $(QUIET_TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" \
+		|| { echo >&2 "setup: pip finds no $(TORCH) at its own indexes or at $(TORCH_INDEX) (TORCH_INDEX); check the\
+	 network, or take PyPI's build, on Linux with several GB of CUDA: make setup TORCH=torch==$(TORCH_VERSION)"; exit 1; }
+	@echo "setup: installing acclimate and its tools, as constraints.txt pins them"
+	@$(PIP) -q -e '.[dev]' 2> .venv/pip.log || { cat >&2 .venv/pip.log; exit 1; }
+	@touch $@
+	@echo "setup: done"
