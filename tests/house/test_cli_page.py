@@ -57,14 +57,14 @@ def test_a_verb_has_its_section_with_every_option(name: str) -> None:
     assert [option for option in wanted if f"| `{option}` |" not in SECTIONS[name]] == []
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", sorted(VERBS.keys() & SECTIONS.keys()))
 def test_a_section_names_no_option_that_is_not_there(name: str) -> None:
     rows = set(re.findall(r"^\| `(--[\w-]+)` \|", SECTIONS[name], re.MULTILINE))
     usage = set(re.findall(r"--[\w-]+", SECTIONS[name].split("\n\n")[1]))
     assert rows | usage <= {option for action in _actions(VERBS[name]) for option in action.option_strings}
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", sorted(VERBS.keys() & SECTIONS.keys()))
 def test_defaults_are_the_codes(name: str) -> None:
     for action in _actions(VERBS[name]):
         default = action.default
