@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 RANGE = 1.0  # rad; raw targets lie within ± this
-SPEED = (1.0, 2.5)  # rad/s; the speed limit of an episode is drawn from this range
+SPEED = (0.5, 1.5)  # rad/s; the speed limit of an episode is drawn from this range
 SMOOTHING = (0.06, 0.15)  # s; time constant of the critically damped filter
 DWELL = (0.3, 1.0)  # s; between two steps
 SINE_HZ = (0.2, 1.5)

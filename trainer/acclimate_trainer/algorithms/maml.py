@@ -1,0 +1,184 @@
+"""MAML for reinforcement learning (Finn, Abbeel and Levine 2017), by backpropagation through a simulator.
+
+Inner step, all that a real device allows: the likelihood-ratio policy gradient on K exploring episodes,
+
+    θ' = θ − α ∘ ∇θ L(θ),   L(θ) = −mean[ log π_θ(a|s) · A ]        (Finn et al., equations 1 and 4)
+
+with a learned step size for each parameter and each step (Li et al. 2017, Meta-SGD, equation 2), and advantages
+from a ridge-regression baseline. Outer objective: the tracking error itself of noise-free episodes before, after
+one and after two steps. Its gradient is exact to second order: it flows through ∇θ L, through the advantages, and
+through the simulator into the exploring episodes, so that the policy learns what to explore, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from acclimate.manifest import AdaptationSpec, StateTensor, WindowSpec
+from torch import Tensor
+
+from acclimate_trainer import policy_gradient as pg
+from acclimate_trainer.contract import Act, Adapt, Tensors, Window
+from acclimate_trainer.families.servo import ServoFamily, ServoTasks
+from acclimate_trainer.networks import N_FEATURES, initial_parameters, layer_shapes, sampled_action, tracking_features
+from acclimate_trainer.rollouts import Episodes, draw, rollout, tracking_rms
+from acclimate_trainer.training import Losses
+
+
+@dataclass(frozen=True)
+class MamlConfig:
+    """Section [maml] of a config."""
+
+    hidden: int = 32
+    """Width of both hidden layers."""
+    adapt_steps: int = 2
+    """Inner steps of a trial; each has step sizes of its own."""
+    support_episodes: int = 8
+    """Exploring episodes that one inner step learns from, K."""
+    query_episodes: int = 2
+    """Noise-free episodes that the outer loss is measured on, before and after every step."""
+    episode_steps: int = 100
+    """Ticks of an episode."""
+    inner_lr: float = 0.5
+    """Step size at the start of training; that of step k starts at inner_lr / (k + 1)."""
+    discount: float = 0.95
+    """γ of the inner step."""
+    unadapted_weight: float = 0.2
+    """Weight of the error before adaptation in the outer loss; after a step it is 1."""
+    pretraining: float = 0.0
+    """Share of training, at its beginning, spent on the error before adaptation alone: cheap, and it leaves
+    parameters from which exploration is worth something."""
+    adjoint_decay: float = 0.95
+    """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
+
+
+class MamlPolicy:
+    """Parameters that `adapt` writes, and how many steps they have taken."""
+
+    algorithm = "maml"
+    n_noise = 1
+    privileged: tuple[str, ...] = ()
+
+    def __init__(self, meta: Tensors, config: MamlConfig) -> None:
+        """`meta`: parameters and step sizes, as `Maml.initial` names them; stacked over tasks or not."""
+        self._config = config
+        self._params = {name: value for name, value in meta.items() if not name.startswith("step")}
+        self._rates = [
+            {name: meta[f"step{k}.{name}"] for name in self._params} for k in range(config.adapt_steps)
+        ]
+        self._time = torch.linspace(1.0, 0.0, config.episode_steps)
+        kernel = config.discount ** torch.arange(config.episode_steps)
+        self._discount = pg.discount_matrix(kernel, config.episode_steps)
+
+    @property
+    def window(self) -> WindowSpec:
+        return WindowSpec(self._config.support_episodes, self._config.episode_steps)
+
+    @property
+    def adaptation(self) -> AdaptationSpec:
+        return AdaptationSpec(self._config.adapt_steps)
+
+    @property
+    def state(self) -> tuple[StateTensor, ...]:
+        params = [StateTensor(name, tuple(p.shape), "trial", "adapt") for name, p in self._params.items()]
+        return (
+            *params,
+            StateTensor("shots", (1,), "trial", "adapt"),
+            StateTensor("previous_action", (1,), "episode", "act"),
+        )
+
+    def initial(self) -> dict[str, Tensor]:
+        return {**self._params, "shots": torch.zeros(1), "previous_action": torch.zeros(1)}
+
+    def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
+        x = tracking_features(obs, state["previous_action"])
+        action = sampled_action(state, x, noise)
+        return Act(action, {"previous_action": F.hardtanh(action)}, {})
+
+    def adapt(self, state: Tensors, window: Window) -> Adapt:
+        params = {name: state[name] for name in self._params}
+        gradient, (loss, reward) = torch.func.grad(self._loss, has_aux=True)(params, window)
+        step = {name: self._rate(name, state["shots"]) * gradient[name] for name in params}
+        following = {name: params[name] - step[name] for name in params}
+        info = {"loss": loss, "reward": reward, "grad_norm": _norm(gradient), "step_norm": _norm(step)}
+        return Adapt({**following, "shots": state["shots"] + 1.0}, info)
+
+    def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""
+        tasks = window.mask.shape[0]
+        mask = window.mask.reshape(tasks, -1)
+        reward = pg.tracking_reward(window) * window.mask
+        returns = (reward @ self._discount).reshape(tasks, -1)
+        features = pg.baseline_features(window, self._time).flatten(1, 2)
+        advantage = pg.normalise(returns - pg.ridge_fit(features, returns, mask), mask)
+        count = mask.sum(-1).clamp_min(1.0)
+        loss = -(pg.log_likelihood(params, window) * advantage * mask).sum(-1) / count
+        return loss.sum(), (loss, reward.flatten(1).sum(-1) / count)
+
+    def _rate(self, name: str, shots: Tensor) -> Tensor:
+        """The step size of the step that follows `shots` (T, 1) of them; the last one's from then on."""
+        rate = self._rates[0][name]
+        for k in range(1, len(self._rates)):
+            taken = (shots > k - 0.5).to(rate.dtype).unsqueeze(-1)  # (T, 1, 1)
+            rate = rate + taken * (self._rates[k][name] - self._rates[k - 1][name])
+        return rate
+
+
+class Maml:
+    """Meta-trains a `MamlPolicy`."""
+
+    def __init__(self, family: ServoFamily, config: MamlConfig) -> None:
+        self._family, self._config = family, config
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Meta-parameters: the network's, and `stepK.NAME`, their step sizes in step K."""
+        c = self._config
+        params = initial_parameters(layer_shapes(N_FEATURES, c.hidden, 1), rng)
+        rates = {
+            f"step{k}.{name}": torch.full_like(value, c.inner_lr / (k + 1))
+            for k in range(c.adapt_steps)
+            for name, value in params.items()
+        }
+        return params | rates
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        """The outer objective of each task, and the errors after 0, 1, … steps that it is made of."""
+        devices = self._family.sample(tasks, rng)
+        steps = 0 if progress < self._config.pretraining else self._config.adapt_steps
+        errors = list(self._trial(meta, devices, steps, rng))
+        weighted = self._config.unadapted_weight * errors[0] if steps else errors[0]
+        total = torch.stack([weighted, *errors[1:]]).sum(0)
+        return Losses(total, {f"error_{k}": error for k, error in enumerate(errors)})
+
+    def _trial(self, meta: Tensors, devices: ServoTasks, steps: int, rng: np.random.Generator) -> list[Tensor]:
+        """Explore and measure in one batch, adapt, and again; the error (T,) before and after every step."""
+        policy, count = self.policy(meta), devices.kt.shape[0]
+        state: dict[str, Tensor] = {**policy.initial(), "shots": torch.zeros(count, 1)}
+        errors = []
+        for k in range(steps + 1):
+            support = self._config.support_episodes if k < steps else 0
+            episodes = self._episodes(policy, state, devices, support, rng)
+            errors.append(tracking_rms(Episodes(episodes.obs[:, support:], episodes.action[:, support:])))
+            if support:
+                state |= policy.adapt(state, episodes.window(support)).next
+        return errors
+
+    def _episodes(
+        self, policy: MamlPolicy, state: Tensors, devices: ServoTasks, support: int, rng: np.random.Generator
+    ) -> Episodes:
+        c = self._config
+        surroundings = draw(
+            self._family, devices, rng, explore=support, measure=c.query_episodes, steps=c.episode_steps
+        )
+        return rollout(policy, state, self._family, devices, surroundings, c.adjoint_decay)
+
+    def policy(self, meta: Tensors) -> MamlPolicy:
+        return MamlPolicy(meta, self._config)
+
+
+def _norm(tensors: Tensors) -> Tensor:
+    """Euclidean norm over all tensors of each task, (T,)."""
+    return torch.stack([(t * t).sum(dim=(1, 2)) for t in tensors.values()]).sum(0).sqrt()

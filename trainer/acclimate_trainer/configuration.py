@@ -1,0 +1,161 @@
+"""Configs: strict TOML into frozen dataclasses. A key that nothing reads is refused, with the valid ones listed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+from acclimate.errors import UsageError
+
+from acclimate_trainer.algorithms.maml import MamlConfig
+from acclimate_trainer.algorithms.reactive import ReactiveConfig
+from acclimate_trainer.families.servo import PRESETS, ServoRanges
+from acclimate_trainer.pid_search import PidConfig
+from acclimate_trainer.training import TrainingConfig
+
+Value: TypeAlias = str | int | float | bool | list["Value"] | dict[str, "Value"]
+Section = TypeVar("Section")
+
+
+class ConfigError(UsageError):
+    """A config that cannot be read, or holds what no part of the trainer knows."""
+
+
+@dataclass(frozen=True)
+class FamilyConfig:
+    """Section [family]."""
+
+    name: str = "servo"
+    """The task family; "servo" is the one there is."""
+    preset: str = "wide"
+    """Ranges to begin with: wide (polarity known) or miswired (polarity unknown)."""
+    ranges: Mapping[str, Value] = MappingProxyType({})
+    """Ranges that differ from the preset's, as in `ServoRanges`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole config. Exactly one of `maml`, `robust` and `oracle` says what is trained."""
+
+    name: str
+    seed: int
+    family: FamilyConfig
+    training: TrainingConfig
+    maml: MamlConfig | None = None
+    robust: ReactiveConfig | None = None
+    oracle: ReactiveConfig | None = None
+    pid: PidConfig | None = None
+
+    @property
+    def algorithm(self) -> str:
+        return next(name for name in ALGORITHMS if getattr(self, name) is not None)
+
+
+ALGORITHMS = ("maml", "robust", "oracle")
+
+
+def load_config(path: Path) -> Config:
+    """Read a TOML config. Raises ConfigError with one sentence that names file, section and key."""
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return parse_config(tree, str(path))
+
+
+def parse_config(tree: Mapping[str, Value], where: str) -> Config:
+    """A config from its TOML tree; `where` names the file in errors. Raises as `load_config`."""
+    config = _section(Config, tree, where, "")
+    given = [name for name in ALGORITHMS if getattr(config, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(f"[{name}]" for name in given) or "none"
+        raise ConfigError(
+            f"{where}: expected exactly one of the sections {', '.join(f'[{n}]' for n in ALGORITHMS)}, found {found}"
+        )
+    if config.family.name != "servo":
+        raise ConfigError(f"{where}: [family] name is {config.family.name!r}; valid: 'servo'")
+    family_ranges(config.family, where)
+    return config
+
+
+def family_ranges(config: FamilyConfig, where: str) -> ServoRanges:
+    """The preset's ranges with the config's own in their place. Raises ConfigError."""
+    if config.preset not in PRESETS:
+        raise ConfigError(f"{where}: [family] preset is {config.preset!r}; valid: {', '.join(PRESETS)}")
+    table = PRESETS[config.preset].as_dict() | dict(config.ranges)
+    return _section(ServoRanges, table, where, "family.ranges")
+
+
+def to_toml(config: Config) -> str:
+    """The resolved config, every default written out, as TOML that `load_config` reads back to the same."""
+    tree = {key: value for key, value in asdict(config).items() if value is not None}
+    scalars = {key: value for key, value in tree.items() if not isinstance(value, Mapping)}
+    tables = {key: dict(value) for key, value in tree.items() if isinstance(value, Mapping)}
+    tables["family.ranges"] = dict(tables["family"].pop("ranges"))
+    sections = [_lines(scalars), *(f"[{name}]\n{_lines(table)}" for name, table in sorted(tables.items()))]
+    return "\n".join(sections)
+
+
+def _lines(table: Mapping[str, Value]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+
+
+def _toml(value: Value | tuple[Value, ...]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)
+
+
+def _section(cls: type[Section], table: Value, where: str, path: str) -> Section:
+    """`table` as the dataclass `cls`; `path` is the section's name, empty for the top."""
+    place = f"{where}: [{path}]" if path else f"{where}:"
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{place} must be a section, found {table!r}")
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{place} unknown key {key!r}; valid keys: {', '.join(known)}")
+    missing = [name for name, f in known.items() if f.default is MISSING and name not in table]
+    if missing:
+        raise ConfigError(f"{place} lacks {missing[0]!r}")
+    types = get_type_hints(cls)
+    values = {key: _value(types[key], value, where, f"{path}.{key}" if path else key) for key, value in table.items()}
+    return cls(**values)
+
+
+def _value(expected: object, value: Value, where: str, path: str) -> object:
+    """`value` as a field of type `expected`. Raises ConfigError where it is not one."""
+    options = [option for option in get_args(expected) if option is not type(None)]
+    if type(None) in get_args(expected):
+        expected = options[0]
+    if isinstance(expected, type) and is_dataclass(expected):
+        return _section(expected, value, where, path)
+    if get_origin(expected) is tuple:
+        numbers = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(v) for v in value)
+        if numbers:
+            return tuple(float(v) for v in value)
+        raise ConfigError(f"{where}: {path} must be two numbers [low, high], found {value!r}")
+    if get_origin(expected) is Mapping:
+        if isinstance(value, Mapping):
+            return value
+        raise ConfigError(f"{where}: {path} must be a section, found {value!r}")
+    if expected is float and _is_number(value):
+        return float(value)  # type: ignore[arg-type]
+    if isinstance(expected, type) and type(value) is expected:
+        return value
+    wanted = {float: "a number", int: "an integer", str: "a string", bool: "true or false"}.get(expected, expected)
+    raise ConfigError(f"{where}: {path} must be {wanted}, found {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,108 @@
+"""The inner step's ingredients: reward, returns, baseline, advantages and the likelihood-ratio loss.
+
+Everything is a plain tensor program of standard operators, so that a device can run it with its gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acclimate_trainer.contract import Tensors, Window
+from acclimate_trainer.networks import mean_action, sigma, tracking_features
+
+RIDGE = 1e-3  # of the baseline's normalised features
+_EPSILON = 1e-6
+_AHEAD = (5, 10, 20)  # steps by which the baseline looks into the reference
+_SCALES = torch.diag(torch.tensor([1.0, 0.1, 1.0, 0.1]))  # of the observation, for the baseline
+
+
+def tracking_reward(window: Window) -> Tensor:
+    """Reward of every transition, (T, K, S): near-absolute tracking error after it, and the effort."""
+    error = window.obs[:, :, 1:, 0] - window.obs[:, :, 1:, 2]
+    effort = F.hardtanh(window.action.squeeze(-1))
+    return -5.0 * (torch.sqrt(error * error + 0.05**2) - 0.05) - 0.02 * effort * effort
+
+
+def discount_matrix(kernel: Tensor, steps: int) -> Tensor:
+    """(steps, steps) matrix D with D[s, t] = kernel[s − t], so that rewards @ D are returns."""
+    lag = torch.arange(steps).unsqueeze(1) - torch.arange(steps)
+    inside = (lag >= 0) & (lag < kernel.shape[0])
+    return torch.where(inside, kernel[lag.clamp(0, kernel.shape[0] - 1)], 0.0)
+
+
+def baseline_features(window: Window, steps_to_go: Tensor) -> Tensor:
+    """Features of each state for the baseline, (T, K, S, F): observation, squares, time, and what is to come.
+
+    The reference does not depend on actions, so its future may enter the baseline without bias, and explains
+    much of the returns (Mao et al. 2018, "Variance Reduction for Reinforcement Learning in Input-Driven
+    Environments", section 4).
+    """
+    steps = window.action.shape[2]
+    position, velocity, target, rate = (window.obs @ _SCALES).unbind(-1)
+    error = target - position
+    now = torch.stack([error, velocity, rate, position], dim=-1)[:, :, :steps]
+    e, v, r, _ = now.unbind(-1)
+    square = torch.stack([e * e, e.abs(), e * v, e * r, v * v, v * r, r * r], dim=-1)
+    time = torch.stack([torch.ones_like(steps_to_go), steps_to_go, steps_to_go**2], dim=-1).expand(*e.shape, 3)
+    ahead = torch.stack([_shifted(target, k, steps) for k in _AHEAD], dim=-1) - target[:, :, :steps, None]
+    return torch.cat([time, now, square, ahead, ahead.abs(), ahead * e.unsqueeze(-1)], dim=-1)
+
+
+def _shifted(x: Tensor, ahead: int, steps: int) -> Tensor:
+    """x (…, S + 1) as it will be `ahead` steps later, (…, S); beyond the end, the last value."""
+    later = x[..., ahead : ahead + steps]
+    return torch.cat([later, x[..., -1:].expand(*x.shape[:-1], steps - later.shape[-1])], dim=-1)
+
+
+def ridge_fit(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """Least-squares prediction of `values` (T, N) from `features` (T, N, F) where `mask` (T, N): (T, N).
+
+    Features are scaled to unit mean square first, so that one ridge suits them all.
+    """
+    count = mask.sum(-1).clamp_min(1.0)[:, None]  # (T, 1)
+    x = features * mask.unsqueeze(-1)
+    scale = torch.rsqrt((x * x).sum(1) / count + _EPSILON)  # (T, F)
+    x = x * scale.unsqueeze(1)
+    gram = x.transpose(1, 2) @ x / count.unsqueeze(-1)
+    gram = gram + RIDGE * torch.eye(x.shape[-1])
+    moment = x.transpose(1, 2) @ (values * mask).unsqueeze(-1) / count.unsqueeze(-1)  # (T, F, 1)
+    weights = solve_spd(gram, moment)
+    return (features * scale.unsqueeze(1) @ weights).squeeze(-1)
+
+
+def solve_spd(a: Tensor, b: Tensor) -> Tensor:
+    """Solution of a·x = b for symmetric positive definite a (T, F, F), b (T, F, 1): (T, F, 1).
+
+    Gauss-Jordan without pivoting, unrolled: stable for such matrices, and nothing but products and sums, which
+    every engine has.
+    """
+    m = torch.cat([a, b], dim=-1)  # (T, F, F + 1)
+    n = a.shape[-1]
+    for i in range(n):
+        row = m[:, i : i + 1] / m[:, i : i + 1, i : i + 1]
+        unit = torch.zeros(n, 1)
+        unit[i] = 1.0
+        m = m - (m[:, :, i : i + 1] - unit) * row
+    return m[:, :, n:]
+
+
+def normalise(advantage: Tensor, mask: Tensor) -> Tensor:
+    """Zero mean and unit variance over each task's unmasked transitions (T, N)."""
+    count = mask.sum(-1, keepdim=True).clamp_min(1.0)
+    mean = (advantage * mask).sum(-1, keepdim=True) / count
+    centred = (advantage - mean) * mask
+    variance = (centred * centred).sum(-1, keepdim=True) / count
+    return centred * torch.rsqrt(variance + _EPSILON)
+
+
+def log_likelihood(params: Tensors, window: Window) -> Tensor:
+    """log π(a|s) of the window's actions, (T, K·S), up to a constant."""
+    tasks, episodes, steps, n_act = window.action.shape
+    clamped = F.hardtanh(window.action[:, :, :-1])
+    previous = torch.cat([torch.zeros(tasks, episodes, 1, n_act), clamped], dim=2)
+    x = tracking_features(window.obs[:, :, :-1], previous).reshape(tasks, episodes * steps, -1)
+    deviation = sigma(params)
+    z = (window.action.reshape(tasks, episodes * steps, n_act) - mean_action(params, x)) / deviation
+    return (-0.5 * z * z - torch.log(deviation)).sum(-1)

@@ -1,0 +1,40 @@
+"""How a long command shows that it is alive: a bar on a terminal, plain lines otherwise; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+
+_PLAIN_LINES = 10  # over the whole run
+_WIDTH = 28
+_REDRAW = 0.1  # s
+
+
+class ProgressBar:
+    """Progress of `total` iterations, the first `done` of which an earlier run has made."""
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        self._title, self._total, self._first = title, total, done
+        self._begin = self._drawn = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def update(self, done: int, figures: Mapping[str, float]) -> None:
+        """Show that `done` iterations are done, with the newest figures."""
+        now = time.monotonic()
+        last = done == self._total
+        if self._terminal:
+            if last or now - self._drawn >= _REDRAW:
+                self._drawn = now
+                print(f"\r{self._line(done, now, figures)}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)
+        elif last or done % max(1, self._total // _PLAIN_LINES) == 0:
+            print(self._line(done, now, figures), file=sys.stderr, flush=True)
+
+    def _line(self, done: int, now: float, figures: Mapping[str, float]) -> str:
+        share = done / self._total
+        elapsed = now - self._begin
+        left = elapsed / max(done - self._first, 1) * (self._total - done)
+        bar = "█" * round(share * _WIDTH) if self._terminal else ""
+        frame = f" {bar:░<{_WIDTH}}" if self._terminal else ""
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error"))
+        return f"{self._title}{frame} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"

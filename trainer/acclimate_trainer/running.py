@@ -1,0 +1,99 @@
+"""The verb `train`: from a config to a run folder, resumable at any moment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from acclimate.errors import UsageError
+
+from acclimate_trainer.algorithms.maml import Maml
+from acclimate_trainer.algorithms.reactive import Reactive
+from acclimate_trainer.configuration import Config, family_ranges, load_config
+from acclimate_trainer.curves import draw_curve
+from acclimate_trainer.families.servo import ServoFamily
+from acclimate_trainer.pid_search import search
+from acclimate_trainer.reporting import ProgressBar
+from acclimate_trainer.run_directory import CURVE, RunDirectory
+from acclimate_trainer.training import Algorithm, Progress, start, train
+
+_SAVE_EVERY = 20.0  # s
+
+
+def algorithm_of(config: Config) -> Algorithm:
+    """What a config trains."""
+    family = ServoFamily(family_ranges(config.family, config.name))
+    if config.maml is not None:
+        return Maml(family, config.maml)
+    if config.robust is not None:
+        return Reactive(family, config.robust, oracle=False)
+    assert config.oracle is not None  # a Config has exactly one of the three
+    return Reactive(family, config.oracle, oracle=True)
+
+
+def run_training(args: argparse.Namespace) -> int:
+    """Train as `args` say; print where the run is and what it reached."""
+    config = load_config(Path(args.config))
+    if args.seed is not None:
+        if args.seed < 0:
+            raise UsageError(f"--seed must be at least 0, found {args.seed}")
+        config = replace(config, seed=args.seed)
+    out = Path(args.out) if args.out else Path("runs") / config.name
+    run = RunDirectory.create(out, config, fresh=args.fresh)
+    begin = time.monotonic()
+    resumed_from = _train(run, config)
+    figures = _last(run)
+    if args.json:
+        result = {"run": str(out), "iterations": config.training.iterations, "resumed_from": resumed_from,
+                  "wall_s": time.monotonic() - begin, "figures": figures}  # fmt: skip
+        print(json.dumps(result, indent=2))
+    else:
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error"))
+        print(f"{out}: {config.algorithm} trained for {config.training.iterations} iterations: {shown} rad")
+        print(f"next: acclimate export {out}")
+    return 0
+
+
+def _train(run: RunDirectory, config: Config) -> int:
+    """Bring a run to its end; returns the iteration that it went on from."""
+    torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
+    algorithm = algorithm_of(config)
+    if config.pid is not None and run.pid() is None:
+        family = ServoFamily(family_ranges(config.family, config.name))
+        found = search(family, config.pid, np.random.default_rng([config.seed, 0, 1]))
+        run.save_pid(found.gains, found.error)
+    progress = run.load() or start(algorithm, config.seed)
+    first = progress.iteration
+    run.truncate_metrics(first)
+    bar = ProgressBar(config.name, config.training.iterations, first)
+    saved = time.monotonic()
+
+    def report(progress: Progress, figures: Mapping[str, float]) -> None:
+        nonlocal saved
+        run.append_metrics({"iteration": progress.iteration, **figures})
+        bar.update(progress.iteration, figures)
+        if time.monotonic() - saved > _SAVE_EVERY:
+            run.save(progress)
+            saved = time.monotonic()
+
+    try:
+        train(algorithm, config.training, config.seed, progress, report)
+    except KeyboardInterrupt:
+        run.save(progress)
+        raise
+    run.save(progress)
+    draw_curve(run.metrics(), config.name, run.path / CURVE)
+    return first
+
+
+def _last(run: RunDirectory, share: float = 0.1) -> dict[str, float]:
+    """Means of the figures over the last tenth of training."""
+    lines = run.metrics()
+    recent = lines[-max(1, round(share * len(lines))) :]
+    return {name: float(np.mean([line[name] for line in recent])) for name in recent[-1] if name != "iteration"}

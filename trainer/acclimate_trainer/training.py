@@ -1,0 +1,122 @@
+"""The outer loop that all algorithms share: stacked tasks, clipped per task, Adam, resumable at any iteration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acclimate_trainer.contract import Policy, Tensors
+
+
+class Losses(NamedTuple):
+    """What one iteration's tasks gave: the loss to minimise, and named figures to report, each (T,)."""
+
+    total: Tensor
+    report: Tensors
+
+
+class Algorithm(Protocol):
+    """What the outer loop trains. Meta-parameters are named tensors; `losses` gets them stacked over tasks."""
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]: ...
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        """`progress` is the share of training done, in [0, 1)."""
+        ...
+
+    def policy(self, meta: Tensors) -> Policy: ...
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Section [training] of a config."""
+
+    iterations: int = 300
+    """Steps of the outer loop."""
+    meta_batch_size: int = 32
+    """Tasks per iteration."""
+    outer_lr: float = 3e-3
+    """Adam's step size at the start; it falls along a cosine to `final_lr` of that."""
+    final_lr: float = 0.02
+    """Share of `outer_lr` at the end."""
+    task_clip: float = 0.5
+    """Largest norm of one task's gradient: a device that cannot be driven well must not drown the others."""
+    clip: float = 0.3
+    """Largest norm of the mean gradient."""
+
+
+@dataclass
+class Progress:
+    """State of a run: all that is needed to go on as if it had not been interrupted."""
+
+    iteration: int
+    meta: dict[str, Tensor]
+    optimizer: dict[str, object]
+
+
+def start(algorithm: Algorithm, seed: int) -> Progress:
+    """A run that has not begun."""
+    return Progress(0, algorithm.initial(np.random.default_rng([seed, 0])), {})
+
+
+def train(
+    algorithm: Algorithm,
+    config: TrainingConfig,
+    seed: int,
+    progress: Progress,
+    report: Callable[[Progress, Mapping[str, float]], None],
+) -> None:
+    """Bring `progress` up to `config.iterations`, in place; `report` is called after every iteration.
+
+    Every iteration draws from a generator of its own, made of the seed and its number, so that an interrupted
+    and resumed run computes what an uninterrupted one does.
+    """
+    parameters = [value.requires_grad_() for value in progress.meta.values()]
+    adam = torch.optim.Adam(parameters, lr=config.outer_lr)
+    if progress.optimizer:
+        adam.load_state_dict(progress.optimizer)
+    while progress.iteration < config.iterations:
+        done = progress.iteration / config.iterations
+        for group in adam.param_groups:
+            group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
+        rng = np.random.default_rng([seed, 1 + progress.iteration])
+        figures = meta_gradient(algorithm, progress.meta, config, rng, done)
+        adam.step()
+        progress.iteration += 1
+        progress.optimizer = adam.state_dict()
+        report(progress, figures)
+
+
+def meta_gradient(
+    algorithm: Algorithm, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+) -> dict[str, float]:
+    """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures.
+
+    Each task has a copy of the meta-parameters, so that its gradient can be seen, and clipped, by itself. A
+    task whose gradient is not finite is left out.
+    """
+    tasks = config.meta_batch_size
+    copies = {
+        name: value.detach().expand(tasks, *value.shape).clone().requires_grad_() for name, value in meta.items()
+    }
+    losses = algorithm.losses(copies, tasks, rng, progress)
+    gradients = torch.autograd.grad(losses.total.sum(), list(copies.values()), materialize_grads=True)
+    norm = torch.stack([g.flatten(1).square().sum(-1) for g in gradients]).sum(0).sqrt()  # (T,)
+    finite = torch.isfinite(norm)
+    scale = torch.where(finite, (config.task_clip / norm.clamp_min(1e-12)).clamp_max(1.0), 0.0)
+    for value, gradient in zip(meta.values(), gradients, strict=True):
+        kept = torch.where(finite.view(-1, *[1] * value.dim()), gradient, 0.0)
+        value.grad = torch.tensordot(scale, kept, dims=1) / tasks
+    total = torch.nn.utils.clip_grad_norm_(list(meta.values()), config.clip)
+    figures = {name: float(value.detach().nanmean()) for name, value in losses.report.items()}
+    return figures | {"grad_norm": float(total), "skipped": float((~finite).sum())}
+
+
+def _cosine(done: float, final: float) -> float:
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * done))
