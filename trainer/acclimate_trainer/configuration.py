@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from acclimate.errors import UsageError
@@ -33,7 +32,7 @@ class FamilyConfig:
     """The task family; "servo" is the one there is."""
     preset: str = "wide"
     """Ranges to begin with: wide (polarity known) or miswired (polarity unknown)."""
-    ranges: Mapping[str, Value] = MappingProxyType({})
+    ranges: Mapping[str, Value] = field(default_factory=dict)
     """Ranges that differ from the preset's, as in `ServoRanges`."""
 
 
@@ -121,11 +120,12 @@ def _section(cls: type[Section], table: Value, where: str, path: str) -> Section
     place = f"{where}: [{path}]" if path else f"{where}:"
     if not isinstance(table, Mapping):
         raise ConfigError(f"{place} must be a section, found {table!r}")
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
             raise ConfigError(f"{place} unknown key {key!r}; valid keys: {', '.join(known)}")
-    missing = [name for name, f in known.items() if f.default is MISSING and name not in table]
+    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in table]
     if missing:
         raise ConfigError(f"{place} lacks {missing[0]!r}")
     types = get_type_hints(cls)
