@@ -5,6 +5,7 @@ One generator serves the trainer and the device, so that both mean the same task
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,9 @@ class Reference(NamedTuple):
     velocity: Array
 
 
-def tracking_reference(rng: np.random.Generator, start: NDArray[np.floating], steps: int, dt: float) -> Reference:
+def tracking_reference(
+    rng: np.random.Generator, start: NDArray[np.floating], steps: int, dt: float
+) -> Reference:
     """Draw n references of `steps` ticks of `dt` seconds, each beginning at rest at `start` [n] (rad).
 
     Half are steps to random positions, half sums of three sines. Both pass a critically damped second-order
@@ -59,7 +62,8 @@ def _steps(rng: np.random.Generator, n: int, steps: int, dt: float) -> NDArray[n
 
 
 def _sines(rng: np.random.Generator, n: int, steps: int, dt: float) -> NDArray[np.float64]:
-    frequency = np.exp(rng.uniform(*np.log(SINE_HZ), (n, SINES, 1)))
+    low, high = math.log(SINE_HZ[0]), math.log(SINE_HZ[1])
+    frequency = np.exp(rng.uniform(low, high, (n, SINES, 1)))
     amplitude = rng.uniform(0.1, 1.0, (n, SINES, 1)) / frequency**0.5
     amplitude *= RANGE * rng.uniform(0.4, 1.0, (n, 1, 1)) / amplitude.sum(axis=1, keepdims=True)
     phase = rng.uniform(0.0, 2.0 * np.pi, (n, SINES, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -115,47 +116,46 @@ def _toml(value: Value | tuple[Value, ...]) -> str:
     return repr(value)
 
 
-def _section(cls: type[Section], table: Value, where: str, path: str) -> Section:
+def _section(cls: type[Section], table: object, where: str, path: str) -> Section:
     """`table` as the dataclass `cls`; `path` is the section's name, empty for the top."""
     place = f"{where}: [{path}]" if path else f"{where}:"
     if not isinstance(table, Mapping):
         raise ConfigError(f"{place} must be a section, found {table!r}")
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
             raise ConfigError(f"{place} unknown key {key!r}; valid keys: {', '.join(known)}")
-    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
-    missing = [name for name in needed if name not in table]
+    missing = [name for name, f in known.items() if f.default is MISSING and name not in table]
     if missing:
         raise ConfigError(f"{place} lacks {missing[0]!r}")
     types = get_type_hints(cls)
-    values = {key: _value(types[key], value, where, f"{path}.{key}" if path else key) for key, value in table.items()}
-    return cls(**values)
+    dot = f"{path}." if path else ""
+    return cls(**{key: _value(types[key], value, where, dot + key) for key, value in table.items()})
 
 
-def _value(expected: object, value: Value, where: str, path: str) -> object:
+def _value(expected: object, value: object, where: str, path: str) -> object:
     """`value` as a field of type `expected`. Raises ConfigError where it is not one."""
-    options = [option for option in get_args(expected) if option is not type(None)]
     if type(None) in get_args(expected):
-        expected = options[0]
+        expected = get_args(expected)[0]
     if isinstance(expected, type) and is_dataclass(expected):
         return _section(expected, value, where, path)
-    if get_origin(expected) is tuple:
-        numbers = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(v) for v in value)
-        if numbers:
-            return tuple(float(v) for v in value)
-        raise ConfigError(f"{where}: {path} must be two numbers [low, high], found {value!r}")
     if get_origin(expected) is Mapping:
         if isinstance(value, Mapping):
             return value
         raise ConfigError(f"{where}: {path} must be a section, found {value!r}")
-    if expected is float and _is_number(value):
-        return float(value)  # type: ignore[arg-type]
+    if get_origin(expected) is tuple:
+        if isinstance(value, list | tuple) and len(value) == 2:
+            return tuple(_number(v, where, path) for v in value)
+        raise ConfigError(f"{where}: {path} must be two numbers, found {value!r}")
+    if expected is float:
+        return _number(value, where, path)
     if isinstance(expected, type) and type(value) is expected:
         return value
-    wanted = {float: "a number", int: "an integer", str: "a string", bool: "true or false"}.get(expected, expected)
+    wanted = "an integer" if expected is int else "a string"
     raise ConfigError(f"{where}: {path} must be {wanted}, found {value!r}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: object, where: str, path: str) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ConfigError(f"{where}: {path} must be a finite number, found {value!r}")

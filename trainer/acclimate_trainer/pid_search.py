@@ -58,7 +58,9 @@ def search(family: ServoFamily, config: PidConfig, rng: np.random.Generator) -> 
     best, error, spread = 0.5 * (low + high), float("inf"), 0.5 * (high - low)
     for _ in range(config.rounds):
         drawn = best + spread * rng.uniform(-1.0, 1.0, (config.candidates, 4))
-        errors = pid_errors(family, upright, surroundings, torch.tensor(np.exp(drawn), dtype=torch.float32)).mean(0)
+        errors = pid_errors(
+            family, upright, surroundings, torch.tensor(np.exp(drawn), dtype=torch.float32)
+        ).mean(0)
         if float(errors.min()) < error:
             best, error = drawn[int(errors.argmin())], float(errors.min())
         spread = spread * _NARROWER

@@ -45,7 +45,9 @@ def baseline_features(window: Window, steps_to_go: Tensor) -> Tensor:
     now = torch.stack([error, velocity, rate, position], dim=-1)[:, :, :steps]
     e, v, r, _ = now.unbind(-1)
     square = torch.stack([e * e, e.abs(), e * v, e * r, v * v, v * r, r * r], dim=-1)
-    time = torch.stack([torch.ones_like(steps_to_go), steps_to_go, steps_to_go**2], dim=-1).expand(*e.shape, 3)
+    time = torch.stack([torch.ones_like(steps_to_go), steps_to_go, steps_to_go**2], dim=-1).expand(
+        *e.shape, 3
+    )
     ahead = torch.stack([_shifted(target, k, steps) for k in _AHEAD], dim=-1) - target[:, :, :steps, None]
     return torch.cat([time, now, square, ahead, ahead.abs(), ahead * e.unsqueeze(-1)], dim=-1)
 

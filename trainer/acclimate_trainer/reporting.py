@@ -26,7 +26,12 @@ class ProgressBar:
         if self._terminal:
             if last or now - self._drawn >= _REDRAW:
                 self._drawn = now
-                print(f"\r{self._line(done, now, figures)}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)
+                print(
+                    f"\r{self._line(done, now, figures)}\x1b[K",
+                    end="\n" if last else "",
+                    file=sys.stderr,
+                    flush=True,
+                )
         elif last or done % max(1, self._total // _PLAIN_LINES) == 0:
             print(self._line(done, now, figures), file=sys.stderr, flush=True)
 
@@ -36,5 +41,7 @@ class ProgressBar:
         left = elapsed / max(done - self._first, 1) * (self._total - done)
         bar = "█" * round(share * _WIDTH) if self._terminal else ""
         frame = f" {bar:░<{_WIDTH}}" if self._terminal else ""
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error"))
+        shown = "  ".join(
+            f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error")
+        )
         return f"{self._title}{frame} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"

@@ -38,7 +38,13 @@ class Episodes(NamedTuple):
 
 
 def draw(
-    family: ServoFamily, tasks: ServoTasks, rng: np.random.Generator, *, explore: int, measure: int, steps: int
+    family: ServoFamily,
+    tasks: ServoTasks,
+    rng: np.random.Generator,
+    *,
+    explore: int,
+    measure: int,
+    steps: int,
 ) -> Surroundings:
     """Surroundings of `explore` exploring episodes followed by `measure` noise-free ones."""
     episodes = explore + measure
@@ -74,7 +80,7 @@ def rollout(
         following = family.step(here, act.action, coefficients, encoder[t])
         carried = (*following, *act.next.values())
         if adjoint_decay != 1.0:
-            carried = _Decay.apply(adjoint_decay, *carried)
+            carried = _Decay.apply(adjoint_decay, *carried)  # type: ignore[no-untyped-call]
         following = ServoState(*carried[:_PLANT])
         live |= dict(zip(act.next, carried[_PLANT:], strict=True))
         obs = observe(following, here, target[t + 1])
@@ -100,10 +106,10 @@ class _Decay(torch.autograd.Function):
     """The identity, whose gradient is multiplied by a factor."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, factor: float, *values: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, factor: float, *values: Tensor) -> tuple[Tensor, ...]:
         ctx.factor = factor  # type: ignore[attr-defined]
         return tuple(value.view_as(value) for value in values)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return None, *torch._foreach_mul(gradients, ctx.factor)  # type: ignore[attr-defined]

@@ -1,10 +1,10 @@
 """What a training run leaves behind, in runs/NAME: everything needed to resume, export and explain it.
 
-    config.toml      the resolved config, every default written out
-    metrics.jsonl    one line per iteration
-    checkpoint.pt    the newest state of training
-    pid.json         gains of the classical baseline, where the config asks for one
-    training.png     the curve
+config.toml      the resolved config, every default written out
+metrics.jsonl    one line per iteration
+checkpoint.pt    the newest state of training
+pid.json         gains of the classical baseline, where the config asks for one
+training.png     the curve
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from acclimate.manifest import PidGains
 from acclimate_trainer.configuration import Config, load_config, to_toml
 from acclimate_trainer.training import Progress
 
-CONFIG, METRICS, CHECKPOINT, PID, CURVE = "config.toml", "metrics.jsonl", "checkpoint.pt", "pid.json", "training.png"
+CONFIG, METRICS, CHECKPOINT, PID, CURVE = (
+    "config.toml",
+    "metrics.jsonl",
+    "checkpoint.pt",
+    "pid.json",
+    "training.png",
+)
 
 
 class RunDirectory:
@@ -72,7 +78,9 @@ class RunDirectory:
             saved = torch.load(path, weights_only=True)
             return Progress(saved["iteration"], saved["meta"], saved["optimizer"])
         except Exception as error:  # noqa: BLE001  (torch raises many kinds for a damaged file)
-            raise UsageError(f"{path} cannot be read ({type(error).__name__}); begin anew with --fresh") from None
+            raise UsageError(
+                f"{path} cannot be read ({type(error).__name__}); begin anew with --fresh"
+            ) from None
 
     def save(self, progress: Progress) -> None:
         buffer = io.BytesIO()

@@ -54,7 +54,9 @@ def run_training(args: argparse.Namespace) -> int:
                   "wall_s": time.monotonic() - begin, "figures": figures}  # fmt: skip
         print(json.dumps(result, indent=2))
     else:
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error"))
+        shown = ", ".join(
+            f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error")
+        )
         print(f"{out}: {config.algorithm} trained for {config.training.iterations} iterations: {shown} rad")
         print(f"next: acclimate export {out}")
     return 0
@@ -96,4 +98,6 @@ def _last(run: RunDirectory, share: float = 0.1) -> dict[str, float]:
     """Means of the figures over the last tenth of training."""
     lines = run.metrics()
     recent = lines[-max(1, round(share * len(lines))) :]
-    return {name: float(np.mean([line[name] for line in recent])) for name in recent[-1] if name != "iteration"}
+    return {
+        name: float(np.mean([line[name] for line in recent])) for name in recent[-1] if name != "iteration"
+    }

@@ -103,7 +103,8 @@ def meta_gradient(
     """
     tasks = config.meta_batch_size
     copies = {
-        name: value.detach().expand(tasks, *value.shape).clone().requires_grad_() for name, value in meta.items()
+        name: value.detach().expand(tasks, *value.shape).clone().requires_grad_()
+        for name, value in meta.items()
     }
     losses = algorithm.losses(copies, tasks, rng, progress)
     gradients = torch.autograd.grad(losses.total.sum(), list(copies.values()), materialize_grads=True)

@@ -23,7 +23,13 @@ from torch import Tensor
 from acclimate_trainer import policy_gradient as pg
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
 from acclimate_trainer.families.servo import ServoFamily, ServoTasks
-from acclimate_trainer.networks import N_FEATURES, initial_parameters, layer_shapes, sampled_action, tracking_features
+from acclimate_trainer.networks import (
+    N_FEATURES,
+    initial_parameters,
+    layer_shapes,
+    sampled_action,
+    tracking_features,
+)
 from acclimate_trainer.rollouts import Episodes, draw, rollout, tracking_rms
 from acclimate_trainer.training import Losses
 
@@ -153,7 +159,9 @@ class Maml:
         total = torch.stack([weighted, *errors[1:]]).sum(0)
         return Losses(total, {f"error_{k}": error for k, error in enumerate(errors)})
 
-    def _trial(self, meta: Tensors, devices: ServoTasks, steps: int, rng: np.random.Generator) -> list[Tensor]:
+    def _trial(
+        self, meta: Tensors, devices: ServoTasks, steps: int, rng: np.random.Generator
+    ) -> list[Tensor]:
         """Explore and measure in one batch, adapt, and again; the error (T,) before and after every step."""
         policy, count = self.policy(meta), devices.kt.shape[0]
         state: dict[str, Tensor] = {**policy.initial(), "shots": torch.zeros(count, 1)}

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
 from acclimate_trainer.families.servo import PRIVILEGED, ServoFamily
-from acclimate_trainer.networks import N_FEATURES, initial_parameters, layer_shapes, sampled_action, tracking_features
+from acclimate_trainer.networks import (
+    N_FEATURES,
+    initial_parameters,
+    layer_shapes,
+    sampled_action,
+    tracking_features,
+)
 from acclimate_trainer.rollouts import draw, rollout, tracking_rms
 from acclimate_trainer.training import Losses
 
@@ -98,11 +104,8 @@ class Reactive:
         c = self._config
         devices = self._family.sample(tasks, rng)
         surroundings = draw(self._family, devices, rng, explore=0, measure=c.episodes, steps=c.episode_steps)
-        truth = {"task": devices.privileged()}
-        policy = self.policy(meta)
-        episodes = rollout(
-            policy, meta | truth, self._family, devices, surroundings, adjoint_decay=c.adjoint_decay
-        )
+        told = {**meta, "task": devices.privileged()}
+        episodes = rollout(self.policy(meta), told, self._family, devices, surroundings, c.adjoint_decay)
         error = tracking_rms(episodes)
         return Losses(error, {"error": error})
 
@@ -113,7 +116,8 @@ class Reactive:
 def _perceived(task: Tensor) -> Tensor:
     """True parameters (…, 9) as the network sees them: logarithms where only the ratio matters."""
     columns = [
-        torch.log(x) if name in _LOGARITHMIC else x for name, x in zip(PRIVILEGED, task.unbind(-1), strict=True)
+        torch.log(x) if name in _LOGARITHMIC else x
+        for name, x in zip(PRIVILEGED, task.unbind(-1), strict=True)
     ]
     return torch.stack(columns, dim=-1)
 
@@ -130,4 +134,3 @@ def _typical_scales(family: ServoFamily) -> Tensor:
     tasks = family.sample(_TYPICAL, np.random.default_rng(_TYPICAL_SEED))
     seen = _perceived(tasks.privileged())
     return torch.stack([seen.mean(0), seen.std(0).clamp_min(1e-3)])
-
