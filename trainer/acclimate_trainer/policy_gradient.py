@@ -58,35 +58,38 @@ def _shifted(x: Tensor, ahead: int, steps: int) -> Tensor:
     return torch.cat([later, x[..., -1:].expand(*x.shape[:-1], steps - later.shape[-1])], dim=-1)
 
 
-def ridge_fit(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """Least-squares prediction of `values` (T, N) from `features` (T, N, F) where `mask` (T, N): (T, N).
+def ridge_residual(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """What ridge regression on `features` (T, N, F), fitted where `mask` (T, N), leaves of `values` (T, N).
 
-    Features are scaled to unit mean square first, so that one ridge suits them all.
+    Features are scaled to unit mean square first, so that one ridge suits them all. They are nearly collinear, and
+    the residual is small against the values, so that the rounding of the normal equations alone would be seen in
+    the adapted parameters. One step of iterative refinement, its residual taken from the data, removes that.
     """
-    count = mask.sum(-1).clamp_min(1.0)[:, None]  # (T, 1)
-    x = features * mask.unsqueeze(-1)
-    scale = torch.rsqrt((x * x).sum(1) / count + _EPSILON)  # (T, F)
-    x = x * scale.unsqueeze(1)
-    gram = x.transpose(1, 2) @ x / count.unsqueeze(-1)
-    gram = gram + RIDGE * torch.eye(x.shape[-1])
-    moment = x.transpose(1, 2) @ (values * mask).unsqueeze(-1) / count.unsqueeze(-1)  # (T, F, 1)
-    weights = solve_spd(gram, moment)
-    return (features * scale.unsqueeze(1) @ weights).squeeze(-1)
+    count = mask.sum(-1).clamp_min(1.0)[:, None, None]  # (T, 1, 1)
+    mean_square = mask.unsqueeze(1) @ (features * features) / count  # (T, 1, F)
+    x = features * torch.rsqrt(mean_square + _EPSILON)
+    project = (x * mask.unsqueeze(-1)).transpose(1, 2)  # (T, F, N)
+    inverse = inverse_spd(project @ x / count + RIDGE * torch.eye(x.shape[-1]))
+    target = values.unsqueeze(-1)
+    first = inverse @ (project @ target / count)  # (T, F, 1)
+    rest = target - x @ first
+    second = inverse @ (project @ rest / count - RIDGE * first)
+    return (rest - x @ second).squeeze(-1)
 
 
-def solve_spd(a: Tensor, b: Tensor) -> Tensor:
-    """Solution of a·x = b for symmetric positive definite a (T, F, F), b (T, F, 1): (T, F, 1).
+def inverse_spd(a: Tensor) -> Tensor:
+    """Inverse of symmetric positive definite a (T, F, F).
 
     Gauss-Jordan without pivoting, unrolled: stable for such matrices, and nothing but products and sums, which
     every engine has.
     """
-    m = torch.cat([a, b], dim=-1)  # (T, F, F + 1)
     n = a.shape[-1]
+    m = torch.cat([a, torch.eye(n).expand_as(a)], dim=-1)  # (T, F, 2F)
     for i in range(n):
-        row = m[:, i : i + 1] / m[:, i : i + 1, i : i + 1]
+        row = m[:, i : i + 1]
         unit = torch.zeros(n, 1)
         unit[i] = 1.0
-        m = m - (m[:, :, i : i + 1] - unit) * row
+        m = m - (m[:, :, i : i + 1] - unit) * (row / row[:, :, i : i + 1])
     return m[:, :, n:]
 
 

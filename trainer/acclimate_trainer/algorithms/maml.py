@@ -119,7 +119,7 @@ class MamlPolicy:
         reward = pg.tracking_reward(window) * window.mask
         returns = (reward @ self._discount).reshape(tasks, -1)
         features = pg.baseline_features(window, self._time).flatten(1, 2)
-        advantage = pg.normalise(returns - pg.ridge_fit(features, returns, mask), mask)
+        advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
         count = mask.sum(-1).clamp_min(1.0)
         loss = -(pg.log_likelihood(params, window) * advantage * mask).sum(-1) / count
         return loss.sum(), (loss, reward.flatten(1).sum(-1) / count)
