@@ -18,6 +18,7 @@ from acclimate.guard import Guard
 from acclimate.loop import ControlLoop
 from acclimate.manifest import Manifest
 from acclimate.policy import Policy
+from acclimate.recording import Recording
 from acclimate.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
 
 from acclimate_bridge.host_link import HostLink, LinkStats
@@ -39,11 +40,14 @@ def run(args: argparse.Namespace) -> int:
         )
     at_least("--seed", args.seed, 0)
     episodes = at_least("--episodes", args.episodes, 1)
-    save = writable("--save", args.save)
+    save, record = writable("--save", args.save), writable("--record", args.record)
     plan = TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=True)
     references = TrackingReferences(manifest, episode_steps(manifest), args.seed, 0)
     policy = Policy(bundle)
-    report, link = _drive(args.port, args.baud, policy, plan, references, args.seed)
+    recording = Recording()
+    report, link = _drive(args.port, args.baud, policy, plan, references, args.seed, recording)
+    if record is not None:
+        recording.save(record)
     if save is not None:
         save_checkpoint(save, policy)
     if args.json:
@@ -54,7 +58,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _drive(
-    port: str, baud: int, policy: Policy, plan: TrialPlan, references: TrackingReferences, seed: int
+    port: str,
+    baud: int,
+    policy: Policy,
+    plan: TrialPlan,
+    references: TrackingReferences,
+    seed: int,
+    recording: Recording,
 ) -> tuple[TrialReport, LinkStats]:
     clock, manifest = RealClock(), policy.manifest
     metric = tracking_error(manifest)
@@ -65,7 +75,7 @@ def _drive(
         AdaptWorker(policy) as worker,
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
-        trial = Trial(loop, references, metric, plan, generator(seed, _EXPLORATION))
+        trial = Trial(loop, references, metric, plan, generator(seed, _EXPLORATION), recording)
         return trial.run(policy, worker, Guard.of(manifest)), link.stats
 
 

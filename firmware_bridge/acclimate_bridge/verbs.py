@@ -67,6 +67,7 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--seed", type=int, default=0, help="of references and exploration (0)")
     add("--save", metavar="FILE", help="write what was learned to FILE")
+    add("--record", metavar="FILE", help="write every episode to FILE, an .npz")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")
 
 

@@ -115,13 +115,15 @@ class Trial:
         metric: Metric,
         plan: TrialPlan,
         rng: np.random.Generator,
+        record: Callable[[EpisodeKey, Episode], None] | None = None,
     ) -> None:
+        """`record` is given every episode as it ends."""
         if plan.episodes < 1 or plan.shots < 0:
             raise UsageError(
                 f"a trial needs episodes >= 1 and shots >= 0, got {plan.episodes} and {plan.shots}"
             )
         self._loop, self._references, self._metric = loop, references, metric
-        self._plan, self._rng = plan, rng
+        self._plan, self._rng, self._record = plan, rng, record
 
     def measure(self, shot: int = 0) -> Measurement:
         """Noise-free episodes with whatever controller the loop has; all that a non-adaptive one needs."""
@@ -177,4 +179,7 @@ class Trial:
     def _run(self, key: EpisodeKey, between: Callable[[], None] | None = None) -> Episode:
         self._loop.rest(self._plan.rest_ticks)
         reference = self._references(self._loop.measure(), key)
-        return self._loop.run_episode(reference, key.purpose == "explore", self._rng, between)
+        episode = self._loop.run_episode(reference, key.purpose == "explore", self._rng, between)
+        if self._record is not None:
+            self._record(key, episode)
+        return episode

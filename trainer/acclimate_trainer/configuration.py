@@ -58,6 +58,23 @@ class Config:
 ALGORITHMS = ("maml", "robust", "oracle")
 
 
+def built_in() -> dict[str, Path]:
+    """The configs that come with Acclimate, by name: inside the installed package, or in the checkout."""
+    here = Path(__file__).parent
+    folders = [here / "configs", here.parents[1] / "configs"]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def find_config(name: str) -> Path:
+    """A config file, or the built-in one of that name. Raises ConfigError, listing the built-in ones."""
+    path, known = Path(name), built_in()
+    if name in known and not path.exists():
+        return known[name]
+    if not path.is_file():
+        raise ConfigError(f"there is no config {name}; give a TOML file, or a built-in one: {', '.join(known)}")
+    return path
+
+
 def load_config(path: Path) -> Config:
     """Read a TOML config. Raises ConfigError with one sentence that names file, section and key."""
     try:
@@ -125,7 +142,7 @@ def _section(cls: type[Section], table: object, where: str, path: str) -> Sectio
     for key in table:
         if key not in known:
             raise ConfigError(f"{place} unknown key {key!r}; valid keys: {', '.join(known)}")
-    missing = [name for name, f in known.items() if f.default is MISSING and name not in table]
+    missing = [name for name, f in known.items() if f.default is f.default_factory is MISSING and name not in table]
     if missing:
         raise ConfigError(f"{place} lacks {missing[0]!r}")
     types = get_type_hints(cls)

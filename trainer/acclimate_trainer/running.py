@@ -15,7 +15,7 @@ from acclimate.errors import UsageError
 
 from acclimate_trainer.algorithms.maml import Maml
 from acclimate_trainer.algorithms.reactive import Reactive
-from acclimate_trainer.configuration import Config, family_ranges, load_config
+from acclimate_trainer.configuration import Config, family_ranges, find_config, load_config
 from acclimate_trainer.curves import draw_curve
 from acclimate_trainer.families.servo import ServoFamily
 from acclimate_trainer.pid_search import search
@@ -39,7 +39,7 @@ def algorithm_of(config: Config) -> Algorithm:
 
 def run_training(args: argparse.Namespace) -> int:
     """Train as `args` say; print where the run is and what it reached."""
-    config = load_config(Path(args.config))
+    config = load_config(find_config(args.config))
     if args.seed is not None:
         if args.seed < 0:
             raise UsageError(f"--seed must be at least 0, found {args.seed}")

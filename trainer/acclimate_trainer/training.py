@@ -37,15 +37,15 @@ class Algorithm(Protocol):
 class TrainingConfig:
     """Section [training] of a config."""
 
-    iterations: int = 300
+    iterations: int = 400
     """Steps of the outer loop."""
     meta_batch_size: int = 32
     """Tasks per iteration."""
-    outer_lr: float = 3e-3
+    outer_lr: float = 0.02
     """Adam's step size at the start; it falls along a cosine to `final_lr` of that."""
     final_lr: float = 0.02
     """Share of `outer_lr` at the end."""
-    task_clip: float = 0.5
+    task_clip: float = 0.1
     """Largest norm of one task's gradient: a device that cannot be driven well must not drown the others."""
     clip: float = 0.3
     """Largest norm of the mean gradient."""

@@ -9,7 +9,7 @@ from acclimate.cli import Verb
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="a TOML config, such as configs/servo_wide_maml.toml")
+    add("config", metavar="CONFIG", help="a TOML file, or the name of a built-in config, such as servo_wide_maml")
     add("--out", metavar="FOLDER", help="the run's folder (default: runs/NAME, the config's name)")
     add("--seed", type=int, metavar="N", help="instead of the config's seed")
     add("--fresh", action="store_true", help="begin anew where the folder holds a run")
