@@ -71,7 +71,9 @@ def find_config(name: str) -> Path:
     if name in known and not path.exists():
         return known[name]
     if not path.is_file():
-        raise ConfigError(f"there is no config {name}; give a TOML file, or a built-in one: {', '.join(known)}")
+        raise ConfigError(
+            f"there is no config {name}; give a TOML file, or a built-in one: {', '.join(known)}"
+        )
     return path
 
 
@@ -142,7 +144,9 @@ def _section(cls: type[Section], table: object, where: str, path: str) -> Sectio
     for key in table:
         if key not in known:
             raise ConfigError(f"{place} unknown key {key!r}; valid keys: {', '.join(known)}")
-    missing = [name for name, f in known.items() if f.default is f.default_factory is MISSING and name not in table]
+    missing = [
+        name for name, f in known.items() if f.default is f.default_factory is MISSING and name not in table
+    ]
     if missing:
         raise ConfigError(f"{place} lacks {missing[0]!r}")
     types = get_type_hints(cls)

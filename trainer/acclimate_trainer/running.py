@@ -39,11 +39,7 @@ def algorithm_of(config: Config) -> Algorithm:
 
 def run_training(args: argparse.Namespace) -> int:
     """Train as `args` say; print where the run is and what it reached."""
-    config = load_config(find_config(args.config))
-    if args.seed is not None:
-        if args.seed < 0:
-            raise UsageError(f"--seed must be at least 0, found {args.seed}")
-        config = replace(config, seed=args.seed)
+    config = _with_options(load_config(find_config(args.config)), args)
     out = Path(args.out) if args.out else Path("runs") / config.name
     run = RunDirectory.create(out, config, fresh=args.fresh)
     begin = time.monotonic()
@@ -60,6 +56,17 @@ def run_training(args: argparse.Namespace) -> int:
         print(f"{out}: {config.algorithm} trained for {config.training.iterations} iterations: {shown} rad")
         print(f"next: acclimate export {out}")
     return 0
+
+
+def _with_options(config: Config, args: argparse.Namespace) -> Config:
+    for option, value, least in (("--seed", args.seed, 0), ("--iterations", args.iterations, 1)):
+        if value is not None and value < least:
+            raise UsageError(f"{option} must be at least {least}, found {value}")
+    if args.seed is not None:
+        config = replace(config, seed=args.seed)
+    if args.iterations is not None:
+        config = replace(config, training=replace(config.training, iterations=args.iterations))
+    return config
 
 
 def _train(run: RunDirectory, config: Config) -> int:

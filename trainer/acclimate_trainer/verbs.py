@@ -9,9 +9,14 @@ from acclimate.cli import Verb
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="a TOML file, or the name of a built-in config, such as servo_wide_maml")
+    add(
+        "config",
+        metavar="CONFIG",
+        help="a TOML file, or the name of a built-in config, such as servo_wide_maml",
+    )
     add("--out", metavar="FOLDER", help="the run's folder (default: runs/NAME, the config's name)")
     add("--seed", type=int, metavar="N", help="instead of the config's seed")
+    add("--iterations", type=int, metavar="N", help="instead of the config's iterations")
     add("--fresh", action="store_true", help="begin anew where the folder holds a run")
     add("--json", action="store_true", help="one JSON object on stdout at the end")
 

@@ -4,8 +4,9 @@ Inner step, all that a real device allows: the likelihood-ratio policy gradient 
 
     θ' = θ − α ∘ ∇θ L(θ),   L(θ) = −mean[ log π_θ(a|s) · A ]        (Finn et al., equations 1 and 4)
 
-with a learned step size for each parameter and each step (Li et al. 2017, Meta-SGD, equation 2), and advantages
-from a ridge-regression baseline. Outer objective: the tracking error itself of noise-free episodes before, after
+with advantages from a ridge-regression baseline, a learned step size for each parameter in each step (Li et al.
+2017, Meta-SGD, equation 2), and a learned curvature that mixes the gradient's rows and columns first (Park and
+Oliva 2019, "Meta-Curvature", section 3.1): from few noisy episodes, some directions are worth more than others. Outer objective: the tracking error itself of noise-free episodes before, after
 one and after two steps. Its gradient is exact to second order: it flows through ∇θ L, through the advantages, and
 through the simulator into the exploring episodes, so that the policy learns what to explore, too.
 """
@@ -32,6 +33,9 @@ from acclimate_trainer.networks import (
 )
 from acclimate_trainer.rollouts import Episodes, draw, rollout, tracking_rms
 from acclimate_trainer.training import Losses
+
+
+_CURVATURE_SCALE = 0.3  # Adam moves every number alike: these, which act together, should move less
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,9 @@ class MamlPolicy:
     privileged: tuple[str, ...] = ()
 
     def __init__(self, meta: Tensors, config: MamlConfig) -> None:
-        """`meta`: parameters and step sizes, as `Maml.initial` names them; stacked over tasks or not."""
-        self._config = config
-        self._params = {name: value for name, value in meta.items() if not name.startswith("step")}
-        self._rates = [
-            {name: meta[f"step{k}.{name}"] for name in self._params} for k in range(config.adapt_steps)
-        ]
+        """`meta`: as `Maml.initial` names it; stacked over tasks or not."""
+        self._config, self._meta = config, meta
+        self._params = {name: value for name, value in meta.items() if "." not in name}
         self._time = torch.linspace(1.0, 0.0, config.episode_steps)
         kernel = config.discount ** torch.arange(config.episode_steps)
         self._discount = pg.discount_matrix(kernel, config.episode_steps)
@@ -107,7 +108,7 @@ class MamlPolicy:
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         params = {name: state[name] for name in self._params}
         gradient, (loss, reward) = torch.func.grad(self._loss, has_aux=True)(params, window)
-        step = {name: self._rate(name, state["shots"]) * gradient[name] for name in params}
+        step = {name: self._step(name, gradient[name], state["shots"]) for name in params}
         following = {name: params[name] - step[name] for name in params}
         info = {"loss": loss, "reward": reward, "grad_norm": _norm(gradient), "step_norm": _norm(step)}
         return Adapt({**following, "shots": state["shots"] + 1.0}, info)
@@ -124,13 +125,22 @@ class MamlPolicy:
         loss = -(pg.log_likelihood(params, window) * advantage * mask).sum(-1) / count
         return loss.sum(), (loss, reward.flatten(1).sum(-1) / count)
 
-    def _rate(self, name: str, shots: Tensor) -> Tensor:
-        """The step size of the step that follows `shots` (T, 1) of them; the last one's from then on."""
-        rate = self._rates[0][name]
-        for k in range(1, len(self._rates)):
-            taken = (shots > k - 0.5).to(rate.dtype).unsqueeze(-1)  # (T, 1, 1)
-            rate = rate + taken * (self._rates[k][name] - self._rates[k - 1][name])
-        return rate
+    def _step(self, name: str, gradient: Tensor, shots: Tensor) -> Tensor:
+        """The change of a parameter that follows `shots` (T, 1) steps; beyond the last, as in the last."""
+        step = self._curved(0, name, gradient)
+        for k in range(1, self._config.adapt_steps):
+            taken = (shots > k - 0.5).to(step.dtype).unsqueeze(-1)  # (T, 1, 1)
+            step = step + taken * (self._curved(k, name, gradient) - step)
+        return step
+
+    def _curved(self, k: int, name: str, g: Tensor) -> Tensor:
+        """α ∘ (I + L)·g·(I + R), as learned for step k; L or R is left out where it would be a single number."""
+        right, left = self._meta.get(f"right{k}.{name}"), self._meta.get(f"left{k}.{name}")
+        if right is not None:
+            g = g + _CURVATURE_SCALE * (g @ right)
+        if left is not None:
+            g = g + _CURVATURE_SCALE * (left @ g)
+        return self._meta[f"rate{k}.{name}"] * g
 
 
 class Maml:
@@ -140,15 +150,17 @@ class Maml:
         self._family, self._config = family, config
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Meta-parameters: the network's, and `stepK.NAME`, their step sizes in step K."""
+        """The network's parameters by name; for step k their `ratek.NAME`, `leftk.NAME` and `rightk.NAME`."""
         c = self._config
         params = initial_parameters(layer_shapes(N_FEATURES, c.hidden, 1), rng)
-        rates = {
-            f"step{k}.{name}": torch.full_like(value, c.inner_lr / (k + 1))
-            for k in range(c.adapt_steps)
-            for name, value in params.items()
-        }
-        return params | rates
+        meta = dict(params)
+        for k in range(c.adapt_steps):
+            for name, value in params.items():
+                meta[f"rate{k}.{name}"] = torch.full_like(value, c.inner_lr / (k + 1))
+                for side, size in zip(("left", "right"), value.shape, strict=True):
+                    if size > 1:
+                        meta[f"{side}{k}.{name}"] = torch.zeros(size, size)
+        return meta
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """The outer objective of each task, and the errors after 0, 1, … steps that it is made of."""
