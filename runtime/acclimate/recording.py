@@ -36,5 +36,5 @@ class Recording:
         arrays["shot"] = np.array([key.shot for key in self.keys], np.int64)
         arrays["purpose"] = np.array([PURPOSES.index(key.purpose) for key in self.keys], np.int64)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes names for allow_pickle
         write_atomically(path, buffer.getvalue())

@@ -6,8 +6,10 @@ Inner step, all that a real device allows: the likelihood-ratio policy gradient 
 
 with advantages from a ridge-regression baseline, a learned step size for each parameter in each step (Li et al.
 2017, Meta-SGD, equation 2), and a learned curvature that mixes the gradient's rows and columns first (Park and
-Oliva 2019, "Meta-Curvature", section 3.1): from few noisy episodes, some directions are worth more than others. Outer objective: the tracking error itself of noise-free episodes before, after
-one and after two steps. Its gradient is exact to second order: it flows through ∇θ L, through the advantages, and
+Oliva 2019, "Meta-Curvature", section 3.1): from few noisy episodes, some directions are worth more than others.
+
+Outer objective: the tracking error itself of noise-free episodes before, after one and after two steps. Its
+gradient is exact to second order but for `adjoint_decay`: it flows through ∇θ L, through the advantages, and
 through the simulator into the exploring episodes, so that the policy learns what to explore, too.
 """
 
@@ -33,7 +35,6 @@ from acclimate_trainer.networks import (
 )
 from acclimate_trainer.rollouts import Episodes, draw, rollout, tracking_rms
 from acclimate_trainer.training import Losses
-
 
 _CURVATURE_SCALE = 0.3  # Adam moves every number alike: these, which act together, should move less
 
