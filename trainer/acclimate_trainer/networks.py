@@ -34,17 +34,20 @@ _ONE = torch.ones(())
 
 
 def layer_shapes(n_in: int, hidden: int, n_out: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the parameters; a bias is a row, so that it broadcasts over episodes."""
+    """Names and shapes of the parameters; a bias is a row, so that it broadcasts over episodes.
+
+    `scale` and `gain` multiply each input and output: a servo that is merely stronger or faster is a step away.
+    """
     widths = (n_in, hidden, hidden, n_out)
     shapes: dict[str, tuple[int, ...]] = {}
     for i in range(3):
         shapes[f"w{i}"], shapes[f"b{i}"] = (widths[i], widths[i + 1]), (1, widths[i + 1])
-    return shapes | {"gain": (1, n_out), "sigma": (1, n_out)}
+    return shapes | {"scale": (1, n_in), "gain": (1, n_out), "sigma": (1, n_out)}
 
 
 def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> dict[str, Tensor]:
     """Random weights, no bias, a gain of one; the last layer is small, and exploration at its start."""
-    constants = {"gain": 1.0, "sigma": SIGMA_START}
+    constants = {"scale": 1.0, "gain": 1.0, "sigma": SIGMA_START}
     out: dict[str, Tensor] = {}
     for name, shape in shapes.items():
         if name.startswith("w"):
@@ -62,7 +65,7 @@ def tracking_features(obs: Tensor, previous: Tensor) -> Tensor:
 
 def mean_action(params: Tensors, x: Tensor) -> Tensor:
     """Mean of the action, within ±1, of features x (T, rows, n_in): (T, rows, n_act)."""
-    h = torch.tanh(torch.baddbmm(params["b0"], x, params["w0"]))
+    h = torch.tanh(torch.baddbmm(params["b0"], x * params["scale"], params["w0"]))
     h = torch.tanh(torch.baddbmm(params["b1"], h, params["w1"]))
     y = torch.baddbmm(params["b2"], h, params["w2"]) * params["gain"]
     return y * torch.rsqrt(torch.addcmul(_ONE, y, y))

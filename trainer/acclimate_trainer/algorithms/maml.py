@@ -36,7 +36,7 @@ from acclimate_trainer.networks import (
 from acclimate_trainer.rollouts import Episodes, draw, rollout, tracking_rms
 from acclimate_trainer.training import Losses
 
-_CURVATURE_SCALE = 0.3  # Adam moves every number alike: these, which act together, should move less
+_CURVATURE_SCALE = 0.5  # Adam moves every number alike: these, which act together, should move less
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class MamlConfig:
     """Step size at the start of training; that of step k starts at inner_lr / (k + 1)."""
     discount: float = 0.95
     """γ of the inner step."""
-    unadapted_weight: float = 0.2
+    unadapted_weight: float = 0.1
     """Weight of the error before adaptation in the outer loss; after a step it is 1."""
-    pretraining: float = 0.0
+    pretraining: float = 0.3
     """Share of training, at its beginning, spent on the error before adaptation alone: cheap, and it leaves
     parameters from which exploration is worth something."""
-    adjoint_decay: float = 0.95
+    adjoint_decay: float = 0.93
     """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
 
 
