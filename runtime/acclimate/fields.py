@@ -26,6 +26,11 @@ def parse_object(text: bytes, where: str) -> Fields:
     return Fields.of(value, where)
 
 
+def is_identifier(text: str) -> bool:
+    """Whether `text` can be a name in a manifest: letters, digits, '_', '.' and '-'."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -69,7 +74,7 @@ class Fields:
 
     def identifier(self, name: str) -> str:
         value = self.text(name)
-        if not _IDENTIFIER.fullmatch(value):
+        if not is_identifier(value):
             raise self._wrong(name, "a name of letters, digits, '_', '.' and '-'", value)
         return value
 

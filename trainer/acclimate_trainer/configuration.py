@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from acclimate.errors import UsageError
+from acclimate.fields import is_identifier
 
 from acclimate_trainer.algorithms.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.families.servo import PRESETS, ServoRanges
+from acclimate_trainer.limits import NOT_NEGATIVE, require
 from acclimate_trainer.pid_search import PidConfig
 from acclimate_trainer.training import TrainingConfig
 
@@ -49,6 +51,14 @@ class Config:
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     pid: PidConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a name that no run and no bundle can have."""
+        if not is_identifier(self.name):
+            raise UsageError(
+                f"name must be letters, digits, '_', '.' and '-', beginning with a letter, found {self.name!r}"
+            )
+        require(self, {"seed": NOT_NEGATIVE})
 
     @property
     def algorithm(self) -> str:
@@ -151,7 +161,11 @@ def _section(cls: type[Section], table: object, where: str, path: str) -> Sectio
         raise ConfigError(f"{place} lacks {missing[0]!r}")
     types = get_type_hints(cls)
     dot = f"{path}." if path else ""
-    return cls(**{key: _value(types[key], value, where, dot + key) for key, value in table.items()})
+    values = {key: _value(types[key], value, where, dot + key) for key, value in table.items()}
+    try:
+        return cls(**values)
+    except UsageError as error:
+        raise ConfigError(f"{place} {error}") from None
 
 
 def _value(expected: object, value: object, where: str, path: str) -> object:

@@ -18,6 +18,7 @@ from acclimate.manifest import PidGains
 from torch import Tensor
 
 from acclimate_trainer.families.servo import CONTROL_DT, ServoFamily, ServoState, ServoTasks, observe
+from acclimate_trainer.limits import COUNT, require
 from acclimate_trainer.rollouts import Surroundings, draw
 
 _INTEGRAL_LIMIT = 0.5  # of duty
@@ -38,6 +39,10 @@ class PidConfig:
     """Rounds; each draws around the best of all before, half as widely."""
     episode_steps: int = 100
     """Ticks of an episode."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no search can be."""
+        require(self, dict.fromkeys(("tasks", "candidates", "rounds", "episode_steps"), COUNT))
 
 
 class Found(NamedTuple):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from acclimate_trainer.contract import Policy, Tensors
+from acclimate_trainer.limits import COUNT, POSITIVE, SHARE, require
 
 
 class Losses(NamedTuple):
@@ -49,6 +50,12 @@ class TrainingConfig:
     """Largest norm of one task's gradient: a device that cannot be driven well must not drown the others."""
     clip: float = 0.3
     """Largest norm of the mean gradient."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no training can be."""
+        counts = dict.fromkeys(("iterations", "meta_batch_size"), COUNT)
+        steps = dict.fromkeys(("outer_lr", "task_clip", "clip"), POSITIVE)
+        require(self, {**counts, **steps, "final_lr": SHARE})
 
 
 @dataclass

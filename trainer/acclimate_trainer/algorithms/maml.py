@@ -26,6 +26,7 @@ from torch import Tensor
 from acclimate_trainer import policy_gradient as pg
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
 from acclimate_trainer.families.servo import ServoFamily, ServoTasks
+from acclimate_trainer.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 from acclimate_trainer.networks import (
     N_FEATURES,
     initial_parameters,
@@ -64,6 +65,13 @@ class MamlConfig:
     parameters from which exploration is worth something."""
     adjoint_decay: float = 0.93
     """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no training can be."""
+        sizes = ("hidden", "adapt_steps", "support_episodes", "query_episodes", "episode_steps")
+        shares = ("discount", "pretraining", "adjoint_decay")
+        others = {"inner_lr": POSITIVE, "unadapted_weight": NOT_NEGATIVE}
+        require(self, {**dict.fromkeys(sizes, COUNT), **dict.fromkeys(shares, SHARE), **others})
 
 
 class MamlPolicy:

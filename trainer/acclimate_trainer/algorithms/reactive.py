@@ -16,6 +16,7 @@ from torch import Tensor
 
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
 from acclimate_trainer.families.servo import PRIVILEGED, ServoFamily
+from acclimate_trainer.limits import COUNT, SHARE, require
 from acclimate_trainer.networks import (
     N_FEATURES,
     initial_parameters,
@@ -43,6 +44,11 @@ class ReactiveConfig:
     """Ticks of an episode."""
     adjoint_decay: float = 0.95
     """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no training can be."""
+        counts = dict.fromkeys(("hidden", "episodes", "episode_steps"), COUNT)
+        require(self, {**counts, "adjoint_decay": SHARE})
 
 
 class ReactivePolicy:

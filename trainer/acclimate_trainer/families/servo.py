@@ -87,6 +87,8 @@ class ServoRanges:
             if not all(math.isfinite(x) and least <= x <= most and (x > 0.0 or name in low) for x in ends):
                 bound = f"from {least:g} to {most:g}" if name in low else "above 0"
                 raise UsageError(f"range {name} must lie {bound}, found {list(ends)}")
+            if ends[0] > ends[1] and (name in low or name == "drive_gain"):
+                raise UsageError(f"range {name} must be [low, high] with low <= high, found {list(ends)}")
 
     def as_dict(self) -> dict[str, float | list[float]]:
         """The ranges as JSON values, for a bundle's manifest."""
@@ -136,18 +138,6 @@ class Coefficients(NamedTuple):
     before: Tensor  # s, weight of ω in the way travelled
     after: Tensor  # s, weight of ω'
     lag: Tensor  # share of each of the last MAX_LAG commands, newest first [T, MAX_LAG, 1]
-
-
-class Rollout(NamedTuple):
-    """Transitions of [tasks, episodes], steps on axis 2."""
-
-    obs: Tensor  # [T, E, steps + 1, 4]
-    action: Tensor  # [T, E, steps, 1], as sampled, before the clamp
-
-    @property
-    def error(self) -> Tensor:
-        """Measured tracking error after each step, rad [T, E, steps]."""
-        return self.obs[:, :, 1:, 0] - self.obs[:, :, 1:, 2]
 
 
 class ServoFamily:
