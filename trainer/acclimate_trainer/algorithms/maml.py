@@ -61,8 +61,12 @@ class MamlConfig:
     unadapted_weight: float = 0.1
     """Weight of the error before adaptation in the outer loss; after a step it is 1."""
     pretraining: float = 0.3
-    """Share of training, at its beginning, spent on the error before adaptation alone: cheap, and it leaves
-    parameters from which exploration is worth something."""
+    """Share of training, at its beginning, spent on the error without adaptation, at a gain of 1 and with polarity
+    known: cheap, and it leaves a controller that adaptation has only to fit to the device."""
+    initial_gain: float = 0.7
+    """The gain from which learning goes on after that; near 0 where not even the sign is known beforehand."""
+    gain_rate: float = 4.0
+    """Step size of the gain at the start, as a multiple of `inner_lr`."""
     adjoint_decay: float = 0.93
     """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
 
@@ -70,7 +74,7 @@ class MamlConfig:
         """Raises UsageError for what no training can be."""
         sizes = ("hidden", "adapt_steps", "support_episodes", "query_episodes", "episode_steps")
         shares = ("discount", "pretraining", "adjoint_decay")
-        others = {"inner_lr": POSITIVE, "unadapted_weight": NOT_NEGATIVE}
+        others = {"inner_lr": POSITIVE, "gain_rate": POSITIVE, "unadapted_weight": NOT_NEGATIVE}
         require(self, {**dict.fromkeys(sizes, COUNT), **dict.fromkeys(shares, SHARE), **others})
 
 
@@ -162,10 +166,12 @@ class Maml:
         """The network's parameters by name; for step k their `ratek.NAME`, `leftk.NAME` and `rightk.NAME`."""
         c = self._config
         params = initial_parameters(layer_shapes(N_FEATURES, c.hidden, 1), rng)
+        params["gain"].fill_(c.initial_gain)
         meta = dict(params)
         for k in range(c.adapt_steps):
             for name, value in params.items():
-                meta[f"rate{k}.{name}"] = torch.full_like(value, c.inner_lr / (k + 1))
+                rate = c.inner_lr / (k + 1) * (c.gain_rate if name == "gain" else 1.0)
+                meta[f"rate{k}.{name}"] = torch.full_like(value, rate)
                 for side, size in zip(("left", "right"), value.shape, strict=True):
                     if size > 1:
                         meta[f"{side}{k}.{name}"] = torch.zeros(size, size)
@@ -174,11 +180,18 @@ class Maml:
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """The outer objective of each task, and the errors after 0, 1, … steps that it is made of."""
         devices = self._family.sample(tasks, rng)
-        steps = 0 if progress < self._config.pretraining else self._config.adapt_steps
-        errors = list(self._trial(meta, devices, steps, rng))
-        weighted = self._config.unadapted_weight * errors[0] if steps else errors[0]
-        total = torch.stack([weighted, *errors[1:]]).sum(0)
+        if progress < self._config.pretraining:
+            return self._pretraining(meta, devices, rng)
+        errors = self._trial(meta, devices, self._config.adapt_steps, rng)
+        total = torch.stack([self._config.unadapted_weight * errors[0], *errors[1:]]).sum(0)
         return Losses(total, {f"error_{k}": error for k, error in enumerate(errors)})
+
+    def _pretraining(self, meta: Tensors, devices: ServoTasks, rng: np.random.Generator) -> Losses:
+        """The error before adaptation, at full gain, on devices whose polarity is as expected."""
+        upright = devices._replace(polarity=torch.ones_like(devices.polarity))
+        at_full_gain = {**meta, "gain": torch.ones_like(meta["gain"])}
+        (error,) = self._trial(at_full_gain, upright, 0, rng)
+        return Losses(error, {"error_0": error})
 
     def _trial(
         self, meta: Tensors, devices: ServoTasks, steps: int, rng: np.random.Generator
