@@ -5,6 +5,8 @@ Everything is a plain tensor program of standard operators, so that a device can
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -102,12 +104,17 @@ def normalise(advantage: Tensor, mask: Tensor) -> Tensor:
     return centred * torch.rsqrt(variance + _EPSILON)
 
 
-def log_likelihood(params: Tensors, window: Window) -> Tensor:
-    """log π(a|s) of the window's actions, (T, K·S), up to a constant."""
+def log_likelihood(params: Tensors, window: Window, memory: float = 0.0) -> Tensor:
+    """log π(a_t | s_t, s_(t−1), a_(t−1)) of the window's actions, (T, K·S), up to a constant.
+
+    The policy's deviation from its mean is autoregressive: ε_t = memory·ε_(t−1) + innovation, from zero.
+    """
     tasks, episodes, steps, n_act = window.action.shape
-    clamped = F.hardtanh(window.action[:, :, :-1])
-    previous = torch.cat([torch.zeros(tasks, episodes, 1, n_act), clamped], dim=2)
+    zeros = torch.zeros(tasks, episodes, 1, n_act)
+    previous = torch.cat([zeros, F.hardtanh(window.action[:, :, :-1])], dim=2)
     x = tracking_features(window.obs[:, :, :-1], previous).reshape(tasks, episodes * steps, -1)
-    deviation = sigma(params)
-    z = (window.action.reshape(tasks, episodes * steps, n_act) - mean_action(params, x)) / deviation
-    return (-0.5 * z * z - torch.log(deviation)).sum(-1)
+    deviation = window.action - mean_action(params, x).reshape(window.action.shape)
+    innovation = deviation - memory * torch.cat([zeros, deviation[:, :, :-1]], dim=2)
+    spread = sigma(params) * math.sqrt(1.0 - memory * memory)
+    z = innovation.reshape(tasks, episodes * steps, n_act) / spread
+    return (-0.5 * z * z - torch.log(spread)).sum(-1)

@@ -15,6 +15,7 @@ through the simulator into the exploring episodes, so that the policy learns wha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,8 @@ from acclimate_trainer.networks import (
     N_FEATURES,
     initial_parameters,
     layer_shapes,
-    sampled_action,
+    mean_action,
+    sigma,
     tracking_features,
 )
 from acclimate_trainer.rollouts import Episodes, draw, rollout, tracking_rms
@@ -56,6 +58,8 @@ class MamlConfig:
     """Ticks of an episode."""
     inner_lr: float = 0.5
     """Step size at the start of training; that of step k starts at inner_lr / (k + 1)."""
+    exploration_memory: float = 0.0
+    """Correlation of the exploration noise from one tick to the next, ρ."""
     discount: float = 0.95
     """γ of the inner step."""
     unadapted_weight: float = 0.1
@@ -73,7 +77,7 @@ class MamlConfig:
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
         sizes = ("hidden", "adapt_steps", "support_episodes", "query_episodes", "episode_steps")
-        shares = ("discount", "pretraining", "adjoint_decay")
+        shares = ("discount", "exploration_memory", "pretraining", "adjoint_decay")
         others = {"inner_lr": POSITIVE, "gain_rate": POSITIVE, "unadapted_weight": NOT_NEGATIVE}
         require(self, {**dict.fromkeys(sizes, COUNT), **dict.fromkeys(shares, SHARE), **others})
 
@@ -108,15 +112,25 @@ class MamlPolicy:
             *params,
             StateTensor("shots", (1,), "trial", "adapt"),
             StateTensor("previous_action", (1,), "episode", "act"),
+            StateTensor("deviation", (1,), "episode", "act"),
         )
 
     def initial(self) -> dict[str, Tensor]:
-        return {**self._params, "shots": torch.zeros(1), "previous_action": torch.zeros(1)}
+        return {
+            **self._params,
+            "shots": torch.zeros(1),
+            "previous_action": torch.zeros(1),
+            "deviation": torch.zeros(1),
+        }
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
+        """Exploration is autoregressive (Korenkevych et al. 2019, "Autoregressive Policies"): white noise at the
+        control rate hardly moves a joint, and what does not move teaches nothing."""
         x = tracking_features(obs, state["previous_action"])
-        action = sampled_action(state, x, noise)
-        return Act(action, {"previous_action": F.hardtanh(action)}, {})
+        innovation = sigma(state) * noise * math.sqrt(1.0 - self._config.exploration_memory**2)
+        deviation = self._config.exploration_memory * state["deviation"] + innovation
+        action = mean_action(state, x) + deviation
+        return Act(action, {"previous_action": F.hardtanh(action), "deviation": deviation}, {})
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         params = {name: state[name] for name in self._params}
@@ -135,7 +149,10 @@ class MamlPolicy:
         features = pg.baseline_features(window, self._time).flatten(1, 2)
         advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
         count = mask.sum(-1).clamp_min(1.0)
-        loss = -(pg.log_likelihood(params, window) * advantage * mask).sum(-1) / count
+        loss = (
+            -(pg.log_likelihood(params, window, self._config.exploration_memory) * advantage * mask).sum(-1)
+            / count
+        )
         return loss.sum(), (loss, reward.flatten(1).sum(-1) / count)
 
     def _step(self, name: str, gradient: Tensor, shots: Tensor) -> Tensor:
