@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -26,14 +27,14 @@ class ProgressBar:
         if self._terminal:
             if last or now - self._drawn >= _REDRAW:
                 self._drawn = now
-                print(
-                    f"\r{self._line(done, now, figures)}\x1b[K",
-                    end="\n" if last else "",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                line = self._line(done, now, figures)[: _columns() - 1]  # a line that wraps cannot be redrawn
+                print(f"\r{line}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)
         elif last or done % max(1, self._total // _PLAIN_LINES) == 0:
             print(self._line(done, now, figures), file=sys.stderr, flush=True)
+
+    def leave(self, remark: str) -> None:
+        """Stop before the end, with a remark on a line of its own."""
+        print(("\n" if self._terminal else "") + remark, file=sys.stderr, flush=True)
 
     def _line(self, done: int, now: float, figures: Mapping[str, float]) -> str:
         share = done / self._total
@@ -45,3 +46,8 @@ class ProgressBar:
             f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error")
         )
         return f"{self._title}{frame} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"
+
+
+def _columns() -> int:
+    """Width of the terminal; one that does not know its own is taken for a common one."""
+    return os.get_terminal_size(sys.stderr.fileno()).columns or 80

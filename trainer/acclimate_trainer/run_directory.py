@@ -43,19 +43,21 @@ class RunDirectory:
 
         Raises UsageError where another config, or something else, is in the way.
         """
-        run, text = cls(path), to_toml(config)
+        run, text = cls(path), to_toml(config).encode()
         there = path / CONFIG
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file, expected a folder for the run")
-        if fresh:
-            for name in (METRICS, CHECKPOINT, PID, CURVE, CONFIG):
+        try:
+            if not fresh and there.exists() and there.read_bytes() != text:
+                raise UsageError(
+                    f"{path} holds a run of another config; give --out another folder, or --fresh to begin anew"
+                )
+            for name in (METRICS, CHECKPOINT, PID, CURVE, CONFIG) if fresh else ():
                 (path / name).unlink(missing_ok=True)
-        elif there.exists() and there.read_text(encoding="utf-8") != text:
-            raise UsageError(
-                f"{path} holds a run of another config; give --out another folder, or --fresh to begin anew"
-            )
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomically(there, text.encode())
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made the folder of a run: {error.strerror}") from None
+        write_atomically(there, text)
         return run
 
     @classmethod
@@ -95,14 +97,20 @@ class RunDirectory:
         write_atomically(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def append_metrics(self, figures: Mapping[str, float]) -> None:
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(figures)) + "\n")
+        path = self.path / METRICS
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(figures)) + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
     def metrics(self) -> list[dict[str, float]]:
+        """All whole lines; the last may have been cut off. Raises UsageError where another is damaged."""
         path = self.path / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        whole = [line for line in lines if line.endswith("}")]  # the last may have been cut off
-        return [json.loads(line) for line in whole]
+        if not path.exists():
+            return []
+        *lines, _ = path.read_bytes().split(b"\n")
+        return [_figures(line, f"{path} line {number}") for number, line in enumerate(lines, 1)]
 
     def save_pid(self, gains: PidGains, error: float) -> None:
         table = {**vars(gains), "training_error": error}
@@ -113,6 +121,18 @@ class RunDirectory:
         path = self.path / PID
         if not path.exists():
             return None
-        table = json.loads(path.read_text(encoding="utf-8"))
-        table.pop("training_error")
-        return PidGains(**table)
+        try:
+            table = json.loads(path.read_bytes())
+            table.pop("training_error")
+            return PidGains(**table)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(f"{path} cannot be read; remove it, and it is searched for again") from None
+
+
+def _figures(line: bytes, where: str) -> dict[str, float]:
+    try:
+        figures: dict[str, float] = json.loads(line)
+        float(figures["iteration"])
+        return figures
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{where} cannot be read; remove it, or begin anew with --fresh") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +48,8 @@ def run_training(args: argparse.Namespace) -> int:
     figures = _last(run)
     if args.json:
         result = {"run": str(out), "iterations": config.training.iterations, "resumed_from": resumed_from,
-                  "wall_s": time.monotonic() - begin, "figures": figures}  # fmt: skip
+                  "wall_s": time.monotonic() - begin,
+                  "figures": {k: v if math.isfinite(v) else None for k, v in figures.items()}}  # fmt: skip
         print(json.dumps(result, indent=2))
     else:
         shown = ", ".join(
@@ -77,28 +79,46 @@ def _train(run: RunDirectory, config: Config) -> int:
         family = ServoFamily(family_ranges(config.family, config.name))
         found = search(family, config.pid, np.random.default_rng([config.seed, 0, 1]))
         run.save_pid(found.gains, found.error)
-    progress = run.load() or start(algorithm, config.seed)
-    first = progress.iteration
+    newest = _begin(run, algorithm, config.seed)
+    first = newest.iteration
     run.truncate_metrics(first)
     bar = ProgressBar(config.name, config.training.iterations, first)
     saved = time.monotonic()
 
     def report(progress: Progress, figures: Mapping[str, float]) -> None:
-        nonlocal saved
+        nonlocal newest, saved
         run.append_metrics({"iteration": progress.iteration, **figures})
+        newest = progress
         bar.update(progress.iteration, figures)
         if time.monotonic() - saved > _SAVE_EVERY:
             run.save(progress)
             saved = time.monotonic()
 
     try:
-        train(algorithm, config.training, config.seed, progress, report)
+        train(algorithm, config.training, config.seed, newest, report)
     except KeyboardInterrupt:
-        run.save(progress)
+        run.save(newest)
+        bar.leave(
+            f"{run.path}: saved after iteration {newest.iteration}; the same command goes on from there"
+        )
         raise
-    run.save(progress)
+    run.save(newest)
     draw_curve(run.metrics(), config.name, run.path / CURVE)
     return first
+
+
+def _begin(run: RunDirectory, algorithm: Algorithm, seed: int) -> Progress:
+    """The run's checkpoint, or the start. Raises UsageError where this version cannot go on from it."""
+    fresh, found = start(algorithm, seed), run.load()
+    if found is None:
+        return fresh
+    shapes = [{name: value.shape for name, value in p.meta.items()} for p in (fresh, found)]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            f"{run.path} was trained by another version of Acclimate, whose parameters are not those of this "
+            "one; begin anew with --fresh"
+        )
+    return found
 
 
 def _last(run: RunDirectory, share: float = 0.1) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -58,13 +59,13 @@ class TrainingConfig:
         require(self, {**counts, **steps, "final_lr": SHARE})
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
-    """State of a run: all that is needed to go on as if it had not been interrupted."""
+    """State of a run after `iteration` iterations: all that is needed to go on as if it had never stopped."""
 
     iteration: int
-    meta: dict[str, Tensor]
-    optimizer: dict[str, object]
+    meta: Tensors
+    optimizer: Mapping[str, object]
 
 
 def start(algorithm: Algorithm, seed: int) -> Progress:
@@ -79,25 +80,24 @@ def train(
     progress: Progress,
     report: Callable[[Progress, Mapping[str, float]], None],
 ) -> None:
-    """Bring `progress` up to `config.iterations`, in place; `report` is called after every iteration.
+    """Go on from `progress` up to `config.iterations`; `report` gets a copy of the state after every iteration.
 
     Every iteration draws from a generator of its own, made of the seed and its number, so that an interrupted
-    and resumed run computes what an uninterrupted one does.
+    and resumed run computes what an uninterrupted one does. An interrupt may come at any instruction, also
+    inside Adam's step, and so nobody but this function sees the tensors that are being changed.
     """
-    parameters = [value.requires_grad_() for value in progress.meta.values()]
-    adam = torch.optim.Adam(parameters, lr=config.outer_lr)
+    meta = {name: value.clone().requires_grad_() for name, value in progress.meta.items()}
+    adam = torch.optim.Adam(meta.values(), lr=config.outer_lr)
     if progress.optimizer:
-        adam.load_state_dict(progress.optimizer)
-    while progress.iteration < config.iterations:
-        done = progress.iteration / config.iterations
+        adam.load_state_dict(copy.deepcopy(dict(progress.optimizer)))
+    for iteration in range(progress.iteration, config.iterations):
+        done = iteration / config.iterations
         for group in adam.param_groups:
             group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
-        rng = np.random.default_rng([seed, 1 + progress.iteration])
-        figures = meta_gradient(algorithm, progress.meta, config, rng, done)
+        rng = np.random.default_rng([seed, 1 + iteration])
+        figures = meta_gradient(algorithm, meta, config, rng, done)
         adam.step()
-        progress.iteration += 1
-        progress.optimizer = adam.state_dict()
-        report(progress, figures)
+        report(_copy(iteration + 1, meta, adam), figures)
 
 
 def meta_gradient(
@@ -124,6 +124,11 @@ def meta_gradient(
     total = torch.nn.utils.clip_grad_norm_(list(meta.values()), config.clip)
     figures = {name: float(value.detach().nanmean()) for name, value in losses.report.items()}
     return figures | {"grad_norm": float(total), "skipped": float((~finite).sum())}
+
+
+def _copy(iteration: int, meta: Tensors, adam: torch.optim.Adam) -> Progress:
+    values = {name: value.detach().clone() for name, value in meta.items()}
+    return Progress(iteration, values, copy.deepcopy(adam.state_dict()))
 
 
 def _cosine(done: float, final: float) -> float:
