@@ -25,16 +25,26 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.errors import UsageError
+from acclimate.manifest import ActionChannel, ObservationChannel
+from acclimate.reference import SPEED as REFERENCE_SPEED
 from acclimate.reference import tracking_reference
 from torch import Tensor
 
 CONTROL_DT = 0.01  # s
 END_STOP = 1.7  # rad
 MAX_LAG = 4  # commands in flight that a delay of up to 30 ms can reach back to, the newest included
-OBSERVATION = ("position", "velocity", "target", "target_velocity")
+SPEED = 30.0  # rad/s; hardly a servo of the family is faster
+OBSERVATION = (
+    ObservationChannel("position", "rad", -END_STOP, END_STOP),
+    ObservationChannel("velocity", "rad/s", -SPEED, SPEED),
+    ObservationChannel("target", "rad", -END_STOP, END_STOP, "reference"),
+    ObservationChannel("target_velocity", "rad/s", -REFERENCE_SPEED[1], REFERENCE_SPEED[1], "reference"),
+)
+ACTION = (ActionChannel("duty", "1", -1.0, 1.0),)
 # Constants as tensors: a Python number would be converted anew in every step.
 _ZERO, _RATE = torch.tensor(0.0), torch.tensor(1.0 / CONTROL_DT)
 PRIVILEGED = ("kt", "resistance", "voltage", "inertia", "coulomb", "viscous", "gravity", "delay", "polarity")
+_SIZED = ("kt", "resistance", "armature", "coulomb", "viscous", "voltage")  # what a servo's size sets
 
 
 @dataclass(frozen=True)
@@ -91,8 +101,15 @@ class ServoRanges:
                 raise UsageError(f"range {name} must be [low, high] with low <= high, found {list(ends)}")
 
     def as_dict(self) -> dict[str, float | list[float]]:
-        """The ranges as JSON values, for a bundle's manifest."""
+        """The fields as JSON values, as a config has them."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """What each parameter is drawn from, (low, high), the spread included: for a bundle's manifest."""
+        table = asdict(self)
+        spread = table.pop("spread")
+        factors = {name: spread if name in _SIZED else 1.0 for name in table}
+        return {name: (min(ends) / factors[name], max(ends) * factors[name]) for name, ends in table.items()}
 
 
 PRESETS = {"wide": ServoRanges(), "miswired": ServoRanges(polarity=(-1.0, 1.0))}
