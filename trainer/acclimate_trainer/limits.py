@@ -19,6 +19,7 @@ COUNT = Rule("at least 1", lambda x: x >= 1)
 POSITIVE = Rule("above 0", lambda x: x > 0)
 NOT_NEGATIVE = Rule("at least 0", lambda x: x >= 0)
 SHARE = Rule("from 0 to 1", lambda x: 0 <= x <= 1)
+BELOW_ONE = Rule("from 0 to below 1", lambda x: 0 <= x < 1)
 
 
 def require(settings: object, rules: Mapping[str, Rule]) -> None:

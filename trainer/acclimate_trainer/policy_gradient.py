@@ -16,8 +16,14 @@ from acclimate_trainer.networks import mean_action, sigma, tracking_features
 
 RIDGE = 1e-3  # of the baseline's normalised features
 _EPSILON = 1e-6
+_FAR = 1e6  # beyond anything that a sensor says or a policy does
 _AHEAD = (5, 10, 20)  # steps by which the baseline looks into the reference
 _SCALES = torch.diag(torch.tensor([1.0, 0.1, 1.0, 0.1]))  # of the observation, for the baseline
+
+
+def bounded(window: Window) -> Window:
+    """The window with no number so large that its square overflows: infinity times a mask of 0 is not 0."""
+    return window._replace(obs=window.obs.clamp(-_FAR, _FAR), action=window.action.clamp(-_FAR, _FAR))
 
 
 def tracking_reward(window: Window) -> Tensor:

@@ -27,7 +27,7 @@ from torch import Tensor
 from acclimate_trainer import policy_gradient as pg
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
 from acclimate_trainer.families.servo import ServoFamily, ServoTasks
-from acclimate_trainer.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
+from acclimate_trainer.limits import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 from acclimate_trainer.networks import (
     N_FEATURES,
     initial_parameters,
@@ -77,8 +77,13 @@ class MamlConfig:
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
         sizes = ("hidden", "adapt_steps", "support_episodes", "query_episodes", "episode_steps")
-        shares = ("discount", "exploration_memory", "pretraining", "adjoint_decay")
-        others = {"inner_lr": POSITIVE, "gain_rate": POSITIVE, "unadapted_weight": NOT_NEGATIVE}
+        shares = ("discount", "pretraining", "adjoint_decay")
+        others = {
+            "exploration_memory": BELOW_ONE,
+            "inner_lr": POSITIVE,
+            "gain_rate": POSITIVE,
+            "unadapted_weight": NOT_NEGATIVE,
+        }
         require(self, {**dict.fromkeys(sizes, COUNT), **dict.fromkeys(shares, SHARE), **others})
 
 
@@ -142,7 +147,7 @@ class MamlPolicy:
 
     def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""
-        tasks = window.mask.shape[0]
+        tasks, window = window.mask.shape[0], pg.bounded(window)
         mask = window.mask.reshape(tasks, -1)
         reward = pg.tracking_reward(window) * window.mask
         returns = (reward @ self._discount).reshape(tasks, -1)
