@@ -1,0 +1,88 @@
+"""Every algorithm's policy passes the conformance suite, and explores as it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
+from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
+from acclimate_trainer.contract import Policy, stacked
+from acclimate_trainer.families.servo import PRESETS, PRIVILEGED, ServoFamily
+
+from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
+
+FAMILY = ServoFamily(PRESETS["wide"])
+SMALL = MamlConfig(hidden=8, support_episodes=3, episode_steps=30)
+
+
+def maml() -> MamlPolicy:
+    algorithm = Maml(FAMILY, SMALL)
+    meta = algorithm.initial(np.random.default_rng(0))
+    rng = torch.Generator().manual_seed(0)
+    for name, value in meta.items():
+        if "." in name:  # what the inner step has learned; at the start, some of it is zero
+            value += 0.1 * torch.rand(value.shape, generator=rng)
+    return algorithm.policy(meta)
+
+
+def reactive(*, oracle: bool) -> Policy:
+    algorithm = Reactive(FAMILY, ReactiveConfig(hidden=8), oracle=oracle)
+    return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
+
+
+class TestMaml(AdaptivePolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return maml()
+
+
+class TestRobust(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return reactive(oracle=False)
+
+
+class TestOracle(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return reactive(oracle=True)
+
+
+def explored(sigma: float, episodes: int = 10_000) -> torch.Tensor:
+    """How far noise moves the action of a policy whose state holds `sigma`."""
+    policy = maml()
+    state = stacked(policy, 1, episodes)
+    state["sigma"] = torch.full_like(state["sigma"], sigma)
+    noise = torch.randn(1, episodes, 1, generator=torch.Generator().manual_seed(0))
+    actions = [policy.act(state, torch.zeros(1, episodes, 4), x).action for x in (noise, 0.0 * noise)]
+    return actions[0] - actions[1]
+
+
+def test_exploration_is_as_wide_as_the_state_says() -> None:
+    narrow, wide = explored(0.3), explored(0.6)
+    assert wide.std().item() == pytest.approx(2.0 * narrow.std().item(), rel=1e-3)
+    assert narrow.std() > 0.1
+    assert abs(narrow.mean()) < 0.02
+
+
+def test_exploration_never_ends() -> None:
+    assert explored(-3.0).std() > 0.01
+
+
+def test_an_oracle_uses_what_it_is_told() -> None:
+    policy = reactive(oracle=True)
+    state, obs = stacked(policy, 1, 1), torch.ones(1, 1, 4) * 0.3
+    usual = policy.act(state, obs, torch.zeros(1, 1, 1)).action
+    for i in range(len(policy.privileged)):
+        told = state["task"].clone()
+        told[0, i] *= 1.5
+        assert not torch.equal(policy.act({**state, "task": told}, obs, torch.zeros(1, 1, 1)).action, usual)
+
+
+def test_the_oracles_typical_task_is_in_the_middle_of_the_family() -> None:
+    task = dict(zip(PRIVILEGED, reactive(oracle=True).initial()["task"].tolist(), strict=True))
+    drawn = FAMILY.sample(2000, np.random.default_rng(1))
+    for name in PRIVILEGED:
+        low, high = np.quantile(getattr(drawn, name).numpy(), (0.2, 0.8))
+        assert low <= task[name] <= high, name
