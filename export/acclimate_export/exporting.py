@@ -1,0 +1,112 @@
+"""The verb `export`: from a run folder to a bundle that was checked before it appears."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.errors import BundleError
+from acclimate.fields import Json
+from acclimate_bridge.options import writable
+from acclimate_trainer.run_directory import RunDirectory
+
+from acclimate_export.bundling import Parts, make_parts
+from acclimate_export.parity import Parity, compare
+from acclimate_export.trained import Trained, from_run
+from acclimate_export.verifying import described, parity_tree
+
+_NAMES = {"maml": "adaptive"}  # of bundles whose file is not called by their algorithm
+_INPUTS = 200  # for the check before writing; `acclimate verify` takes more
+_WRONG = 1e-3  # a graph that is this far from torch, relatively, is not the same function
+_RECENT = 0.1  # share of the training whose figures the bundle states
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Export as `args` say; print what the bundle is and how well it agrees with torch."""
+    run = RunDirectory.open(Path(args.run))
+    torch.set_num_threads(1)  # the same sums in the same order, and so the same bytes
+    trained, iteration = from_run(run, unfinished=args.unfinished)
+    default = run.path / f"{_NAMES.get(trained.policy.algorithm, trained.policy.algorithm)}.acclimate"
+    out = writable("--out", args.out) or default
+    _warn_if_unfinished(run, iteration)
+    parts = make_parts(trained, run.pid(), {"iterations": iteration, **_recent_figures(run, iteration)})
+    parity = _write(trained, parts, out)
+    bundle = load(out)
+    print(
+        json.dumps(_tree(bundle, parts, parity), indent=2)
+        if args.json
+        else "\n".join(_lines(bundle, parts, parity))
+    )
+    return 0
+
+
+def _warn_if_unfinished(run: RunDirectory, iteration: int) -> None:
+    total = run.config.training.iterations
+    if iteration < total:
+        print(
+            f"acclimate: {run.path} is exported as it is, at iteration {iteration} of {total}",
+            file=sys.stderr,
+        )
+
+
+def _recent_figures(run: RunDirectory, iteration: int) -> dict[str, Json]:
+    """Means of the figures over the last tenth of training."""
+    lines = [line for line in run.metrics() if line["iteration"] <= iteration]
+    recent = lines[-max(1, round(_RECENT * len(lines))) :]
+    names = [name for name in recent[-1] if name != "iteration"] if recent else []
+    return {name: float(np.mean([line[name] for line in recent])) for name in names}
+
+
+def _write(trained: Trained, parts: Parts, out: Path) -> Parity:
+    """Write the bundle, if it computes what torch computes. Raises BundleError where it does not."""
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / out.name
+        write_bundle(candidate, parts.manifest, parts.members)
+        parity = compare(trained, load(candidate), _INPUTS, seed=0)
+    same = all(row.max_rel <= _WRONG for row in parity.rows)
+    if parity.state or parity.golden or not same:
+        raise BundleError(f"{out} was not written: {'; '.join(described(parity))}")
+    write_bundle(out, parts.manifest, parts.members)
+    return parity
+
+
+def _lines(bundle: Bundle, parts: Parts, parity: Parity) -> list[str]:
+    m, size = bundle.manifest, bundle.path.stat().st_size
+    graphs = " and ".join(f"{graph} ({count} nodes)" for graph, count in parts.nodes.items())
+    seconds = m.window.episodes * m.window.steps * m.control_dt if m.window else 0.0
+    learning = (
+        [f"adapts    from {seconds:g} s of driving, trust radius {m.limits.trust_radius:g}"]
+        if m.window
+        else []
+    )
+    drive = [] if m.privileged else [f"          acclimate run {bundle.path} --port PORT"]
+    return [
+        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, preset {m.family.preset}",
+        f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
+        *learning,
+        *(f"parity    {line}" for line in described(parity)),
+        f"next      acclimate verify {bundle.path}",
+        *drive,
+    ]
+
+
+def _tree(bundle: Bundle, parts: Parts, parity: Parity) -> dict[str, Json]:
+    sizes: dict[str, Json] = {name: len(content) for name, content in bundle.members.items()}
+    return {
+        "bundle": str(bundle.path),
+        "size": bundle.path.stat().st_size,
+        "sha256": bundle.sha256,
+        "name": bundle.manifest.name,
+        "algorithm": bundle.manifest.algorithm,
+        "preset": bundle.manifest.family.preset,
+        "trust_radius": bundle.manifest.limits.trust_radius,
+        "nodes": dict(parts.nodes),
+        "members": sizes,
+        "verify": parity_tree(parity),
+    }

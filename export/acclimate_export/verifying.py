@@ -1,0 +1,66 @@
+"""The verb `verify`: the policy in torch against the bundle's graphs on the engine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+from acclimate.bundle import load
+from acclimate.fields import Json
+from acclimate_bridge.options import at_least
+from acclimate_trainer.run_directory import RunDirectory
+
+from acclimate_export.parity import LIMIT, Parity, Row, check_same_state, compare
+from acclimate_export.trained import from_bundle, from_run
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Compare as `args` say; 0 where all agrees, 1 where it does not."""
+    inputs, seed = at_least("--inputs", args.inputs, 1), at_least("--seed", args.seed, 0)
+    torch.set_num_threads(1)
+    bundle = load(args.bundle)
+    if args.run is None:
+        trained, where = from_bundle(bundle), args.bundle
+    else:
+        (trained, _), where = from_run(RunDirectory.open(Path(args.run)), unfinished=True), args.run
+    check_same_state(trained, bundle, where)
+    parity = compare(trained, bundle, inputs, seed)
+    print(json.dumps(parity_tree(parity), indent=2) if args.json else "\n".join(described(parity)))
+    return 0 if parity.ok else 1
+
+
+def parity_tree(parity: Parity) -> dict[str, Json]:
+    """As docs/cli.md describes it."""
+    rows: list[Json] = [
+        {
+            "engine": row.engine,
+            "graph": row.graph,
+            "max_abs": _finite(row.max_abs),
+            "max_rel": _finite(row.max_rel),
+            "tensor": row.tensor,
+            "inputs": row.inputs,
+        }
+        for row in parity.rows
+    ]
+    return {"ok": parity.ok, "rows": rows, "limit": LIMIT, "state": parity.state, "golden": parity.golden}
+
+
+def described(parity: Parity) -> list[str]:
+    """A line for every graph, and one for everything else that differs."""
+    return [*map(_sentence, parity.rows), *(text for text in (parity.state, parity.golden) if text)]
+
+
+def _sentence(row: Row) -> str:
+    verdict = "agrees with torch" if row.ok else "DIFFERS from torch"
+    what = "ticks" if row.graph == "act" else "windows"
+    return (
+        f"{row.graph} on {row.engine} {verdict}: at most {row.max_rel:.1e} relative, in {row.tensor!r} "
+        f"(limit {LIMIT:g}, {row.inputs} {what})"
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
