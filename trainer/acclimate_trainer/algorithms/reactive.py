@@ -28,6 +28,7 @@ from acclimate_trainer.rollouts import draw, rollout, tracking_rms
 from acclimate_trainer.training import Losses
 
 _LOGARITHMIC = frozenset({"kt", "resistance", "voltage", "inertia", "coulomb", "viscous"})
+_CURRICULUM = (0.2, 0.7)  # of training, over which reversed servos become as frequent as in the family
 _TYPICAL = 4096  # tasks from which the scale of the true parameters is taken
 _TYPICAL_SEED = 20261123
 
@@ -42,7 +43,7 @@ class ReactiveConfig:
     """Episodes on each task in every iteration."""
     episode_steps: int = 100
     """Ticks of an episode."""
-    adjoint_decay: float = 0.95
+    adjoint_decay: float = 0.93
     """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
 
     def __post_init__(self) -> None:
@@ -106,9 +107,8 @@ class Reactive:
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """RMS tracking error of noise-free episodes, per task."""
-        del progress
         c = self._config
-        devices = self._family.sample(tasks, rng)
+        devices = self._family.sample(tasks, rng, 0.5 * _risen(progress))
         surroundings = draw(self._family, devices, rng, explore=0, measure=c.episodes, steps=c.episode_steps)
         told = {**meta, "task": devices.privileged()}
         episodes = rollout(self.policy(meta), told, self._family, devices, surroundings, c.adjoint_decay)
@@ -117,6 +117,15 @@ class Reactive:
 
     def policy(self, meta: Tensors) -> ReactivePolicy:
         return ReactivePolicy(meta, self._scales)
+
+
+def _risen(progress: float) -> float:
+    """From 0 to 1 over the middle of training.
+
+    Where polarity is unknown, a policy that meets reversed servos from the start learns to do nothing at all.
+    """
+    begin, end = _CURRICULUM
+    return min(max((progress - begin) / (end - begin), 0.0), 1.0)
 
 
 def _perceived(task: Tensor) -> Tensor:

@@ -163,8 +163,11 @@ class ServoFamily:
     def __init__(self, ranges: ServoRanges) -> None:
         self.ranges = ranges
 
-    def sample(self, n: int, rng: np.random.Generator) -> ServoTasks:
-        """Draw n servos jointly over the training ranges."""
+    def sample(self, n: int, rng: np.random.Generator, miswired: float = 0.5) -> ServoTasks:
+        """Draw n servos jointly over the training ranges.
+
+        miswired: share of servos of reversed polarity, in a family that has such.
+        """
         r = self.ranges
         size = rng.random(n)
 
@@ -177,7 +180,7 @@ class ServoFamily:
         voltage = motor(r.voltage) * _draw(rng, r.drive_gain, n)
         gravity = _draw(rng, r.gravity_fraction, n) * kt * voltage / resistance
         inertia = armature * (1 + _draw(rng, r.inertia_ratio, n))
-        flipped = (rng.random(n) < 0.5) & (r.polarity[0] < 0)
+        flipped = (rng.random(n) < miswired) & (r.polarity[0] < 0)
         columns = (kt, resistance, voltage, inertia, coulomb, viscous, gravity, _draw(rng, r.delay, n),
                    np.where(flipped, -1.0, 1.0), _draw(rng, r.noise, n))  # fmt: skip
         return ServoTasks(*(torch.tensor(c, dtype=torch.float32).unsqueeze(-1) for c in columns))
