@@ -1,0 +1,203 @@
+"""The outer loop: resumable bit by bit, clipped task by task, undisturbed by a task that explodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from acclimate_trainer.algorithms.maml import Maml, MamlConfig
+from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
+from acclimate_trainer.configuration import Config, FamilyConfig
+from acclimate_trainer.contract import Policy, Tensors
+from acclimate_trainer.run_directory import RunDirectory
+from acclimate_trainer.training import (
+    Algorithm,
+    Losses,
+    Progress,
+    TrainingConfig,
+    meta_gradient,
+    start,
+    train,
+)
+from torch import Tensor
+from torch.testing import assert_close
+
+from .servo_tasks import FAMILY
+
+ITERATIONS = 6
+SHORT = TrainingConfig(iterations=ITERATIONS, meta_batch_size=3)
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "maml": Maml(FAMILY, MamlConfig(hidden=4, support_episodes=2, query_episodes=1, episode_steps=8)),
+    "robust": Reactive(FAMILY, ReactiveConfig(hidden=4, episodes=2, episode_steps=8), oracle=False),
+    "oracle": Reactive(FAMILY, ReactiveConfig(hidden=4, episodes=2, episode_steps=8), oracle=True),
+}
+
+
+class Pull:
+    """Each task pulls the parameters towards a target of its own: loss ½·weight·|θ − target|²."""
+
+    def __init__(self, targets: Tensor, weights: Tensor) -> None:
+        self.targets, self.weights = targets, weights
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        del rng
+        return {"theta": torch.zeros(self.targets.shape[1]), "unused": torch.ones(2)}
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        del tasks, rng
+        total = 0.5 * self.weights * (meta["theta"] - self.targets).square().sum(1)
+        return Losses(total, {"error": total, "progress": torch.full_like(total, progress)})
+
+    def policy(self, meta: Tensors) -> Policy:
+        raise NotImplementedError
+
+
+def run(
+    algorithm: Algorithm,
+    config: TrainingConfig,
+    progress: Progress | None = None,
+    *,
+    seed: int = 0,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> tuple[Progress, list[dict[str, float]]]:
+    """Train to the end; the last state, and every iteration's figures."""
+    last, figures = progress or start(algorithm, seed), []
+
+    def report(progress: Progress, found: Mapping[str, float]) -> None:
+        nonlocal last
+        last = progress
+        figures.append(dict(found))
+        watch(progress)
+
+    train(algorithm, config, seed, last, report)
+    return last, figures
+
+
+def gradient(algorithm: Algorithm, config: TrainingConfig) -> tuple[Tensor, dict[str, float]]:
+    meta = {name: v.requires_grad_() for name, v in algorithm.initial(np.random.default_rng(0)).items()}
+    figures = meta_gradient(algorithm, meta, config, np.random.default_rng(0), 0.0)
+    assert meta["theta"].grad is not None
+    return meta["theta"].grad, figures
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_resumed_run_is_the_uninterrupted_one(name: str, tmp_path: Path) -> None:
+    """Through a checkpoint on disk, and with the run stopped in the middle of an iteration."""
+    algorithm, config = ALGORITHMS[name], Config("run", 0, FamilyConfig(), SHORT, robust=ReactiveConfig())
+    whole, figures = run(algorithm, SHORT)
+    directory = RunDirectory.create(tmp_path / "run", config)
+
+    def interrupt(progress: Progress) -> None:
+        directory.save(progress)
+        if progress.iteration == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(algorithm, SHORT, watch=interrupt)
+    saved = directory.load()
+    assert saved is not None
+    assert saved.iteration == 4
+    resumed, rest = run(algorithm, SHORT, saved)
+    assert rest == figures[4:]
+    assert resumed.iteration == ITERATIONS
+    for key, value in whole.meta.items():
+        assert torch.equal(resumed.meta[key], value), key
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_same_seed_trains_the_same_and_another_does_not(name: str) -> None:
+    config = replace(SHORT, iterations=2)
+    (first, figures), (again, same), (other, _) = (run(ALGORITHMS[name], config, seed=s) for s in (5, 5, 6))
+    assert figures == same
+    assert all(torch.equal(first.meta[key], value) for key, value in again.meta.items())
+    assert not all(torch.equal(first.meta[key], value) for key, value in other.meta.items())
+
+
+def test_nothing_that_was_reported_changes_afterwards() -> None:
+    """An interrupt may come in the middle of Adam's step; what is saved then is what was reported last."""
+    algorithm = Pull(torch.tensor([[1.0, 2.0]]), torch.ones(1))
+    states: list[Progress] = []
+    copies: list[tuple[Tensor, Tensor]] = []
+
+    def watch(progress: Progress) -> None:
+        states.append(progress)
+        copies.append((progress.meta["theta"].clone(), _momentum(progress).clone()))
+
+    begin = start(algorithm, 0)
+    run(algorithm, replace(SHORT, meta_batch_size=1), begin, watch=watch)
+    run(algorithm, replace(SHORT, meta_batch_size=1), states[2])
+    for state, (theta, momentum) in zip(states, copies, strict=True):
+        assert torch.equal(state.meta["theta"], theta)
+        assert torch.equal(_momentum(state), momentum)
+    assert torch.equal(begin.meta["theta"], torch.zeros(2))
+
+
+def _momentum(progress: Progress) -> Tensor:
+    state = progress.optimizer["state"]
+    assert isinstance(state, dict)
+    momentum: Tensor = state[0]["exp_avg"]
+    return momentum
+
+
+def test_the_gradient_is_the_mean_over_tasks() -> None:
+    algorithm = Pull(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([1.0, 2.0]))
+    found, figures = gradient(algorithm, TrainingConfig(meta_batch_size=2, task_clip=1e9, clip=1e9))
+    assert_close(found, torch.tensor([-0.5, -3.0]))
+    assert figures["grad_norm"] == pytest.approx(np.hypot(0.5, 3.0))
+    assert figures["error"] == pytest.approx(0.5 * (0.5 + 9.0))
+
+
+def test_each_task_is_clipped_by_itself() -> None:
+    """A task with a huge gradient counts as much as one at the limit; one below it is left as it is."""
+    algorithm = Pull(torch.tensor([[3e4, 4e4], [0.02, 0.0]]), torch.ones(2))
+    found, _ = gradient(algorithm, TrainingConfig(meta_batch_size=2, task_clip=0.1, clip=1e9))
+    assert_close(found, torch.tensor([-(0.06 + 0.02) / 2, -0.08 / 2]))
+
+
+def test_the_mean_gradient_is_clipped_too() -> None:
+    algorithm = Pull(torch.tensor([[3.0, 4.0]]), torch.ones(1))
+    found, figures = gradient(algorithm, TrainingConfig(meta_batch_size=1, task_clip=1e9, clip=0.5))
+    assert_close(found, torch.tensor([-0.3, -0.4]), rtol=1e-4, atol=0)
+    assert figures["grad_norm"] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_task_that_explodes_is_left_out_and_the_others_count(broken: float) -> None:
+    algorithm = Pull(torch.tensor([[0.03, 0.04], [1.0, 1.0], [0.03, 0.04]]), torch.tensor([1.0, broken, 1.0]))
+    found, figures = gradient(algorithm, TrainingConfig(meta_batch_size=3, task_clip=0.1))
+    assert_close(found, torch.tensor([-0.02, -0.08 / 3]))
+    assert figures["skipped"] == 1.0
+
+
+def test_parameters_without_influence_stay() -> None:
+    last, _ = run(Pull(torch.tensor([[1.0, 2.0]]), torch.ones(1)), replace(SHORT, meta_batch_size=1))
+    assert torch.equal(last.meta["unused"], torch.ones(2))
+
+
+def test_training_finds_the_minimum() -> None:
+    algorithm = Pull(torch.tensor([[1.0, -2.0], [2.0, 0.0]]), torch.ones(2))
+    last, _ = run(
+        algorithm, TrainingConfig(iterations=300, meta_batch_size=2, outer_lr=0.1, task_clip=9.0, clip=9.0)
+    )
+    assert_close(last.meta["theta"], torch.tensor([1.5, -1.0]), rtol=0, atol=0.02)
+
+
+def test_the_step_size_falls_along_a_cosine() -> None:
+    """Adam's steps are as long as its step size while the gradient keeps its sign."""
+    algorithm = Pull(torch.tensor([[1e6]]), torch.ones(1))
+    config = TrainingConfig(iterations=10, meta_batch_size=1, outer_lr=0.2, final_lr=0.25)
+    thetas = [0.0]
+    run(algorithm, config, watch=lambda progress: thetas.append(progress.meta["theta"].item()))
+    share = 0.25 + 0.75 * 0.5 * (1.0 + np.cos(np.pi * np.arange(10) / 10))
+    np.testing.assert_allclose(np.diff(thetas), 0.2 * share, rtol=1e-4)
+
+
+def test_progress_is_the_share_of_training_done() -> None:
+    _, figures = run(Pull(torch.tensor([[1.0]]), torch.ones(1)), replace(SHORT, meta_batch_size=1))
+    assert [line["progress"] for line in figures] == pytest.approx(
+        [k / ITERATIONS for k in range(ITERATIONS)]
+    )
