@@ -12,7 +12,7 @@ import torch
 from acclimate.arrays import pack_arrays
 from acclimate.bundle import ACT, ADAPT, GOLDEN, STATE
 from acclimate.errors import UsageError
-from acclimate.fields import Json, is_identifier
+from acclimate.fields import Json
 from acclimate.golden import Golden, GoldenAdapt
 from acclimate.manifest import (
     Baselines,
@@ -51,13 +51,7 @@ class Parts:
 
 
 def make_parts(trained: Trained, pid: PidGains | None, figures: Mapping[str, Json]) -> Parts:
-    """Everything of a bundle. `figures` go into its provenance. Raises UsageError for an impossible name."""
-    name = trained.config.name
-    if not is_identifier(name):
-        raise UsageError(
-            f"config name {name!r} cannot be a bundle's: expected letters, digits, '_', '.' and '-', "
-            "beginning with a letter or '_'"
-        )
+    """Everything of a bundle. `figures` go into its provenance. Raises as `trust_radius`."""
     graphs = {"act": to_onnx(trace_act(trained.policy, _N_OBS, _N_ACT), "act")}
     if trained.policy.window is not None:
         graphs["adapt"] = to_onnx(trace_adapt(trained.policy, _N_OBS, _N_ACT), "adapt")

@@ -1,0 +1,39 @@
+"""Tiny training runs: hardly trained, but of the real thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from acclimate.cli import main
+
+EPISODES, STEPS, HIDDEN = 4, 60, 8
+
+_SECTIONS = {
+    "maml": f"[maml]\nhidden = {HIDDEN}\nsupport_episodes = {EPISODES}\nepisode_steps = {STEPS}\n",
+    "robust": f"[robust]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
+    "oracle": f"[oracle]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
+}
+NAMES = {"maml": "adaptive", "robust": "robust", "oracle": "oracle"}  # of the bundles' files
+
+
+def config(algorithm: str, *, iterations: int = 2, preset: str = "wide") -> str:
+    """A config, as TOML."""
+    return (
+        f'name = "tiny_{algorithm}"\nseed = 3\n[family]\npreset = "{preset}"\n{_SECTIONS[algorithm]}'
+        f"[training]\niterations = {iterations}\nmeta_batch_size = 4\n"
+        "[pid]\ntasks = 4\ncandidates = 4\nrounds = 1\nepisode_steps = 40\n"
+    )
+
+
+def train(folder: Path, algorithm: str) -> Path:
+    """A run in `folder`, by the command that a user types; returns its folder."""
+    source = folder / f"{algorithm}.toml"
+    source.write_text(config(algorithm), encoding="utf-8")
+    assert main(["train", str(source), "--out", str(folder / algorithm)]) == 0
+    return folder / algorithm
+
+
+def export(run: Path, algorithm: str) -> Path:
+    """The bundle of a run, by the command that a user types."""
+    assert main(["export", str(run)]) == 0
+    return run / f"{NAMES[algorithm]}.acclimate"

@@ -1,0 +1,93 @@
+"""Exported bundles on the simulated device, over the wire codec: what the whole path is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from acclimate.arrays import FloatArray
+from acclimate.bundle import Bundle
+from acclimate.loop import ControlLoop
+from acclimate.policy import Policy
+from acclimate.trial import EpisodeKey
+from acclimate.window import Window
+from acclimate_bridge.deployments import privileged
+from acclimate_bridge.evaluation import Plan, evaluate
+from acclimate_bridge.host_link import HostLink
+from acclimate_bridge.plant import Deployment, SimulatedServo
+from acclimate_bridge.references import TrackingReferences, episode_steps
+from acclimate_bridge.servo_device import servo_device
+from acclimate_bridge.servos import BUILT_IN
+from acclimate_bridge.transport import LockstepTransport, VirtualClock
+from acclimate_export.practice import replay
+from acclimate_export.trained import Trained
+from acclimate_trainer import contract
+
+from tests.export import runs
+
+SERVO, DEPLOYMENT = BUILT_IN["MX-64"], Deployment(drive_gain=0.6, delay=0.01)
+
+
+@contextmanager
+def _loop(policy: Policy) -> Iterator[tuple[ControlLoop, FloatArray]]:
+    """The policy on a device in this process, and a reference that begins where the joint stands."""
+    clock = VirtualClock()
+    plant = SimulatedServo(SERVO, DEPLOYMENT, np.random.default_rng(0))
+    device = LockstepTransport(servo_device(plant, 1), clock)
+    m = policy.manifest
+    with HostLink(device, clock, samples_per_period=1) as link, ControlLoop(policy, link, clock, m) as loop:
+        references = TrackingReferences(m, episode_steps(m), 0)
+        yield loop, references(loop.measure(), EpisodeKey(0, "measure", 0))
+
+
+def test_an_episode_on_the_device_is_the_policy_in_torch(bundle: Bundle, trained: Trained) -> None:
+    """What the loop recorded, replayed in torch: the same actions from the same observations."""
+    policy, rng = Policy(bundle), np.random.default_rng(4)
+    state = {name: value.unsqueeze(0) for name, value in trained.policy.initial().items()}
+    if bundle.manifest.privileged:
+        told = privileged(SERVO, DEPLOYMENT, bundle.manifest.privileged)
+        policy.set_state("task", told)
+        state["task"] = torch.from_numpy(told).unsqueeze(0)
+    with _loop(policy) as (loop, reference):
+        episode = loop.run_episode(reference, explore=True, rng=rng)
+    noise = np.random.default_rng(4).standard_normal((len(reference) - 1, 1), dtype=np.float32)
+    obs = torch.from_numpy(episode.obs[:-1]).reshape(1, 1, -1, 4)
+    expected = replay(trained.policy, state, obs, torch.from_numpy(noise).reshape(1, 1, -1, 1)).after[
+        "action"
+    ]
+    np.testing.assert_allclose(episode.action, expected[0, 0].numpy(), rtol=0.0, atol=2e-5)
+    assert float(episode.mask.mean()) == 1.0
+    assert float(np.ptp(episode.obs[:, 0])) > 0.01
+
+
+def test_adapting_on_the_device_is_adapting_in_torch(adaptive: Bundle, adaptive_policy: Trained) -> None:
+    policy, rng = Policy(adaptive), np.random.default_rng(5)
+    with _loop(policy) as (loop, reference):
+        window = Window.of([loop.run_episode(reference, True, rng) for _ in range(runs.EPISODES)])
+    result = policy.adapt(window)
+    policy.commit()
+    torch_policy = adaptive_policy.policy
+    state = {name: value.unsqueeze(0) for name, value in torch_policy.initial().items()}
+    stacked = contract.Window(*(torch.from_numpy(part).unsqueeze(0) for part in window))
+    expected = torch_policy.adapt(state, stacked)
+    for name, value in expected.next.items():
+        scale = float(value.abs().max())
+        np.testing.assert_allclose(policy.state(name), value[0].numpy(), rtol=0.0, atol=1e-5 * scale + 1e-6)
+    assert result.info["step_norm"] == pytest.approx(float(expected.info["step_norm"]), rel=1e-4)
+    assert 0.0 < result.info["step_norm"] < adaptive.manifest.limits.trust_radius
+
+
+def test_all_three_meet_the_same_devices(exported: dict[str, Path]) -> None:
+    plan = Plan(
+        exported["maml"], (SERVO,), (exported["robust"], exported["oracle"]), devices=1, episodes=1, seed=1
+    )
+    results = evaluate(plan)
+    (device,) = results.devices
+    assert set(device.errors) == {"adaptive", "robust", "oracle", "pid"}
+    assert len(device.errors["adaptive"]) == 3
+    assert all(0.0 < error < 2.0 for errors in device.errors.values() for error in errors)
+    assert device.refusals == ("", "")

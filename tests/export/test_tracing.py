@@ -1,0 +1,67 @@
+"""A traced policy computes what the policy computes for one device, with the names and shapes of a bundle."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from acclimate_export.practice import outputs, practise
+from acclimate_export.tracing import Traced, trace_act, trace_adapt
+from acclimate_export.trained import Trained
+from acclimate_trainer.contract import Policy, Tensors, Window
+from acclimate_trainer.families.servo import ACTION, OBSERVATION
+
+N_OBS, N_ACT = len(OBSERVATION), len(ACTION)
+
+
+def _call(traced: Traced, given: Tensors) -> dict[str, torch.Tensor]:
+    results = traced.graph(*(given[name] for name in traced.inputs))
+    return dict(zip(traced.outputs, results, strict=True))
+
+
+def _device_state(policy: Policy) -> dict[str, torch.Tensor]:
+    """Random, so that no tensor's part can go unnoticed."""
+    torch.manual_seed(3)
+    return {name: value + 0.1 * torch.rand(value.shape) for name, value in policy.initial().items()}
+
+
+def test_act_computes_what_the_policy_computes(trained: Trained) -> None:
+    policy = trained.policy
+    state, obs, noise = _device_state(policy), torch.randn(N_OBS), torch.randn(policy.n_noise)
+    axes = {t.name: 2 if t.written_by == "act" else 1 for t in policy.state}
+    stacked = {name: value.reshape(*[1] * axes[name], *value.shape) for name, value in state.items()}
+    act = policy.act(stacked, obs[None, None], noise[None, None])
+    expected = {
+        name: value[0, 0] for name, value in outputs({"action": act.action}, act.next, act.info).items()
+    }
+    given = {"obs": obs, "noise": noise} | {f"state.{name}": value for name, value in state.items()}
+    torch.testing.assert_close(_call(trace_act(policy, N_OBS, N_ACT), given), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_adapt_computes_what_the_policy_computes(adaptive_policy: Trained) -> None:
+    policy = adaptive_policy.policy
+    stage = practise(adaptive_policy, 1, np.random.default_rng(0), masked=0.4)[1]
+    assert stage.adapted is not None
+    given = {f"window.{name}": value[0] for name, value in stage.window._asdict().items()}
+    given |= {f"state.{name}": value[0] for name, value in stage.state.items()}
+    expected = {name: v[0] for name, v in outputs({}, stage.adapted.next, stage.adapted.info).items()}
+    found = _call(trace_adapt(policy, N_OBS, N_ACT), given)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_that_a_graph_does_not_use_are_left_out(adaptive_policy: Trained) -> None:
+    act, adapt = (trace(adaptive_policy.policy, N_OBS, N_ACT) for trace in (trace_act, trace_adapt))
+    assert "state.shots" not in act.inputs
+    assert "state.previous_action" in act.inputs
+    assert "state.previous_action" not in adapt.inputs
+    assert {"state.shots", *(f"window.{name}" for name in Window._fields)} <= set(adapt.inputs)
+    for traced in (act, adapt):
+        nodes = [node for node in traced.graph.graph.nodes if node.op == "placeholder"]
+        assert len(nodes) == len(traced.inputs)
+        assert all(node.users for node in nodes)
+
+
+def test_outputs_have_the_shapes_of_a_device(trained: Trained) -> None:
+    traced = trace_act(trained.policy, N_OBS, N_ACT)
+    results = traced.graph(*traced.inputs.values())
+    assert [tuple(result.shape) for result in results] == list(traced.outputs.values())
+    assert traced.outputs["action"] == (N_ACT,)
