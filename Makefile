@@ -56,8 +56,9 @@ python: ## print the Python that setup takes
 	@echo "setup: installing $(TORCH) (about 200 MB for the CPU build)"
 	@$(PIP) $(QUIET_TORCH) "$(TORCH)" 2> .venv/pip.log \
 		|| $(PIP) $(QUIET_TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" \
-		|| { echo >&2 "setup: pip finds no $(TORCH) at its own indexes or at $(TORCH_INDEX) (TORCH_INDEX); check the\
-	 network, or take PyPI's build, on Linux with several GB of CUDA: make setup TORCH=torch==$(TORCH_VERSION)"; exit 1; }
+		|| { echo "setup: no $(TORCH) at pip's own indexes or at $(TORCH_INDEX) (TORCH_INDEX); trying torch==$(TORCH_VERSION),\
+	 which on Linux may be several GB with CUDA"; $(PIP) $(QUIET_TORCH) "torch==$(TORCH_VERSION)"; } \
+		|| { echo >&2 "setup: pip finds no torch==$(TORCH_VERSION); check the network"; exit 1; }
 	@echo "setup: installing acclimate and its tools, as constraints.txt pins them"
 	@$(PIP) -q -e '.[dev]' 2> .venv/pip.log || { cat >&2 .venv/pip.log; exit 1; }
 	@touch $@

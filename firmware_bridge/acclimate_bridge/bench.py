@@ -20,7 +20,7 @@ from acclimate_bridge.pid import Pid
 from acclimate_bridge.plant import Deployment, SimulatedServo
 from acclimate_bridge.references import TrackingReferences, episode_steps, generator
 from acclimate_bridge.servo_device import servo_device
-from acclimate_bridge.servos import Servo
+from acclimate_bridge.servos import Friction, Servo
 from acclimate_bridge.transport import LockstepTransport, VirtualClock
 
 ADAPTIVE, PID = "adaptive", "pid"
@@ -62,11 +62,12 @@ class Bench:
         shots: int,
         episodes: int,
         seed: int,
+        friction: Friction = "m6",
     ) -> None:
         """`policies` by name; the one called "adaptive" adapts. `manifest` is that of the main bundle."""
         self.manifest, self.shots = manifest, shots
         self.policies, self._pid = policies, pid
-        self._episodes, self._seed = episodes, seed
+        self._episodes, self._seed, self._friction = episodes, seed, friction
         self._metric = tracking_error(manifest)
 
     def run(self, servo: Servo, device: int) -> DeviceResult:
@@ -119,7 +120,7 @@ class Bench:
         """A fresh device under this controller, on simulated time."""
         clock = VirtualClock()
         noise = generator(self._seed, *field.key, _PLANT)
-        plant = SimulatedServo(field.servo, field.deployment, noise, q0=field.q0)
+        plant = SimulatedServo(field.servo, field.deployment, noise, friction=self._friction, q0=field.q0)
         transport = LockstepTransport(servo_device(plant, _BOOT_ID), clock)
         plan = TrialPlan(self.shots, self._episodes)
         rng = generator(self._seed, *field.key, _EXPLORATION)

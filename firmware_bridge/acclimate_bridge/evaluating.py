@@ -29,6 +29,7 @@ def run_evaluation(args: argparse.Namespace) -> int:
         episodes=args.episodes,
         shots=args.shots,
         seed=args.seed,
+        friction=args.friction,
     )
     results = evaluate(plan, jobs, _progress())
     text = json.dumps(tree(results), indent=2)

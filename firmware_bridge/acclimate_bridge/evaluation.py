@@ -22,7 +22,7 @@ from acclimate.policy import Policy
 from acclimate_bridge.bench import ADAPTIVE, Bench, DeviceResult
 from acclimate_bridge.options import allowed_shots, at_least
 from acclimate_bridge.pid import Pid
-from acclimate_bridge.servos import Servo
+from acclimate_bridge.servos import Friction, Servo
 
 NAMED = ("robust", "oracle")  # algorithms that give their controller its name
 _Work = tuple[int, int]  # index of the servo, number of the device
@@ -39,6 +39,7 @@ class Plan:
     episodes: int = 4
     shots: int | None = None  # None: as many as the bundle allows
     seed: int = 0
+    friction: Friction = "m6"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def open_bench(plan: Plan) -> Bench:
         shots=allowed_shots(manifest, plan.shots),
         episodes=plan.episodes,
         seed=plan.seed,
+        friction=plan.friction,
     )
 
 

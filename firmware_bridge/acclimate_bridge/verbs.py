@@ -90,6 +90,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--devices", type=int, default=8, metavar="N", help="devices per servo (8)")
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
     add("--seed", type=int, default=0, help="of devices, references and noise (0)")
     add("--jobs", type=int, metavar="N", help="processes (one per CPU); no number depends on it")
     add("--output", metavar="FILE", help="also write the JSON object to FILE")
