@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -56,11 +57,12 @@ def _warn_if_unfinished(run: RunDirectory, iteration: int) -> None:
 
 
 def _recent_figures(run: RunDirectory, iteration: int) -> dict[str, Json]:
-    """Means of the figures over the last tenth of training."""
+    """Means of the figures over the last tenth of training; None for one that is not finite."""
     lines = [line for line in run.metrics() if line["iteration"] <= iteration]
     recent = lines[-max(1, round(_RECENT * len(lines))) :]
     names = [name for name in recent[-1] if name != "iteration"] if recent else []
-    return {name: float(np.mean([line[name] for line in recent])) for name in names}
+    means = {name: float(np.mean([line[name] for line in recent if name in line])) for name in names}
+    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
 
 def _write(trained: Trained, parts: Parts, out: Path) -> Parity:

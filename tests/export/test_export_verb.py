@@ -159,3 +159,10 @@ def test_a_bundle_that_is_not_the_policy_is_not_written(
     sentence = _refusal(capsys, run)
     assert f"{run / 'robust.acclimate'} was not written: " in sentence
     assert "golden check of act: 'action'" in sentence
+
+
+def test_graphs_far_from_torch_are_not_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("acclimate_export.exporting._WRONG", 0.0)
+    assert "was not written: act on onnxruntime agrees" in _refusal(capsys, run)

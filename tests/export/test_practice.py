@@ -66,3 +66,4 @@ def test_masks_hide_up_to_the_share(adaptive_policy: Trained) -> None:
     shares = [1.0 - stage.window.mask.mean(dim=(1, 2)) for stage in _stages(adaptive_policy, masked=0.5)]
     assert 0.0 < float(torch.stack(shares).mean()) < 0.5
     assert float(torch.stack(shares).max()) < 0.6
+    assert len(set(torch.cat(shares).tolist())) > TASKS  # drawn window by window

@@ -16,10 +16,12 @@ from acclimate.fields import Json
 from acclimate_bridge.servos import BUILT_IN
 from acclimate_bridge.spawn import simulated_port
 
+from tests.export import runs
+
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 VERBS = {name: verb for name, verb in find_verbs().items() if isinstance(verb, Verb)}
-FREE = {"manifest", "info"}  # objects whose keys are not the command's own
+FREE = {"manifest", "info", "figures", "members", "nodes", "verify"}  # objects whose keys are not the verb's own
 
 
 def _actions(verb: Verb) -> list[argparse.Action]:
@@ -91,6 +93,14 @@ def test_fields_of_evaluate(bundle: Path) -> None:
     assert _undocumented("evaluate", bundle, "--servo", "MX-64", "--devices", "1", "--episodes", "1") <= {
         "wide", "adaptive", "pid", "1", "2",
     }  # fmt: skip
+
+
+def test_fields_of_train_export_and_verify(tmp_path: Path) -> None:
+    config, run = tmp_path / "tiny.toml", tmp_path / "run"
+    config.write_text(runs.config("robust"), encoding="utf-8")
+    assert _undocumented("train", config, "--out", run) == set()
+    assert _undocumented("export", run) == set()
+    assert _undocumented("verify", run / "robust.acclimate", "--inputs", "20") == set()
 
 
 def test_fields_of_run(bundle: Path) -> None:
