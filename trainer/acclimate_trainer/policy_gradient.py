@@ -17,7 +17,7 @@ from acclimate_trainer.networks import mean_action, sigma, tracking_features
 RIDGE = 1e-3  # of the baseline's normalised features
 _EPSILON = 1e-6
 _FAR = 1e6  # beyond anything that a sensor says or a policy does
-_AHEAD = (5, 10, 20)  # steps by which the baseline looks into the reference
+_SIGN = 10.0  # 1/rad; an error well beyond a tenth of a radian is all sign
 _SCALES = torch.diag(torch.tensor([1.0, 0.1, 1.0, 0.1]))  # of the observation, for the baseline
 
 
@@ -40,12 +40,13 @@ def discount_matrix(kernel: Tensor, steps: int) -> Tensor:
     return torch.where(inside, kernel[lag.clamp(0, kernel.shape[0] - 1)], 0.0)
 
 
-def baseline_features(window: Window, steps_to_go: Tensor) -> Tensor:
-    """Features of each state for the baseline, (T, K, S, F): observation, squares, time, and what is to come.
+def baseline_features(window: Window, discount: Tensor) -> Tensor:
+    """Features of each state for the baseline of returns by `discount` (S, S), (T, K, S, F).
 
-    The reference does not depend on actions, so its future may enter the baseline without bias, and explains
-    much of the returns (Mao et al. 2018, "Variance Reduction for Reinforcement Learning in Input-Driven
-    Environments", section 4).
+    Observation, squares, time to go, and what the reference is going to do. It does what it does whatever the
+    actions are, so that its future may enter without bias (Mao et al. 2018, "Variance Reduction for Reinforcement
+    Learning in Input-Driven Environments", section 4), and far from it the return is mostly its doing: without
+    these features, the sign of a weak motor drowns.
     """
     steps = window.action.shape[2]
     position, velocity, target, rate = (window.obs @ _SCALES).unbind(-1)
@@ -53,17 +54,11 @@ def baseline_features(window: Window, steps_to_go: Tensor) -> Tensor:
     now = torch.stack([error, velocity, rate, position], dim=-1)[:, :, :steps]
     e, v, r, _ = now.unbind(-1)
     square = torch.stack([e * e, e.abs(), e * v, e * r, v * v, v * r, r * r], dim=-1)
-    time = torch.stack([torch.ones_like(steps_to_go), steps_to_go, steps_to_go**2], dim=-1).expand(
-        *e.shape, 3
-    )
-    ahead = torch.stack([_shifted(target, k, steps) for k in _AHEAD], dim=-1) - target[:, :, :steps, None]
-    return torch.cat([time, now, square, ahead, ahead.abs(), ahead * e.unsqueeze(-1)], dim=-1)
-
-
-def _shifted(x: Tensor, ahead: int, steps: int) -> Tensor:
-    """x (…, S + 1) as it will be `ahead` steps later, (…, S); beyond the end, the last value."""
-    later = x[..., ahead : ahead + steps]
-    return torch.cat([later, x[..., -1:].expand(*x.shape[:-1], steps - later.shape[-1])], dim=-1)
+    total = discount.sum(0)  # (S,) the discounted time to go
+    time = torch.stack([torch.ones_like(total), total, total * total], dim=-1).expand(*e.shape, 3)
+    coming = target[:, :, 1:] @ discount - target[:, :, :steps] * total  # where it goes from here, discounted
+    ahead = torch.stack([coming, coming * torch.tanh(_SIGN * e), total * e, total * e.abs()], dim=-1)
+    return torch.cat([time, now, square, ahead], dim=-1)
 
 
 def ridge_residual(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class MamlConfig:
     """Step size at the start of training; that of step k starts at inner_lr / (k + 1)."""
     exploration_memory: float = 0.0
     """Correlation of the exploration noise from one tick to the next, ρ."""
-    discount: float = 0.95
+    discount: float = 0.9
     """γ of the inner step."""
     unadapted_weight: float = 0.1
     """Weight of the error before adaptation in the outer loss; after a step it is 1."""
@@ -98,7 +98,6 @@ class MamlPolicy:
         """`meta`: as `Maml.initial` names it; stacked over tasks or not."""
         self._config, self._meta = config, meta
         self._params = {name: value for name, value in meta.items() if "." not in name}
-        self._time = torch.linspace(1.0, 0.0, config.episode_steps)
         kernel = config.discount ** torch.arange(config.episode_steps)
         self._discount = pg.discount_matrix(kernel, config.episode_steps)
 
@@ -151,7 +150,7 @@ class MamlPolicy:
         mask = window.mask.reshape(tasks, -1)
         reward = pg.tracking_reward(window) * window.mask
         returns = (reward @ self._discount).reshape(tasks, -1)
-        features = pg.baseline_features(window, self._time).flatten(1, 2)
+        features = pg.baseline_features(window, self._discount).flatten(1, 2)
         advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
         count = mask.sum(-1).clamp_min(1.0)
         loss = (
