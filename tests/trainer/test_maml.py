@@ -44,7 +44,8 @@ def naive_loss(params: Tensors, window: Window, config: MamlConfig) -> Tensor:
     """L(θ) of one task, transition by transition; the baseline by numpy."""
     episodes, steps = window.mask.shape[1:]
     reward = pg.tracking_reward(window)[0] * window.mask[0]
-    features = pg.baseline_features(window, torch.linspace(1.0, 0.0, steps))[0].numpy().astype(float)
+    discount = pg.discount_matrix(config.discount ** torch.arange(steps), steps)
+    features = pg.baseline_features(window, discount)[0].numpy().astype(float)
     valid, returns = window.mask[0].numpy() == 1.0, np.zeros((episodes, steps))
     for episode in range(episodes):
         ahead = 0.0

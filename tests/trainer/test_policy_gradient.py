@@ -68,34 +68,36 @@ def test_a_short_kernel_looks_no_further_than_it_is_long() -> None:
 
 
 def test_the_baseline_sees_the_reference_that_is_to_come() -> None:
-    """The only thing in which two windows differ is the target 10 steps after t = 3."""
-    window = random_window(1, 1, 30)
-    time = torch.linspace(1.0, 0.0, 30)
+    """The only thing in which two windows differ is the target at step 13."""
+    window, discount = random_window(1, 1, 30), pg.discount_matrix(0.9 ** torch.arange(30), 30)
     changed = window._replace(obs=window.obs.clone())
     changed.obs[0, 0, 13, 2] += 1.0
-    differs = (pg.baseline_features(changed, time) != pg.baseline_features(window, time)).any(-1)
-    assert [t for t in range(13) if differs[0, 0, t]] == [
-        13 - k for k in sorted(pg._AHEAD, reverse=True) if k <= 13
-    ]
-    assert differs[0, 0, 13]  # its own tracking error
+    before, after = pg.baseline_features(window, discount), pg.baseline_features(changed, discount)
+    differs = (after != before).any(-1)
+    assert differs[0, 0, :14].all()  # before it, what is to come; at it, the tracking error
     assert not differs[0, 0, 14:].any()
+
+
+def test_what_is_to_come_is_the_discounted_way_that_the_reference_goes() -> None:
+    window, discount = random_window(1, 1, 12), pg.discount_matrix(0.9 ** torch.arange(12), 12)
+    target = window.obs[0, 0, :, 2]
+    wanted = torch.stack([
+        torch.stack([0.9 ** (s - t) * (target[s + 1] - target[t]) for s in range(t, 12)]).sum() for t in range(12)
+    ])  # fmt: skip
+    features = pg.baseline_features(window, discount)[0, 0]
+    distance = (features - wanted[:, None]).abs().amax(0)
+    assert float(distance.min()) < 1e-5
 
 
 def test_the_baseline_does_not_see_what_actions_lead_to() -> None:
     """Were it to see the future of anything but the reference, it would take the gradient away."""
     window = random_window(1, 1, 30)
-    time = torch.linspace(1.0, 0.0, 30)
+    discount = pg.discount_matrix(0.9 ** torch.arange(30), 30)
     changed = window._replace(obs=window.obs.clone(), action=window.action + 1.0)
     changed.obs[0, 0, 13:, :2] += 1.0
-    differs = (pg.baseline_features(changed, time) != pg.baseline_features(window, time)).any(-1)
+    differs = (pg.baseline_features(changed, discount) != pg.baseline_features(window, discount)).any(-1)
     assert not differs[0, 0, :13].any()
     assert differs[0, 0, 13:].all()
-
-
-def test_beyond_the_end_the_reference_keeps_its_last_value() -> None:
-    x = torch.arange(5.0)
-    assert_close(pg._shifted(x, 3, 4), torch.tensor([3.0, 4.0, 4.0, 4.0]))
-    assert_close(pg._shifted(x, 9, 4), torch.full((4,), 4.0))
 
 
 def test_the_baseline_is_the_ridge_regression_of_numpy() -> None:

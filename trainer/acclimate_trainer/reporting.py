@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 _PLAIN_LINES = 10  # over the whole run
-_WIDTH = 28
+_WIDTH, _NARROWEST = 28, 8  # of the bar
 _REDRAW = 0.1  # s
 
 
@@ -27,7 +27,7 @@ class ProgressBar:
         if self._terminal:
             if last or now - self._drawn >= _REDRAW:
                 self._drawn = now
-                line = self._line(done, now, figures)[: _columns() - 1]  # a line that wraps cannot be redrawn
+                line = self._bar(self._line(done, now, figures), done / self._total)
                 print(f"\r{line}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)
         elif last or done % max(1, self._total // _PLAIN_LINES) == 0:
             print(self._line(done, now, figures), file=sys.stderr, flush=True)
@@ -37,15 +37,19 @@ class ProgressBar:
         print(("\n" if self._terminal else "") + remark, file=sys.stderr, flush=True)
 
     def _line(self, done: int, now: float, figures: Mapping[str, float]) -> str:
-        share = done / self._total
         elapsed = now - self._begin
         left = elapsed / max(done - self._first, 1) * (self._total - done)
-        bar = "█" * round(share * _WIDTH) if self._terminal else ""
-        frame = f" {bar:░<{_WIDTH}}" if self._terminal else ""
         shown = "  ".join(
             f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error")
         )
-        return f"{self._title}{frame} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"
+        return f"{self._title} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"
+
+    @staticmethod
+    def _bar(line: str, share: float) -> str:
+        """A bar before the line, as one line that fits the terminal: one that wraps cannot be redrawn."""
+        columns = _columns() - 1
+        width = max(_NARROWEST, min(_WIDTH, columns - len(line) - 1))
+        return f"{'█' * round(share * width):░<{width}} {line}"[:columns]
 
 
 def _columns() -> int:

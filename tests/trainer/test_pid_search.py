@@ -1,0 +1,106 @@
+"""The classical baseline: the same law as the device's controller, and a search that finds better gains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from acclimate.manifest import Family, Graphs, GraphSpec, Limits, Manifest, NoiseSpec, PidGains, TensorSpec
+from acclimate_bridge.pid import Pid
+from acclimate_trainer import pid_search
+from acclimate_trainer.families.servo import (
+    ACTION,
+    CONTROL_DT,
+    OBSERVATION,
+    PRESETS,
+    ServoFamily,
+    ServoState,
+    observe,
+)
+from acclimate_trainer.pid_search import PidConfig, pid_errors, search
+from acclimate_trainer.rollouts import draw
+
+from .servo_tasks import FAMILY
+
+SMALL = PidConfig(tasks=8, candidates=16, rounds=4, episode_steps=40)
+GAINS = [PidGains(8.0, 5.0, 0.05, 0.3), PidGains(0.5, 30.0, 0.0, 0.0), PidGains(60.0, 0.0, 1.0, 0.1)]
+
+
+def manifest() -> Manifest:
+    """A policy that does nothing, for the servo's channels."""
+    act = GraphSpec((TensorSpec("obs", (4,)), TensorSpec("noise", (1,))), (TensorSpec("action", (1,)),))
+    return Manifest(
+        "idle", "robust", CONTROL_DT, OBSERVATION, ACTION, (), Graphs(act), NoiseSpec((1,)), Limits({}, 1.0),
+        Family("servo", "wide", {}),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gains", GAINS)
+def test_the_law_is_the_devices_tick_by_tick(gains: PidGains) -> None:
+    """The device's controller drives the family's servos, one by one, to the same errors."""
+    rng = np.random.default_rng(0)
+    tasks = FAMILY.sample(3, rng)
+    surroundings = draw(FAMILY, tasks, rng, explore=0, measure=1, steps=60)
+    row = torch.tensor([[gains.kp, gains.ki, gains.kd, gains.kff]])
+    found = pid_errors(FAMILY, tasks, surroundings, row)[:, 0]
+    for task in range(3):
+        one = type(tasks)(*(column[task : task + 1] for column in tasks))
+        coefficients, pid = FAMILY.coefficients(one), Pid(gains, manifest())
+        state = ServoState(*(x[task : task + 1] for x in surroundings.start))
+        target, encoder = surroundings.target[task : task + 1], surroundings.encoder[task : task + 1]
+        obs, squares = observe(state, state, target[:, :, 0]), []
+        for t in range(60):
+            duty = float(pid.act(obs[0, 0].numpy(), np.zeros(1, np.float32))[0])
+            following = FAMILY.step(state, torch.full((1, 1, 1), duty), coefficients, encoder[:, :, t])
+            obs = observe(following, state, target[:, :, t + 1])
+            state = following
+            squares.append(float(obs[0, 0, 0] - obs[0, 0, 2]) ** 2)
+        assert found[task].item() == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-3)
+
+
+def test_candidates_do_not_disturb_each_other() -> None:
+    rng = np.random.default_rng(0)
+    tasks = FAMILY.sample(4, rng)
+    surroundings = draw(FAMILY, tasks, rng, explore=0, measure=1, steps=30)
+    gains = torch.tensor([[g.kp, g.ki, g.kd, g.kff] for g in GAINS])
+    together = pid_errors(FAMILY, tasks, surroundings, gains)
+    assert together.shape == (4, 3)
+    for k in range(3):
+        alone = pid_errors(FAMILY, tasks, surroundings, gains[k : k + 1])
+        torch.testing.assert_close(alone[:, 0], together[:, k])
+
+
+def test_the_search_is_seeded() -> None:
+    first, again, other = (search(FAMILY, SMALL, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_every_round_finds_at_least_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rounds on the same servos never end worse, and end better than the middle that the search begins at."""
+    errors = []
+    for rounds in (1, 2, 4):
+        config = PidConfig(tasks=8, candidates=16, rounds=rounds, episode_steps=40)
+        errors.append(search(FAMILY, config, np.random.default_rng(3)).error)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0]
+    monkeypatch.setattr(pid_search, "_LOW", pid_search._HIGH)  # nowhere to go: the first gains are the last
+    assert errors[-1] < search(FAMILY, SMALL, np.random.default_rng(3)).error
+
+
+def test_what_is_found_is_what_was_measured() -> None:
+    found = search(FAMILY, SMALL, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    tasks = FAMILY.sample(SMALL.tasks, rng)
+    surroundings = draw(FAMILY, tasks, rng, explore=0, measure=1, steps=SMALL.episode_steps)
+    gains = torch.tensor([[found.gains.kp, found.gains.ki, found.gains.kd, found.gains.kff]])
+    assert found.error == pytest.approx(
+        pid_errors(FAMILY, tasks, surroundings, gains).mean().item(), rel=1e-4
+    )
+
+
+def test_a_controller_tests_its_sign_where_polarity_is_unknown_and_nowhere_else() -> None:
+    miswired = search(ServoFamily(PRESETS["miswired"]), SMALL, np.random.default_rng(0))
+    assert miswired.gains.sign_test
+    assert not search(FAMILY, SMALL, np.random.default_rng(0)).gains.sign_test
+    assert miswired.error < 0.3  # tuned on servos whose sign is known
