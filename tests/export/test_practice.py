@@ -63,7 +63,7 @@ def test_an_oracle_is_told_the_truth(trained: Trained) -> None:
 
 def test_masks_hide_up_to_the_share(adaptive_policy: Trained) -> None:
     assert all(float(stage.window.mask.min()) == 1.0 for stage in _stages(adaptive_policy))
-    shares = [1.0 - stage.window.mask.mean(dim=(1, 2)) for stage in _stages(adaptive_policy, masked=0.5)]
-    assert 0.0 < float(torch.stack(shares).mean()) < 0.5
-    assert float(torch.stack(shares).max()) < 0.6
-    assert len(set(torch.cat(shares).tolist())) > TASKS  # drawn window by window
+    stage = practise(adaptive_policy, 16, np.random.default_rng(0), masked=0.5)[0]
+    shares = 1.0 - stage.window.mask.mean(dim=(1, 2))
+    assert 0.0 <= float(shares.min()) < 0.15  # drawn window by window
+    assert 0.35 < float(shares.max()) < 0.6
