@@ -12,10 +12,11 @@ ALL = "all"
 
 
 class Check(NamedTuple):
-    """Something that the demo must show, and whether it did."""
+    """Something that the demo says of itself; `binding` where it must hold, that is after the last step."""
 
     ok: bool
     sentence: str
+    binding: bool
 
 
 def merged(reports: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
@@ -69,20 +70,24 @@ def conclusions(report: Mapping[str, Json]) -> list[Check]:
 
 def _of_preset(report: Mapping[str, Json], preset: str) -> Iterator[Check]:
     here = [c for c in rows_of(report, "comparisons") if c["preset"] == preset]
-    for shots in sorted({int(number(c["shots"])) for c in here}):
+    taken = sorted({int(number(c["shots"])) for c in here})
+    for shots in taken:
+        last = shots == taken[-1]
         now = [c for c in here if c["shots"] == shots]
         for c in now:
             if c["servo"] == ALL and c["b"] in ("unadapted", "pid"):
                 below = c["high"] is not None and number(c["high"]) < 0.0
                 verdict = "better" if below else "not better beyond the interval"
-                yield Check(below, f"{preset}, {steps(shots)}: {verdict} than {c['b']} by {_difference(c)}")
+                yield Check(
+                    below, f"{preset}, {steps(shots)}: {verdict} than {c['b']} by {_difference(c)}", last
+                )
         worse = [
             str(c["servo"])
             for c in now
             if c["b"] == "unadapted" and c["servo"] != ALL and c["low"] is not None and number(c["low"]) > 0.0
         ]
         found = f"worse than unadapted on {', '.join(worse)}" if worse else "on no servo worse than unadapted"
-        yield Check(not worse, f"{preset}, {steps(shots)}: {found}")
+        yield Check(not worse, f"{preset}, {steps(shots)}: {found}", last)
 
 
 def _difference(c: Row) -> str:
