@@ -7,6 +7,7 @@ time, and evaluates on servos that training never saw.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -46,7 +47,7 @@ def run_demo(args: argparse.Namespace) -> int:
     """All of it, into `args.out`; returns 1 where adaptation does not show what it must."""
     begin = time.monotonic()
     seed = at_least("--seed", args.seed, 0)
-    devices = 2 if args.quick else 16
+    devices = 2 if args.quick else 12
     out = Path(args.out)
     cores = len(os.sched_getaffinity(0))
     make_bundles(out, seed, cores, ("--iterations", "12") if args.quick else ())
@@ -112,15 +113,18 @@ def _export(out: Path, cores: int) -> None:
 
 def _drive(out: Path, seed: int, cores: int) -> None:
     """One trial of each preset in real time, over the serial protocol, on a device in another process."""
-    for preset in PRESETS:
-        folder = out / preset.name
-        with simulated_port(*preset.device, "--seed", str(seed)) as device:
+    jobs = []
+    with contextlib.ExitStack() as devices:
+        for preset in PRESETS:
+            folder, log = out / preset.name, out / "logs" / f"run_{preset.name}.txt"
+            device = devices.enter_context(simulated_port(*preset.device, "--seed", str(seed)))
+            print(f"on the wire: {' '.join(preset.device)} at {device.port}", file=sys.stderr, flush=True)
             arguments = ("run", str(folder / "adaptive.acclimate"), "--port", device.port, "--seed", str(seed),
                          "--record", str(folder / "trial.npz"), "--json")  # fmt: skip
-            print(f"on the wire: {' '.join(preset.device)} at {device.port}", file=sys.stderr, flush=True)
-            log = out / "logs" / f"run_{preset.name}.txt"
-            run_jobs("adapting in real time", [Job(preset.name, arguments, log)], cores)
-        print(_told(log), file=sys.stderr, flush=True)
+            jobs.append(Job(preset.name, arguments, log))
+        run_jobs("adapting in real time", jobs, cores)
+    for job in jobs:
+        print(f"  {job.title}: {_told(job.log)}", file=sys.stderr, flush=True)
 
 
 def _told(log: Path) -> str:
@@ -129,7 +133,7 @@ def _told(log: Path) -> str:
         rows = json.loads(log.read_text(encoding="utf-8"))["rows"]
     except (ValueError, KeyError) as error:
         raise DeviceFault(f"{log} is not what `acclimate run --json` prints ({error})") from None
-    return "  RMS error after " + ", ".join(f"{row['shots']} steps {row['rms']:.4f}" for row in rows) + " rad"
+    return "RMS error after " + ", ".join(f"{row['shots']} steps {row['rms']:.4f}" for row in rows) + " rad"
 
 
 def evaluate_preset(out: Path, preset: str, seed: int, devices: int, cores: int) -> dict[str, Json]:
