@@ -15,7 +15,7 @@ from acclimate_trainer.contract import Tensors, Window
 from acclimate_trainer.families.servo import PRESETS, ServoFamily, ServoTasks
 from acclimate_trainer.networks import mean_action, sigma, tracking_features
 from acclimate_trainer.rollouts import Surroundings, draw
-from acclimate_trainer.training import TrainingConfig, start, train
+from acclimate_trainer.training import Losses, TrainingConfig, start, train
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -205,6 +205,27 @@ def test_forgetting_the_adjoint_is_an_approximation(outer: Outer, monkeypatch: p
     decayed = outer.gradient()["w1"]
     assert torch.cosine_similarity(decayed.flatten(), exact.flatten(), dim=0) > 0.5
     assert (decayed - exact).norm() > 0.01 * exact.norm()
+
+
+def outer_losses(**changed: Tensor) -> Losses:
+    """Of three tasks, always the same ones, with some meta-parameters replaced."""
+    algorithm = Maml(FAMILY, SMALL)
+    meta = {n: v.expand(3, *v.shape) for n, v in {**general(algorithm), **changed}.items()}
+    with torch.no_grad():
+        return algorithm.losses(meta, 3, np.random.default_rng(0), 0.99)
+
+
+def test_the_outer_loss_is_made_of_the_errors_before_and_after_every_step() -> None:
+    total, errors = outer_losses()
+    assert list(errors) == ["error_0", "error_1", "error_2"]
+    assert_close(total, SMALL.unadapted_weight * errors["error_0"] + errors["error_1"] + errors["error_2"])
+
+
+def test_errors_are_of_noise_free_episodes_alone() -> None:
+    """How widely a policy explores changes what it learns, not how it does before."""
+    narrow, wide = (outer_losses(sigma=torch.full((1, 1), sigma)).report for sigma in (0.2, 2.0))
+    assert torch.equal(narrow["error_0"], wide["error_0"])
+    assert not torch.equal(narrow["error_1"], wide["error_1"])
 
 
 def test_training_makes_a_step_worth_something() -> None:
