@@ -22,7 +22,7 @@ from acclimate_bridge.options import at_least
 from acclimate_bridge.spawn import simulated_port
 
 from acclimate_export.demo_picture import draw_picture
-from acclimate_export.demo_report import conclusions, merged, table
+from acclimate_export.demo_report import conclusions, merged, steps, table
 from acclimate_export.jobs import Job, run_jobs
 
 SERVOS = ("MX-64", "MX-106", "XL-320")
@@ -47,7 +47,7 @@ def run_demo(args: argparse.Namespace) -> int:
     """All of it, into `args.out`; returns 1 where adaptation does not show what it must."""
     begin = time.monotonic()
     seed = at_least("--seed", args.seed, 0)
-    devices = 2 if args.quick else 12
+    devices = 2 if args.quick else 24
     out = Path(args.out)
     cores = len(os.sched_getaffinity(0))
     make_bundles(out, seed, cores, ("--iterations", "12") if args.quick else ())
@@ -133,7 +133,7 @@ def _told(log: Path) -> str:
         rows = json.loads(log.read_text(encoding="utf-8"))["rows"]
     except (ValueError, KeyError) as error:
         raise DeviceFault(f"{log} is not what `acclimate run --json` prints ({error})") from None
-    return "RMS error after " + ", ".join(f"{row['shots']} steps {row['rms']:.4f}" for row in rows) + " rad"
+    return "RMS error after " + ", ".join(f"{steps(row['shots'])} {row['rms']:.4f}" for row in rows) + " rad"
 
 
 def evaluate_preset(out: Path, preset: str, seed: int, devices: int, cores: int) -> dict[str, Json]:
