@@ -20,6 +20,7 @@ _COLOURS = {"pid": "#9a9a9a", "robust": "#c98a3a", "adaptive": "#2f6fb5", "oracl
 _ORDER = ("pid", "robust", "adaptive", "oracle")
 _MEASURE, _POSITION, _TARGET = 0, 0, 2
 _DT = 0.01  # s
+_GAP = 0.15  # s, between two episodes in the picture
 
 
 def draw_picture(report: Mapping[str, Json], trials: Mapping[str, Path], path: Path) -> None:
@@ -52,21 +53,20 @@ def _bars(axes: Axes, rows: list[Row], preset: str) -> None:
 
 
 def _trace(axes: Axes, trial: Path, preset: str) -> None:
-    """The same reference before, after one and after two steps."""
+    """Tracking error before, after one and after two steps: the reference begins where the joint then stands."""
     with np.load(trial) as recorded:
         measured = recorded["purpose"] == _MEASURE
         obs, shot = recorded["obs"][measured], recorded["shot"][measured]
     time = np.arange(obs.shape[1]) * _DT
     for k in np.unique(shot):
-        episodes = obs[shot == k]
-        reference = np.concatenate([episode[:, _TARGET] for episode in episodes])
-        position = np.concatenate([episode[:, _POSITION] for episode in episodes])
-        clock = np.concatenate([time + i * (time[-1] + 0.15) for i in range(len(episodes))])
-        breaks = np.arange(1, len(episodes)) * len(time)
-        clock, reference, position = (np.insert(a, breaks, np.nan) for a in (clock, reference, position))
-        if k == 0:
-            axes.plot(clock, reference, "k--", linewidth=1, label="reference")
-        axes.plot(clock, position, linewidth=1.2, label=f"after {steps(int(k))}" if k else "before")
-    axes.set(title=f"{preset}: one servo on the wire, in real time", xlabel="s", ylabel="rad")
+        error = obs[shot == k, :, _POSITION] - obs[shot == k, :, _TARGET]  # (episodes, steps + 1)
+        gaps = np.full((len(error), 1), np.nan)
+        clock = time + (time[-1] + _GAP) * np.arange(len(error))[:, None]
+        label = f"after {steps(int(k))}" if k else "before"
+        axes.plot(
+            np.hstack([clock, gaps]).ravel(), np.hstack([error, gaps]).ravel(), linewidth=1.2, label=label
+        )
+    axes.axhline(0.0, color="k", linewidth=0.8)
+    axes.set(title=f"{preset}: one servo on the wire, in real time", xlabel="s", ylabel="tracking error, rad")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, ncols=4)
+    axes.legend(fontsize=8, ncols=3)
