@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from acclimate.bundle import Bundle, load, write_bundle
 from acclimate.errors import BundleError
@@ -25,7 +23,6 @@ from acclimate_export.verifying import described, parity_tree
 _NAMES = {"maml": "adaptive"}  # of bundles whose file is not called by their algorithm
 _INPUTS = 200  # for the check before writing; `acclimate verify` takes more
 _WRONG = 1e-3  # a graph that is this far from torch, relatively, is not the same function
-_RECENT = 0.1  # share of the training whose figures the bundle states
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -36,7 +33,7 @@ def run_export(args: argparse.Namespace) -> int:
     default = run.path / f"{_NAMES.get(trained.policy.algorithm, trained.policy.algorithm)}.acclimate"
     out = writable("--out", args.out) or default
     _warn_if_unfinished(run, iteration)
-    parts = make_parts(trained, run.pid(), {"iterations": iteration, **_recent_figures(run, iteration)})
+    parts = make_parts(trained, run.pid(), {"iterations": iteration, **run.recent(iteration)})
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(
@@ -54,15 +51,6 @@ def _warn_if_unfinished(run: RunDirectory, iteration: int) -> None:
             f"acclimate: {run.path} is exported as it is, at iteration {iteration} of {total}",
             file=sys.stderr,
         )
-
-
-def _recent_figures(run: RunDirectory, iteration: int) -> dict[str, Json]:
-    """Means of the figures over the last tenth of training; None for one that is not finite."""
-    lines = [line for line in run.metrics() if line["iteration"] <= iteration]
-    recent = lines[-max(1, round(_RECENT * len(lines))) :]
-    names = [name for name in recent[-1] if name != "iteration"] if recent else []
-    means = {name: float(np.mean([line[name] for line in recent if name in line])) for name in names}
-    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
 
 def _write(trained: Trained, parts: Parts, out: Path) -> Parity:

@@ -112,6 +112,13 @@ class RunDirectory:
         *lines, _ = path.read_bytes().split(b"\n")
         return [_figures(line, f"{path} line {number}") for number, line in enumerate(lines, 1)]
 
+    def recent(self, until: int, share: float = 0.1) -> dict[str, float]:
+        """Means of the figures over the last tenth of training up to iteration `until`."""
+        lines = [line for line in self.metrics() if line["iteration"] <= until]
+        recent = lines[-max(1, round(share * len(lines))) :]
+        names = [name for name in recent[-1] if name != "iteration"] if recent else []
+        return {name: sum(line[name] for line in recent) / len(recent) for name in names}
+
     def save_pid(self, gains: PidGains, error: float) -> None:
         table = {**vars(gains), "training_error": error}
         write_atomically(self.path / PID, (json.dumps(table, indent=2) + "\n").encode())

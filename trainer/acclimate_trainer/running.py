@@ -45,7 +45,7 @@ def run_training(args: argparse.Namespace) -> int:
     run = RunDirectory.create(out, config, fresh=args.fresh)
     begin = time.monotonic()
     resumed_from = _train(run, config)
-    figures = _last(run)
+    figures = run.recent(config.training.iterations)
     if args.json:
         result = {"run": str(out), "iterations": config.training.iterations, "resumed_from": resumed_from,
                   "wall_s": time.monotonic() - begin,
@@ -119,12 +119,3 @@ def _begin(run: RunDirectory, algorithm: Algorithm, seed: int) -> Progress:
             "one; begin anew with --fresh"
         )
     return found
-
-
-def _last(run: RunDirectory, share: float = 0.1) -> dict[str, float]:
-    """Means of the figures over the last tenth of training."""
-    lines = run.metrics()
-    recent = lines[-max(1, round(share * len(lines))) :]
-    return {
-        name: float(np.mean([line[name] for line in recent])) for name in recent[-1] if name != "iteration"
-    }
