@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
-from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
-from acclimate_trainer.contract import Policy, stacked
+from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
+from acclimate_trainer.contract import Act, Policy, Tensors, stacked
 from acclimate_trainer.families.servo import PRESETS, PRIVILEGED, ServoFamily
 
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
@@ -78,6 +78,20 @@ def test_an_oracle_uses_what_it_is_told() -> None:
         told = state["task"].clone()
         told[0, i] *= 1.5
         assert not torch.equal(policy.act({**state, "task": told}, obs, torch.zeros(1, 1, 1)).action, usual)
+
+
+def test_an_oracle_is_trained_on_what_is_true_of_each_servo(monkeypatch: pytest.MonkeyPatch) -> None:
+    algorithm = Reactive(FAMILY, ReactiveConfig(hidden=8, episodes=1, episode_steps=2), oracle=True)
+    act, told = ReactivePolicy.act, []
+
+    def watched(self: ReactivePolicy, state: Tensors, obs: torch.Tensor, noise: torch.Tensor) -> Act:
+        told.append(state["task"])
+        return act(self, state, obs, noise)
+
+    monkeypatch.setattr(ReactivePolicy, "act", watched)
+    meta = {n: v.expand(3, *v.shape) for n, v in algorithm.initial(np.random.default_rng(0)).items()}
+    algorithm.losses(meta, 3, np.random.default_rng(5), 0.99)
+    assert torch.equal(told[0], FAMILY.sample(3, np.random.default_rng(5)).privileged())
 
 
 def test_the_oracles_typical_task_is_in_the_middle_of_the_family() -> None:
