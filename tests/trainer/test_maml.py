@@ -23,8 +23,9 @@ from .servo_tasks import FAMILY
 from .windows import random_window
 
 SMALL = MamlConfig(
-    hidden=4, support_episodes=3, query_episodes=2, episode_steps=12, adjoint_decay=1.0, unadapted_weight=0.3
-)
+    hidden=4, adapt_steps=2, support_episodes=3, query_episodes=2, episode_steps=12, adjoint_decay=1.0,
+    unadapted_weight=0.3,
+)  # fmt: skip
 
 
 def general(algorithm: Maml, *, seed: int = 0) -> dict[str, Tensor]:
