@@ -78,7 +78,7 @@ class ControlLoop:
         self._applied = np.zeros(n_act, np.float32)
         self._low, self._high = np.zeros(n_act, np.float32), np.zeros(n_act, np.float32)
         self._targets = layout.neutral.copy()
-        self._has_obs = False
+        self._has_obs = self._acted = False
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -162,19 +162,24 @@ class ControlLoop:
         obs = np.zeros((steps + 1, m.n_obs), np.float32)
         action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
         measured, driven = np.zeros(steps + 1, np.bool_), np.zeros(steps, np.bool_)
+        acted = np.ones(
+            steps + 1, np.bool_
+        )  # a tick earlier: if not, what the policy remembers is not on record
         self._controller.reset("episode")
         self._pacer.begin()
         for k in range(steps):
             usable = self._observe(reference[k])
             obs[k], measured[k] = self._obs, usable and self._fresh
+            self._acted = False
             driven[k] = usable and self._drive(noise[k], action[k])
+            acted[k + 1] = self._acted
             applied[k] = self._applied
             if between is not None:
                 between()
         measured[steps] = self._observe(reference[steps]) and self._fresh
         obs[steps] = self._obs
         self._command_neutral()
-        mask = (measured[:-1] & measured[1:] & driven).astype(np.float32)
+        mask = (measured[:-1] & measured[1:] & driven & acted[:-1]).astype(np.float32)
         return Episode(obs, action, mask, applied)
 
     def _observe(self, reference: FloatArray) -> bool:
@@ -236,7 +241,7 @@ class ControlLoop:
         if not np.isfinite(action, out=self._finite_action).all():
             self._nonfinite_action(action)
             return False
-        self._bad_row = 0
+        self._bad_row, self._acted = 0, True
         raw[...] = action
         slewed = self._limit(action)
         self._targets[self._layout.actuators] = self._applied

@@ -188,7 +188,8 @@ def test_a_nan_observation_holds_the_device_in_neutral_and_is_masked() -> None:
     episode = loop.run_episode(_reference())
     assert np.isfinite(episode.obs).all()
     np.testing.assert_allclose([joint.commands[k][1] for k in (5, 6)], 0.0)
-    assert episode.mask.tolist() == [0.0 if k in (4, 5, 6) else 1.0 for k in range(STEPS)]
+    # until a tick after the policy has acted again: until then it remembers another action than was recorded
+    assert episode.mask.tolist() == [0.0 if k in (4, 5, 6, 7) else 1.0 for k in range(STEPS)]
     assert len(controller.seen) == STEPS - 2  # the controller's memory is not fed with it
     assert loop.stats().bad == loop.stats().nonfinite == 2
 
@@ -248,7 +249,7 @@ def test_a_tripped_watchdog_is_cleared_and_masked() -> None:
     loop, _, _ = _loop(joint=joint)
     episode = loop.run_episode(_reference())
     assert joint.starts == 2
-    assert np.flatnonzero(episode.mask == 0).tolist() == [4, 5]
+    assert np.flatnonzero(episode.mask == 0).tolist() == [4, 5, 6]
     assert loop.stats().rearmed == 1
     assert loop.stats().nonfinite == 0
 
@@ -275,7 +276,7 @@ def test_single_actions_that_are_not_finite_are_masked() -> None:
     ticks = iter(range(99))
     loop, _, _ = _loop(lambda *_: [float("inf") if next(ticks) == 3 else 0.1])
     episode = loop.run_episode(_reference())
-    assert np.flatnonzero(episode.mask == 0).tolist() == [3]
+    assert np.flatnonzero(episode.mask == 0).tolist() == [3, 4]
     assert episode.action[3, 0] == episode.applied[3, 0] == 0.0
     assert loop.stats().nonfinite == 1
 

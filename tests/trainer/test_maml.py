@@ -48,6 +48,8 @@ def naive_loss(params: Tensors, window: Window, config: MamlConfig) -> Tensor:
     discount = pg.discount_matrix(config.discount ** torch.arange(steps), steps)
     features = pg.baseline_features(window, discount)[0].numpy().astype(float)
     valid, returns = window.mask[0].numpy() == 1.0, np.zeros((episodes, steps))
+    if config.exploration_memory:
+        valid[:, 1:] &= valid[:, :-1].copy()
     for episode in range(episodes):
         ahead = 0.0
         for t in reversed(range(steps)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,8 @@ FAMILY = ServoFamily(PRESETS["wide"])
 SMALL = MamlConfig(hidden=8, support_episodes=3, episode_steps=30)
 
 
-def maml() -> MamlPolicy:
-    algorithm = Maml(FAMILY, SMALL)
+def maml(config: MamlConfig = SMALL) -> MamlPolicy:
+    algorithm = Maml(FAMILY, config)
     meta = algorithm.initial(np.random.default_rng(0))
     rng = torch.Generator().manual_seed(0)
     for name, value in meta.items():
@@ -35,6 +37,12 @@ class TestMaml(AdaptivePolicyConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return maml()
+
+
+class TestMamlThatExploresSmoothly(AdaptivePolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return maml(replace(SMALL, exploration_memory=0.6))
 
 
 class TestRobust(PolicyConformance):

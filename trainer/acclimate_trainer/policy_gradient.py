@@ -26,6 +26,11 @@ def bounded(window: Window) -> Window:
     return window._replace(obs=window.obs.clamp(-_FAR, _FAR), action=window.action.clamp(-_FAR, _FAR))
 
 
+def with_predecessor(mask: Tensor) -> Tensor:
+    """The mask (T, K, S) of transitions that follow a valid one, or begin an episode."""
+    return mask * torch.cat([torch.ones_like(mask[:, :, :1]), mask[:, :, :-1]], dim=2)
+
+
 def tracking_reward(window: Window) -> Tensor:
     """Reward of every transition, (T, K, S): near-absolute tracking error after it, and the effort."""
     error = window.obs[:, :, 1:, 0] - window.obs[:, :, 1:, 2]

@@ -147,17 +147,17 @@ class MamlPolicy:
     def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""
         tasks, window = window.mask.shape[0], pg.bounded(window)
-        mask = window.mask.reshape(tasks, -1)
-        reward = pg.tracking_reward(window) * window.mask
+        reward, memory = pg.tracking_reward(window) * window.mask, self._config.exploration_memory
+        # A deviation is known only from the one before it.
+        valid = pg.with_predecessor(window.mask) if memory > 0.0 else window.mask
+        mask = valid.reshape(tasks, -1)
         returns = (reward @ self._discount).reshape(tasks, -1)
         features = pg.baseline_features(window, self._discount).flatten(1, 2)
         advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
-        count = mask.sum(-1).clamp_min(1.0)
-        loss = (
-            -(pg.log_likelihood(params, window, self._config.exploration_memory) * advantage * mask).sum(-1)
-            / count
-        )
-        return loss.sum(), (loss, reward.flatten(1).sum(-1) / count)
+        likelihood = pg.log_likelihood(params, window, memory)
+        loss = -(likelihood * advantage * mask).sum(-1) / mask.sum(-1).clamp_min(1.0)
+        mean_reward = reward.sum(dim=(1, 2)) / window.mask.sum(dim=(1, 2)).clamp_min(1.0)
+        return loss.sum(), (loss, mean_reward)
 
     def _step(self, name: str, gradient: Tensor, shots: Tensor) -> Tensor:
         """The change of a parameter that follows `shots` (T, 1) steps; beyond the last, as in the last."""
