@@ -16,8 +16,8 @@ from acclimate_export.demo_report import ALL, Row, number, rows_of, steps
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {"pid": "#9a9a9a", "robust": "#c98a3a", "adaptive": "#2f6fb5", "oracle": "#4c9a5b"}
-_ORDER = ("pid", "robust", "adaptive", "oracle")
+_COLOURS = {"pid": "#9a9a9a", "robust": "#c98a3a", "maml": "#2f6fb5", "oracle": "#4c9a5b"}
+_ORDER = ("pid", "robust", "maml", "oracle")
 _MEASURE, _POSITION, _TARGET = 0, 0, 2
 _DT = 0.01  # s
 _GAP = 0.15  # s, between two episodes in the picture
@@ -45,7 +45,7 @@ def _bars(axes: Axes, rows: list[Row], preset: str) -> None:
         mean = number(row["mean"])
         ends = None if row["low"] is None else [[mean - number(row["low"])], [number(row["high"]) - mean]]
         axes.bar(x, mean, yerr=ends, color=_COLOURS[str(row["controller"])], capsize=4)
-    names = [f"{r['controller']}\n{steps(str(r['shots']))}" if r["controller"] == "adaptive" else str(r["controller"])
+    names = [f"{r['controller']}\n{steps(str(r['shots']))}" if r["controller"] == "maml" else str(r["controller"])
              for r in rows]  # fmt: skip
     axes.set_xticks(range(len(rows)), names, fontsize=8)
     axes.set(title=f"{preset}: unseen servos", ylabel="RMS tracking error, rad")

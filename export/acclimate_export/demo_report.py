@@ -53,7 +53,7 @@ def table(report: Mapping[str, Json]) -> list[str]:
 
 def _line(row: Row, report: Mapping[str, Json]) -> str:
     gap = mapping(mapping(report["gap_closed"])[str(row["preset"])]).get(str(row["shots"]))
-    closed = f"{number(gap):.0%}" if row["controller"] == "adaptive" and gap is not None else ""
+    closed = f"{number(gap):.0%}" if row["controller"] == "maml" and gap is not None else ""
     interval = (
         "one device" if row["low"] is None else f"{number(row['low']):.4f} to {number(row['high']):.4f}"
     )

@@ -6,7 +6,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 from acclimate.adaptation import InlineAdapter
 from acclimate.guard import Guard
 from acclimate.loop import Controller, ControlLoop
@@ -18,12 +20,12 @@ from acclimate_bridge.deployments import draw_deployment, privileged
 from acclimate_bridge.host_link import HostLink
 from acclimate_bridge.pid import Pid
 from acclimate_bridge.plant import Deployment, SimulatedServo
-from acclimate_bridge.references import TrackingReferences, episode_steps, generator
+from acclimate_bridge.references import TrackingReferences, generator
 from acclimate_bridge.servo_device import servo_device
 from acclimate_bridge.servos import Friction, Servo
 from acclimate_bridge.transport import LockstepTransport, VirtualClock
 
-ADAPTIVE, PID = "adaptive", "pid"
+PID = "pid"
 _DEPLOYMENT, _PLANT, _REFERENCES, _EXPLORATION = range(4)  # keys of independent random numbers
 _FIRST_ANGLE = 1.0  # rad; the joint stands anywhere within ± this at first
 _BOOT_ID = 1
@@ -37,11 +39,11 @@ class DeviceResult:
     device: int
     deployment: Deployment
     errors: Mapping[str, tuple[float, ...]]
-    refusals: tuple[str, ...]  # per adaptation step, why the guard refused it; empty where it did not
+    refusals: tuple[str, ...]  # of the main bundle, per adaptation step, why the guard refused it; else empty
 
 
 @dataclass(frozen=True)
-class _Field:
+class Field:
     """A device in its surroundings, the same for every controller."""
 
     servo: Servo
@@ -50,86 +52,110 @@ class _Field:
     key: tuple[int, int]  # of all its random numbers
 
 
+class Rig(NamedTuple):
+    """A device under a controller, on simulated time."""
+
+    loop: ControlLoop
+    trial: Trial
+    plant: SimulatedServo
+
+
 class Bench:
     """The controllers of an evaluation, ready to run."""
 
     def __init__(
         self,
-        manifest: Manifest,
+        main: str,
         policies: Mapping[str, Policy],
         pid: Pid | None,
         *,
-        shots: int,
+        shots: Mapping[str, int],
+        steps: int,
         episodes: int,
         seed: int,
         friction: Friction = "m6",
     ) -> None:
-        """`policies` by name; the one called "adaptive" adapts. `manifest` is that of the main bundle."""
-        self.manifest, self.shots = manifest, shots
-        self.policies, self._pid = policies, pid
-        self._episodes, self._seed, self._friction = episodes, seed, friction
-        self._metric = tracking_error(manifest)
+        """`policies` and the adaptation steps of each by name; `main` is the one that the others are compared with.
+
+        steps: ticks of an episode; episodes: per measurement.
+        """
+        self.main, self.manifest = main, policies[main].manifest
+        self.policies, self.pid, self.shots = policies, pid, shots
+        self._steps, self._episodes, self._seed, self._friction = steps, episodes, seed, friction
+        self._metric = tracking_error(self.manifest)
 
     def run(self, servo: Servo, device: int) -> DeviceResult:
         """All controllers on one device, which is new for each of them."""
+        field = self.field(servo, device)
+        errors: dict[str, tuple[float, ...]] = {}
+        refusals: tuple[str, ...] = ()
+        if self.pid is not None:
+            errors[PID] = self._classical(self.pid, field)
+        for name, policy in self.policies.items():
+            self.prepare(policy, field)
+            errors[name], refused = self._trial(name, policy, field)
+            refusals = refused if name == self.main else refusals
+        return DeviceResult(servo.name, device, field.deployment, errors, refusals)
+
+    def field(self, servo: Servo, device: int) -> Field:
+        """The device of this number, as all controllers meet it."""
         key = (zlib.crc32(servo.name.encode()), device)  # by name: the order of servos changes nothing
         rng = generator(self._seed, *key, _DEPLOYMENT)
         deployment = draw_deployment(servo, self.manifest.family.ranges, rng)
-        field = _Field(servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), key)
-        errors: dict[str, tuple[float, ...]] = {}
-        refusals: tuple[str, ...] = ()
-        if self._pid is not None:
-            errors[PID] = self._classical(self._pid, field)
-        for name, policy in self.policies.items():
-            self._prepare(policy, field)
-            if name == ADAPTIVE and self.shots:
-                errors[name], refusals = self._adapting(policy, field)
-            else:
-                errors[name] = self._fixed(policy, field)
-        return DeviceResult(servo.name, device, deployment, errors, refusals)
+        return Field(servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), key)
 
-    def _prepare(self, policy: Policy, field: _Field) -> None:
+    def prepare(self, policy: Policy, field: Field) -> None:
         """A policy as new, told the truth where it is one that has to be."""
         policy.restore()
         names = policy.manifest.privileged
         if names:
             policy.set_state("task", privileged(field.servo, field.deployment, names))
 
-    def _classical(self, pid: Pid, field: _Field) -> tuple[float, ...]:
+    def _classical(self, pid: Pid, field: Field) -> tuple[float, ...]:
         """The sign test, like exploration, is not part of what is measured."""
+        with self.rig(pid, field) as rig:
+            self.find_sign(pid, rig, field)
+            return (rig.trial.measure().rms,)
+
+    def find_sign(self, pid: Pid, rig: Rig, field: Field) -> None:
+        """Let a PID that is new to the device test which way its motor turns."""
         pid.reset("trial")
-        with self._loop(pid, field) as (loop, trial):
-            references, number = self._references(field), 0
-            while pid.sign is None:
-                loop.run_episode(references(loop.measure(), EpisodeKey(0, "wait", number)))
-                number += 1
-            return (trial.measure().rms,)
+        references, number = self.references(field), 0
+        while pid.sign is None:
+            rig.loop.run_episode(references(rig.loop.measure(), EpisodeKey(0, "wait", number)))
+            number += 1
 
-    def _fixed(self, policy: Policy, field: _Field) -> tuple[float, ...]:
-        with self._loop(policy, field) as (_, trial):
-            return (trial.measure().rms,)
-
-    def _adapting(self, policy: Policy, field: _Field) -> tuple[tuple[float, ...], tuple[str, ...]]:
-        with self._loop(policy, field) as (_, trial):
-            report = trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
+    def _trial(self, name: str, policy: Policy, field: Field) -> tuple[tuple[float, ...], tuple[str, ...]]:
+        """Errors after 0, 1, … steps, and why steps were refused."""
+        with self.rig(policy, field, policy.manifest, self.shots[name]) as rig:
+            if not self.shots[name]:
+                return (rig.trial.measure().rms,), ()
+            report = rig.trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
         measured = (report.before, *(shot.after for shot in report.shots))
         return tuple(m.rms for m in measured), tuple(shot.accepted.reason for shot in report.shots)
 
     @contextmanager
-    def _loop(self, controller: Controller, field: _Field) -> Iterator[tuple[ControlLoop, Trial]]:
-        """A fresh device under this controller, on simulated time."""
+    def rig(
+        self, controller: Controller, field: Field, manifest: Manifest | None = None, shots: int = 0
+    ) -> Iterator[Rig]:
+        """A fresh device under this controller; `manifest` is the controller's own where it has one."""
         clock = VirtualClock()
         noise = generator(self._seed, *field.key, _PLANT)
         plant = SimulatedServo(field.servo, field.deployment, noise, friction=self._friction, q0=field.q0)
         transport = LockstepTransport(servo_device(plant, _BOOT_ID), clock)
-        plan = TrialPlan(self.shots, self._episodes)
-        rng = generator(self._seed, *field.key, _EXPLORATION)
+        trial = TrialPlan(shots, self._episodes)
         with (
             HostLink(transport, clock, samples_per_period=1) as link,
-            ControlLoop(controller, link, clock, self.manifest) as loop,
+            ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
-            yield loop, Trial(loop, self._references(field), self._metric, plan, rng)
+            rng = self.exploration(field)
+            yield Rig(loop, Trial(loop, self.references(field), self._metric, trial, rng), plant)
 
-    def _references(self, field: _Field) -> TrackingReferences:
-        steps = episode_steps(self.manifest)
+    def references(self, field: Field, steps: int | None = None) -> TrackingReferences:
+        """What there is to track on this device, in episodes of `steps` ticks, or as long as a window's."""
+        steps = self._steps if steps is None else steps
         return TrackingReferences(self.manifest, steps, self._seed, *field.key, _REFERENCES)
+
+    def exploration(self, field: Field) -> np.random.Generator:
+        """Where the noise of exploration comes from."""
+        return generator(self._seed, *field.key, _EXPLORATION)

@@ -8,13 +8,20 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from acclimate.atomic import write_atomically
+from acclimate.errors import UsageError
+from acclimate.fields import Json
 
+from acclimate_bridge import courses_report, evaluation_report
+from acclimate_bridge.changes import KINDS
+from acclimate_bridge.courses import SECONDS, Course, evaluate_over_time
 from acclimate_bridge.evaluation import Plan, evaluate
-from acclimate_bridge.evaluation_report import table, tree
 from acclimate_bridge.options import at_least, writable
 from acclimate_bridge.servo_files import load_servo
+
+_Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 
 
 def run_evaluation(args: argparse.Namespace) -> int:
@@ -31,12 +38,37 @@ def run_evaluation(args: argparse.Namespace) -> int:
         seed=args.seed,
         friction=args.friction,
     )
-    results = evaluate(plan, jobs, _progress())
-    text = json.dumps(tree(results), indent=2)
+    course = _course(args)
+    tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
+    text = json.dumps(tree, indent=2)
     if output is not None:
         write_atomically(output, (text + "\n").encode())
-    print(text if args.json else "\n".join(table(results)))
+    print(text if args.json else "\n".join(lines))
     return 0
+
+
+def _course(args: argparse.Namespace) -> Course | None:
+    """How to drive, where it is not in episodes. Raises UsageError for options that do not go together."""
+    seconds: float | None = args.seconds
+    at: float | None = args.change_at
+    if at is not None and args.change is None:
+        raise UsageError(
+            f"--change-at says when, and --change what happens: expected one of {', '.join(KINDS)}"
+        )
+    if seconds is None and args.change is None:
+        return None
+    seconds = SECONDS if seconds is None else seconds
+    return Course(seconds, args.change, seconds / 2 if at is None else at)
+
+
+def _evaluated(plan: Plan, jobs: int) -> _Said:
+    results = evaluate(plan, jobs, _progress())
+    return evaluation_report.tree(results), evaluation_report.table(results)
+
+
+def _driven(plan: Plan, course: Course, jobs: int) -> _Said:
+    results = evaluate_over_time(plan, course, jobs, _progress())
+    return courses_report.tree(results), courses_report.table(results)
 
 
 def _progress() -> Callable[[int, int], None] | None:

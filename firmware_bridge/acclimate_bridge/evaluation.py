@@ -7,24 +7,28 @@ devices, references and noise, and no number depends on how many processes share
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from acclimate.bundle import Bundle, load
 from acclimate.errors import DeviceFault, UsageError
 from acclimate.manifest import Manifest
 from acclimate.policy import Policy
 
-from acclimate_bridge.bench import ADAPTIVE, Bench, DeviceResult
+from acclimate_bridge.bench import Bench, DeviceResult
 from acclimate_bridge.options import allowed_shots, at_least
 from acclimate_bridge.pid import Pid
+from acclimate_bridge.references import DEFAULT_STEPS
 from acclimate_bridge.servos import Friction, Servo
 
-NAMED = ("robust", "oracle")  # algorithms that give their controller its name
+NAMED = ("robust", "oracle")  # what a bundle is compared with; names of algorithms, and of files beside it
+T = TypeVar("T")
 _Work = tuple[int, int]  # index of the servo, number of the device
 
 
@@ -48,8 +52,10 @@ class Results:
 
     preset: str
     seed: int
-    shots: int
+    shots: int  # of the main bundle
     devices: tuple[DeviceResult, ...]
+    main: str  # its name
+    recurrent: bool = False  # whether it adapts as it acts, without steps
 
 
 def evaluate(plan: Plan, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Results:
@@ -58,46 +64,87 @@ def evaluate(plan: Plan, jobs: int = 1, progress: Callable[[int, int], None] | N
     Raises UsageError for a plan that cannot be, BundleError for a bundle that is refused.
     """
     bench = open_bench(plan)  # also where other processes do the work: what is wrong shows here, at once
-    work = list(product(range(len(plan.servos)), range(plan.devices)))
-    parallel = min(jobs, len(work))
-    devices: list[DeviceResult] = []
-    for device in _elsewhere(plan, work, parallel) if parallel > 1 else _here(bench, plan, work):
-        devices.append(device)
+    devices = tuple(on_all(Work(plan, Bench.run), bench, jobs, progress))
+    main, policy = bench.main, bench.policies[bench.main]
+    recurrent = main not in NAMED and not policy.can_adapt
+    return Results(bench.manifest.family.preset, plan.seed, bench.shots[main], devices, main, recurrent)
+
+
+@dataclass(frozen=True)
+class Work(Generic[T]):
+    """What to do on every device of a plan; another process must be able to import `run`."""
+
+    plan: Plan
+    run: Callable[[Bench, Servo, int], T]
+
+    def at(self, bench: Bench, place: _Work) -> T:
+        return self.run(bench, self.plan.servos[place[0]], place[1])
+
+
+def on_all(
+    work: Work[T], bench: Bench, jobs: int, progress: Callable[[int, int], None] | None
+) -> Iterator[T]:
+    """The results of all devices, in their order; `bench` is that of the plan."""
+    plan = work.plan
+    places = list(product(range(len(plan.servos)), range(plan.devices)))
+    parallel = min(jobs, len(places))
+    results = _elsewhere(work, places, parallel) if parallel > 1 else (work.at(bench, p) for p in places)
+    for done, result in enumerate(results, 1):
+        yield result
         if progress is not None:
-            progress(len(devices), len(work))
-    return Results(bench.manifest.family.preset, plan.seed, bench.shots, tuple(devices))
+            progress(done, len(places))
 
 
 def open_bench(plan: Plan) -> Bench:
     """Load the bundles of a plan and replay their golden sequences. Raises as `evaluate`."""
     _check(plan)
     main = load(plan.bundle)
-    manifest = main.manifest
-    names = {_name(main): main}
+    bundles = {main.manifest.algorithm: main}
     for path in _opponents(plan):
         other = load(path)
         _check_opponent(main, other)
-        if _name(other) in names:
-            raise UsageError(
-                f"{path} and {names[_name(other)].path} are both called {_name(other)!r}; leave one out"
-            )
-        names[_name(other)] = other
-    gains = manifest.baselines.pid
+        name = other.manifest.algorithm
+        if name in bundles:
+            raise UsageError(f"{path} and {bundles[name].path} are both called {name!r}; leave one out")
+        bundles[name] = other
+    manifests = {name: bundle.manifest for name, bundle in bundles.items()}
     return Bench(
-        manifest,
-        {name: Policy(bundle) for name, bundle in names.items()},
-        Pid(gains, manifest) if gains else None,
-        shots=allowed_shots(manifest, plan.shots),
+        main.manifest.algorithm,
+        {name: Policy(bundle) for name, bundle in bundles.items()},
+        _pid(manifests),
+        shots=_shots(manifests, plan.shots),
+        steps=_steps(bundles),
         episodes=plan.episodes,
         seed=plan.seed,
         friction=plan.friction,
     )
 
 
-def _name(bundle: Bundle) -> str:
-    """What a bundle is called in the report."""
-    algorithm = bundle.manifest.algorithm
-    return algorithm if algorithm in NAMED else ADAPTIVE
+def _pid(manifests: Mapping[str, Manifest]) -> Pid | None:
+    """With the gains that the main bundle carries, or else another one."""
+    tuned = (m.baselines.pid for m in manifests.values() if m.baselines.pid)
+    gains = next(tuned, None)
+    return Pid(gains, next(iter(manifests.values()))) if gains else None
+
+
+def _shots(manifests: Mapping[str, Manifest], wanted: int | None) -> dict[str, int]:
+    """Adaptation steps by name: as many as asked for, if the bundle allows as many."""
+    allowed = {name: allowed_shots(m, None) for name, m in manifests.items()}
+    if wanted is not None:
+        most = max(allowed, key=lambda name: allowed[name])  # the first, where none adapts
+        allowed_shots(manifests[most], wanted)
+        allowed = {name: min(wanted, steps) for name, steps in allowed.items()}
+    return allowed
+
+
+def _steps(bundles: Mapping[str, Bundle]) -> int:
+    """Ticks of an episode: as in the windows of those that have one."""
+    windows = [(bundle, bundle.manifest.window) for bundle in bundles.values()]
+    found = {w.steps: bundle.path for bundle, w in windows if w is not None}
+    if len(found) > 1:
+        (one, a), (other, b) = list(found.items())[:2]
+        raise UsageError(f"{b} cannot be compared with {a}: its episodes have {other} ticks, expected {one}")
+    return next(iter(found), DEFAULT_STEPS)
 
 
 def _opponents(plan: Plan) -> Sequence[Path]:
@@ -142,32 +189,26 @@ def _channels(manifest: Manifest) -> str:
     return f"({observed}) -> ({', '.join(channel.name for channel in manifest.action)})"
 
 
-def _here(bench: Bench, plan: Plan, work: Sequence[_Work]) -> Iterator[DeviceResult]:
-    for servo, device in work:
-        yield bench.run(plan.servos[servo], device)
-
-
-def _elsewhere(plan: Plan, work: Sequence[_Work], processes: int) -> Iterator[DeviceResult]:
+def _elsewhere(work: Work[T], places: Sequence[_Work], processes: int) -> Iterator[T]:
     # spawn, not fork: an engine's threads do not survive a fork
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _open_here, (plan,)) as pool:
+    with ProcessPoolExecutor(processes, context, _open_here, (work.plan,)) as pool:
         try:
-            yield from pool.map(_run_here, work)
+            yield from pool.map(partial(_run_here, work), places)
         except BrokenProcessPool as error:
             raise DeviceFault(
                 "a process of the evaluation died (out of memory?); try again with --jobs 1"
             ) from error
 
 
-_bench: tuple[Bench, Plan] | None = None  # of this process, where it is one of several
+_bench: Bench | None = None  # of this process, where it is one of several
 
 
 def _open_here(plan: Plan) -> None:
     global _bench
-    _bench = open_bench(plan), plan
+    _bench = open_bench(plan)
 
 
-def _run_here(work: _Work) -> DeviceResult:
+def _run_here(work: Work[T], place: _Work) -> T:
     assert _bench is not None  # the pool calls _open_here first
-    bench, plan = _bench
-    return bench.run(plan.servos[work[0]], work[1])
+    return work.at(_bench, place)

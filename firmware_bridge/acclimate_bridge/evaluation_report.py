@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from acclimate.fields import Json
 from acclimate.stats import Interval, mean_interval
 
-from acclimate_bridge.bench import ADAPTIVE, PID, DeviceResult
+from acclimate_bridge.bench import PID, DeviceResult
 from acclimate_bridge.evaluation import Results
 
 ALL = "all"
 UNADAPTED = "unadapted"
-_ORDER = (PID, "robust", ADAPTIVE, "oracle")
+_ORDER = {PID: 0, "robust": 1, "oracle": 3}  # the others between robust and oracle
 
 
 class Row(NamedTuple):
@@ -40,8 +40,8 @@ def rows(results: Results) -> list[Row]:
     """Every controller on every servo and on all of them."""
     return [
         Row(servo, controller, shots, mean_interval(d.errors[controller][shots] for d in devices))
-        for servo, devices in _groups(results)
-        for controller in _controllers(results)
+        for servo, devices in groups(results.devices)
+        for controller in in_order(results.devices[0].errors)
         for shots in range(len(devices[0].errors[controller]))
     ]
 
@@ -49,11 +49,13 @@ def rows(results: Results) -> list[Row]:
 def comparisons(results: Results) -> list[Comparison]:
     """The adapted policy against the unadapted one, the robust one and the PID, device by device."""
     return [
-        Comparison(servo, ADAPTIVE, b, shots, mean_interval(_differences(devices, b, shots)))
-        for servo, devices in _groups(results)
-        for shots in range(1, results.shots + 1)
+        Comparison(
+            servo, results.main, b, shots, mean_interval(_differences(results.main, devices, b, shots))
+        )
+        for servo, devices in groups(results.devices)
+        for shots in _stages(results)
         for b in (UNADAPTED, "robust", PID)
-        if b == UNADAPTED or b in devices[0].errors
+        if (shots if b == UNADAPTED else b in devices[0].errors)
     ]
 
 
@@ -64,15 +66,25 @@ def gap_closed(results: Results) -> dict[str, float | None]:
     """
     found = {(r.controller, r.shots): r.error.mean for r in rows(results) if r.servo == ALL}
     robust, oracle = found.get(("robust", 0)), found.get(("oracle", 0))
-    steps = range(1, results.shots + 1)
+    return {str(k): share_closed(robust, found[results.main, k], oracle) for k in _stages(results)}
+
+
+def share_closed(robust: float | None, adapted: float, oracle: float | None) -> float | None:
+    """(robust − adapted)/(robust − oracle), where that means something."""
     if robust is None or oracle is None or robust <= oracle:
-        return {str(k): None for k in steps}
-    return {str(k): (robust - found[ADAPTIVE, k]) / (robust - oracle) for k in steps}
+        return None
+    return (robust - adapted) / (robust - oracle)
+
+
+def _stages(results: Results) -> Sequence[int]:
+    """After how many steps the main bundle has adapted: 1, 2, …, or 0 if it adapts as it acts."""
+    return (0,) if results.recurrent else range(1, results.shots + 1)
 
 
 def share_worse(results: Results, shots: int) -> float:
     """Share of devices whose error after `shots` steps is larger than before, by however little."""
-    return sum(d > 0.0 for d in _differences(results.devices, UNADAPTED, shots)) / len(results.devices)
+    differences = _differences(results.main, results.devices, UNADAPTED, shots)
+    return sum(d > 0.0 for d in differences) / len(results.devices)
 
 
 def tree(results: Results) -> dict[str, Json]:
@@ -103,9 +115,8 @@ def table(results: Results) -> list[str]:
         lines.append(
             f"{servo:<14} {controller:<10} {shots:>5}  {error.mean:7.4f}  {interval:<18} {error.n:>4}"
         )
-    if results.shots:
-        lines += ["", *_conclusions(results)]
-    return lines
+    conclusions = list(_conclusions(results))
+    return [*lines, "", *conclusions] if conclusions else lines
 
 
 def _conclusions(results: Results) -> Iterator[str]:
@@ -113,34 +124,45 @@ def _conclusions(results: Results) -> Iterator[str]:
         if c.servo == ALL:
             d = c.difference
             interval = f" ({d.low:+.4f} to {d.high:+.4f})" if d.n > 1 else ""
-            yield f"after {_steps(c.shots)} against {c.b + ':':<10} {d.mean:+.4f} rad{interval}"
+            yield f"{_taken('after', c.shots)} against {c.b + ':':<10} {d.mean:+.4f} rad{interval}"
     for number, closed in gap_closed(results).items():
         if closed is not None:
-            yield f"gap between robust policy and oracle closed by {_steps(int(number))}: {closed:.0%}"
+            yield f"gap between robust policy and oracle closed {_taken('by', int(number))}: {closed:.0%}"
     for shots in range(1, results.shots + 1):
         share = share_worse(results, shots)
-        yield f"worse than unadapted after {_steps(shots)}: {share:.1%} of {len(results.devices)} devices"
+        yield f"worse than unadapted {_taken('after', shots)}: {share:.1%} of {len(results.devices)} devices"
 
 
-def _steps(shots: int) -> str:
-    return f"{shots} step{'s' if shots > 1 else ''}"
+def _taken(word: str, shots: int) -> str:
+    return f"{word} {shots} step{'s' if shots > 1 else ''}" if shots else "adapting as it drives"
 
 
-def _groups(results: Results) -> Iterator[tuple[str, Sequence[DeviceResult]]]:
+class OnServo(Protocol):
+    """A result that belongs to a device of one servo."""
+
+    @property
+    def servo(self) -> str: ...
+
+
+D = TypeVar("D", bound=OnServo)
+
+
+def groups(devices: Sequence[D]) -> Iterator[tuple[str, Sequence[D]]]:
     """Devices by servo, then all."""
-    for servo in dict.fromkeys(d.servo for d in results.devices):
-        yield servo, [d for d in results.devices if d.servo == servo]
-    yield ALL, results.devices
+    for servo in dict.fromkeys(d.servo for d in devices):
+        yield servo, [d for d in devices if d.servo == servo]
+    yield ALL, devices
 
 
-def _controllers(results: Results) -> list[str]:
-    return sorted(results.devices[0].errors, key=_ORDER.index)
+def in_order(controllers: Iterable[str]) -> list[str]:
+    """From the classical one to the one that knows everything."""
+    return sorted(controllers, key=lambda name: _ORDER.get(name, 2))
 
 
-def _differences(devices: Sequence[DeviceResult], b: str, shots: int) -> list[float]:
+def _differences(main: str, devices: Sequence[DeviceResult], b: str, shots: int) -> list[float]:
     """Error of the policy adapted `shots` times less that of `b`, per device."""
-    other = ADAPTIVE if b == UNADAPTED else b
-    return [d.errors[ADAPTIVE][shots] - d.errors[other][0] for d in devices]
+    other = main if b == UNADAPTED else b
+    return [d.errors[main][shots] - d.errors[other][0] for d in devices]
 
 
 def _row_tree(preset: str, r: Row) -> Json:

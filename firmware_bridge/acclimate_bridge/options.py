@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from acclimate.errors import UsageError
 from acclimate.manifest import Manifest
+
+Word = TypeVar("Word", bound=str)
 
 
 def at_least(option: str, value: int, least: int) -> int:
@@ -34,3 +40,13 @@ def writable(option: str, path: str | None) -> Path | None:
     if target.is_dir():
         raise UsageError(f"{option} {target} is a folder, expected the name of a file")
     return target
+
+
+def moment(what: str, text: str, word: str, known: Sequence[Word]) -> tuple[Word, float]:
+    """WORD@SECONDS, as in polarity@5, with a word that is known. Raises UsageError, which lists them."""
+    name, _, after = text.partition("@")
+    with contextlib.suppress(ValueError):
+        seconds = float(after)
+        if name in known and math.isfinite(seconds) and seconds >= 0.0:
+            return known[known.index(name)], seconds
+    raise UsageError(f"{what} {text!r} is not {word}@SECONDS with {word} one of {', '.join(known)}")

@@ -85,18 +85,25 @@ class TrialReport(NamedTuple):
     stats: LoopStats
 
 
-def tracking_error(manifest: Manifest, measured: str = "position", target: str = "target") -> Metric:
-    """RMS of measured − target over the observations that follow an action, in the channels' unit.
-
-    Raises UsageError where the bundle does not observe the two.
-    """
+def tracking_columns(
+    manifest: Manifest, measured: str = "position", target: str = "target"
+) -> tuple[int, int]:
+    """Where in an observation the two are. Raises UsageError where the bundle does not observe them."""
     names = [c.name for channel in manifest.observation for c in scalars(channel)]
     for name in (measured, target):
         if name not in names:
             raise UsageError(
                 f"bundle {manifest.name!r} does not observe {name!r}; it observes: {', '.join(names)}"
             )
-    i, j = names.index(measured), names.index(target)
+    return names.index(measured), names.index(target)
+
+
+def tracking_error(manifest: Manifest, measured: str = "position", target: str = "target") -> Metric:
+    """RMS of measured − target over the observations that follow an action, in the channels' unit.
+
+    Raises UsageError where the bundle does not observe the two.
+    """
+    i, j = tracking_columns(manifest, measured, target)
 
     def metric(episode: Episode) -> float:
         error = episode.obs[1:, i].astype(np.float64) - episode.obs[1:, j]

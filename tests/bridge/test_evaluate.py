@@ -38,8 +38,8 @@ def test_every_controller_meets_every_device(results: Results) -> None:
         ("XL-320", 1),
     ]
     for device in results.devices:
-        assert set(device.errors) == {"pid", "adaptive", "robust", "oracle"}
-        assert [len(device.errors[name]) for name in ("pid", "adaptive", "robust", "oracle")] == [1, 3, 1, 1]
+        assert set(device.errors) == {"pid", "maml", "robust", "oracle"}
+        assert [len(device.errors[name]) for name in ("pid", "maml", "robust", "oracle")] == [1, 3, 1, 1]
         assert all(0.0 < e < 2.0 for errors in device.errors.values() for e in errors)
         assert device.refusals == ("", "")
 
@@ -47,8 +47,8 @@ def test_every_controller_meets_every_device(results: Results) -> None:
 def test_controllers_are_compared_on_equal_terms(results: Results) -> None:
     """The frozen twin is the unadapted policy: same device, references, noise, and so the same error."""
     for device in results.devices:
-        assert device.errors["robust"][0] == device.errors["adaptive"][0]
-        assert device.errors["adaptive"][1] != device.errors["adaptive"][0]
+        assert device.errors["robust"][0] == device.errors["maml"][0]
+        assert device.errors["maml"][1] != device.errors["maml"][0]
 
 
 def test_devices_differ_and_lie_in_the_ranges(results: Results) -> None:
@@ -133,7 +133,7 @@ def test_json_on_stdout_is_one_object_and_nothing_else(
 
 def test_a_bundle_can_be_evaluated_alone(bundles: Path) -> None:
     found = evaluate(plan(bundles, against=(), devices=1, servos=SERVOS[:1]))
-    assert set(found.devices[0].errors) == {"pid", "adaptive"}
+    assert set(found.devices[0].errors) == {"pid", "maml"}
     robust = evaluate(
         plan(bundles, bundle=bundles / "robust.acclimate", against=(), devices=1, servos=SERVOS[:1])
     )
@@ -161,7 +161,7 @@ def test_impossible_plans_are_refused(bundles: Path, changes: dict[str, object],
 
 def test_bundles_that_do_not_compare_are_refused(bundles: Path, tiny: ModuleType, tmp_path: Path) -> None:
     twin = bundles / "tiny.acclimate"
-    with pytest.raises(UsageError, match="are both called 'adaptive'"):
+    with pytest.raises(UsageError, match="are both called 'maml'"):
         evaluate(plan(bundles, against=(twin,)))
     manifest = tiny.without_adapt(tiny.manifest())
     other = replace(manifest, family=replace(manifest.family, preset="miswired"))

@@ -18,10 +18,11 @@ RESULTS = Results(
     7,
     2,
     (
-        device("A", 0, pid=(0.5,), robust=(0.4,), adaptive=(0.5, 0.3, 0.2), oracle=(0.1,)),
-        device("A", 1, pid=(0.7,), robust=(0.6,), adaptive=(0.5, 0.5, 0.2), oracle=(0.3,)),
-        device("B", 0, pid=(0.9,), robust=(0.5,), adaptive=(0.2, 0.25, 0.2), oracle=(0.2,)),
+        device("A", 0, pid=(0.5,), robust=(0.4,), maml=(0.5, 0.3, 0.2), oracle=(0.1,)),
+        device("A", 1, pid=(0.7,), robust=(0.6,), maml=(0.5, 0.5, 0.2), oracle=(0.3,)),
+        device("B", 0, pid=(0.9,), robust=(0.5,), maml=(0.2, 0.25, 0.2), oracle=(0.2,)),
     ),
+    "maml",
 )
 
 
@@ -30,8 +31,8 @@ def test_rows_hold_the_mean_over_devices_per_servo_and_over_all() -> None:
     assert len(found) == 3 * 6
     assert found["A", "pid", 0].mean == pytest.approx(0.6)
     assert found["A", "pid", 0].n == 2
-    assert found["all", "adaptive", 1].mean == pytest.approx(0.35)
-    assert found["all", "adaptive", 1].n == 3
+    assert found["all", "maml", 1].mean == pytest.approx(0.35)
+    assert found["all", "maml", 1].n == 3
     half_width = 12.706204736 * 0.1 / 2**0.5 * 2**0.5  # t(0.975, 1)·s/√n with s = 0.1·√2
     assert found["A", "pid", 0].high == pytest.approx(0.6 + half_width)
 
@@ -55,10 +56,10 @@ def test_the_gap_closed_is_a_share_of_robust_to_oracle() -> None:
 
 
 def test_without_a_gap_there_is_no_share() -> None:
-    flat = device("A", 0, robust=(0.1,), adaptive=(0.5, 0.3), oracle=(0.1,))
-    assert gap_closed(Results("wide", 0, 1, (flat,))) == {"1": None}
-    alone = device("A", 0, adaptive=(0.5, 0.3))
-    assert gap_closed(Results("wide", 0, 1, (alone,))) == {"1": None}
+    flat = device("A", 0, robust=(0.1,), maml=(0.5, 0.3), oracle=(0.1,))
+    assert gap_closed(Results("wide", 0, 1, (flat,), "maml")) == {"1": None}
+    alone = device("A", 0, maml=(0.5, 0.3))
+    assert gap_closed(Results("wide", 0, 1, (alone,), "maml")) == {"1": None}
 
 
 def test_the_tail_counts_devices_that_got_worse() -> None:

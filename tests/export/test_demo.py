@@ -21,15 +21,15 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def report(
     preset: str, difference: float, low: float, high: float, *, one_servo_low: float = -1.0
 ) -> dict[str, Json]:
-    """As `evaluate` would give it for one step; `difference`: adaptive less unadapted and less PID."""
+    """As `evaluate` would give it for one step; `difference`: maml less unadapted and less PID."""
     row: dict[str, Json] = {"preset": preset, "servo": "all", "mean": 0.02, "low": 0.01, "high": 0.03, "n": 9}
-    compared: dict[str, Json] = {"preset": preset, "a": "adaptive", "shots": 1, "n": 9}
+    compared: dict[str, Json] = {"preset": preset, "a": "maml", "shots": 1, "n": 9}
     over_all: dict[str, Json] = {**compared, "servo": "all", "mean": difference, "low": low, "high": high}
     one: dict[str, Json] = {**over_all, "servo": "MX-64", "b": "unadapted", "low": one_servo_low}
     return {
         "metric": "tracking_error_rms",
         "unit": "rad",
-        "rows": [{**row, "controller": "pid", "shots": 0}, {**row, "controller": "adaptive", "shots": 1}],
+        "rows": [{**row, "controller": "pid", "shots": 0}, {**row, "controller": "maml", "shots": 1}],
         "gap_closed": {preset: {"1": 0.75}},
         "comparisons": [{**over_all, "b": "unadapted"}, {**over_all, "b": "pid"}, one],
         "tail": {preset: {"1": {"share_worse": 0.125, "n": 9}}},
@@ -99,7 +99,7 @@ def test_the_whole_demo_with_hardly_any_training(tmp_path: Path) -> None:
             ("pid", 0),
             ("robust", 0),
             ("oracle", 0),
-            *(("adaptive", k) for k in range(3)),
+            *(("maml", k) for k in range(3)),
         ]
     }
     assert {row["servo"] for row in found["rows"]} == {"MX-64", "MX-106", "XL-320", "all"}

@@ -92,8 +92,13 @@ def test_fields_of_ports() -> None:
 
 def test_fields_of_evaluate(bundle: Path) -> None:
     assert _undocumented("evaluate", bundle, "--servo", "MX-64", "--devices", "1", "--episodes", "1") <= {
-        "wide", "adaptive", "pid", "1", "2",
+        "wide", "maml", "pid", "1", "2",
     }  # fmt: skip
+
+
+def test_fields_of_evaluate_over_time(bundle: Path) -> None:
+    over_time = ("--servo", "MX-64", "--devices", "1", "--change", "supply", "--seconds", "4")
+    assert _undocumented("evaluate", bundle, *over_time) <= {"maml", "pid"}
 
 
 def test_fields_of_train_export_and_verify(tmp_path: Path) -> None:

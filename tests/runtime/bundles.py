@@ -102,6 +102,13 @@ def without_adapt(m: Manifest) -> Manifest:
     return replace(m, algorithm="robust", state=state, graphs=graphs, window=None, adaptation=None)
 
 
+def recurrent(m: Manifest) -> Manifest:
+    """The same policy as one that remembers: what `act` writes lives through a trial, and nothing else is written."""
+    frozen = without_adapt(m)
+    state = tuple(replace(t, reset="trial") if t.written_by == "act" else t for t in frozen.state)
+    return replace(frozen, name="recurrent", algorithm="rl2", state=state)
+
+
 def members(m: Manifest) -> dict[str, bytes]:
     """Everything but the manifest."""
     files = {"act.onnx": act_model(), "state.npz": pack_arrays(INITIAL), "golden.npz": golden(m).pack()}

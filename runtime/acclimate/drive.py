@@ -1,0 +1,71 @@
+"""Driving on and on along one reference, while things happen at their ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from acclimate.arrays import FloatArray
+from acclimate.guard import Guard
+from acclimate.loop import ControlLoop
+from acclimate.policy import Policy
+from acclimate.window import Episode, Window
+
+Events = Mapping[int, Callable[[], None]]
+
+
+class Drive:
+    """One drive without a pause; tick k follows row k of the reference.
+
+    It may be cut into several episodes, as a window needs them. At the last tick of each, neutral is commanded, and
+    at the first of the next the state of the scope "episode" is reset: a policy without `adapt` gets by with one.
+    """
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        reference: FloatArray,
+        events: Events | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        """reference (ticks, n_ref); events are called after the command of their tick; rng is for exploration."""
+        self._loop, self._reference, self._rng = loop, reference, rng
+        self._events = events or {}
+        self._episodes: list[Episode] = []
+        self.tick = 0  # how many have been driven
+
+    def on(self, until: int, explore: bool = False) -> Episode:
+        """Drive on, as one episode, until `until` ticks are done: at least two more. Raises as `run_episode`."""
+        reference = self._reference[self.tick : until]
+        episode = self._loop.run_episode(reference, explore, self._rng, self._happen)
+        self._happen()  # an episode's last tick has no slack of its own
+        self._episodes.append(episode)
+        return episode
+
+    def explore(self, policy: Policy, guard: Guard, until: int) -> str:
+        """Explore for one window of the loop's `policy`, adapt, and commit what the guard accepts.
+
+        Returns why nothing was adapted; empty where it was. The window must end two ticks before `until`, or else
+        there is no time for it.
+        """
+        spec = policy.manifest.window
+        assert spec is not None  # a policy that can adapt has a window
+        if self.tick + spec.episodes * (spec.steps + 1) + 2 > until:
+            return "there is no time for a window"
+        window = Window.of([self.on(self.tick + spec.steps + 1, explore=True) for _ in range(spec.episodes)])
+        verdict = guard.accept(policy.adapt(window), window)
+        if verdict.ok:
+            policy.commit()
+        return verdict.reason
+
+    @property
+    def obs(self) -> FloatArray:
+        """What was observed at each tick, (ticks, n_obs)."""
+        return np.concatenate([episode.obs for episode in self._episodes])
+
+    def _happen(self) -> None:
+        event = self._events.get(self.tick)
+        self.tick += 1
+        if event is not None:
+            event()
