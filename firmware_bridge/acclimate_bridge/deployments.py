@@ -55,6 +55,14 @@ def stated_deployment(servo: Servo) -> Deployment:
     )
 
 
+def described(d: Deployment) -> str:
+    """A deployment in words."""
+    return (
+        f"drive gain {d.drive_gain:g}, polarity {d.polarity:+g}, delay {d.delay * 1e3:g} ms, "
+        f"gravity {d.gravity:g} Nm, load inertia {d.inertia:g} kg·m²"
+    )
+
+
 def privileged(servo: Servo, deployment: Deployment, names: Sequence[str]) -> FloatArray:
     """The true parameters that an oracle is told, (len(names),) float32, in SI units, by the simple model m1.
 

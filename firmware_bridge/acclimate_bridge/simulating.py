@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from acclimate.errors import UsageError
 
-from acclimate_bridge.deployments import stated_deployment
+from acclimate_bridge.changes import Change
+from acclimate_bridge.deployments import described, stated_deployment
 from acclimate_bridge.options import at_least
 from acclimate_bridge.plant import END_STOP, Deployment
 from acclimate_bridge.servo_files import load_servo
@@ -44,11 +45,13 @@ def simulate(args: argparse.Namespace) -> int:
         q0=args.angle,
         friction=args.friction,
         fault=fault,
+        changes=[Change.parse(text) for text in args.change or ()],
+        announce=_tell,
     )
     link = Path(args.link) if args.link else None
     with contextlib.closing(simulator), linked(simulator.port, link), listening() as signals:
         print(simulator.port, flush=True)
-        print(f"simulating {servo.name}, {_described(deployment)}; Ctrl-C ends it", file=sys.stderr)
+        _tell(f"simulating {servo.name}, {described(deployment)}; Ctrl-C ends it")
         simulator.run(signals)
     return 0
 
@@ -67,8 +70,5 @@ def _deployment(args: argparse.Namespace, servo: Servo) -> Deployment:
     return replace(stated_deployment(servo), **chosen)
 
 
-def _described(d: Deployment) -> str:
-    return (
-        f"drive gain {d.drive_gain:g}, polarity {d.polarity:+g}, delay {d.delay * 1e3:g} ms, "
-        f"gravity {d.gravity:g} Nm, load inertia {d.inertia:g} kg·m²"
-    )
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -16,7 +16,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from acclimate.errors import UsageError
 
+from acclimate_bridge.changes import Change, changed
+from acclimate_bridge.deployments import described
 from acclimate_bridge.messages import State
+from acclimate_bridge.options import moment
 from acclimate_bridge.plant import Deployment, SimulatedServo
 from acclimate_bridge.servo_device import servo_device
 from acclimate_bridge.servos import Friction, Servo
@@ -38,13 +41,8 @@ class Fault(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Fault:
         """KIND@SECONDS; raises UsageError."""
-        kind, _, after = text.partition("@")
         kinds: tuple[FaultKind, ...] = get_args(FaultKind)
-        for known in kinds:
-            if kind == known:
-                with contextlib.suppress(ValueError):
-                    return cls(known, float(after))
-        raise UsageError(f"fault {text!r} is not KIND@SECONDS with KIND one of {', '.join(kinds)}")
+        return cls(*moment("fault", text, "KIND", kinds))
 
 
 @dataclass
@@ -67,9 +65,14 @@ class Simulator:
         q0: float = 0.0,
         friction: Friction = "m6",
         fault: Fault | None = None,
+        changes: Sequence[Change] = (),
+        announce: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`announce` is told of each change as it happens."""
         self._rng = rng
         self._fault = fault
+        self._changes = sorted(changes, key=lambda change: change.after)
+        self._announce = announce
         self._plant = SimulatedServo(servo, deployment, rng, q0=q0, friction=friction)
         self._core = servo_device(self._plant, self._boot_id())
         self._driven_since: float | None = None
@@ -91,8 +94,8 @@ class Simulator:
         """Serve until a signal says stop."""
         origin = time.monotonic()
         while not signals.stop and self._master >= 0:
-            wait = self._core.next_event() - (time.monotonic() - origin)
-            ready, _, _ = select.select([self._master], [], [], min(max(wait, 0.0), _LONGEST_WAIT))
+            wait = self._wait(time.monotonic() - origin)
+            ready, _, _ = select.select([self._master], [], [], wait)
             now = time.monotonic() - origin
             if ready:
                 self._core.feed(os.read(self._master, 4096), now)
@@ -100,7 +103,7 @@ class Simulator:
                 signals.reboot = False
                 self._core.reboot(self._boot_id(), now)
             self._send(self._core.advance(now))
-            self._break(now)
+            self._happen(now)
 
     def _send(self, data: bytes) -> None:
         """Write what fits. A terminal that nobody reads is full; then frames are dropped, as on a wire."""
@@ -112,14 +115,27 @@ class Simulator:
         except BlockingIOError:
             self._backlog = b""
 
-    def _break(self, now: float) -> None:
-        """Let the fault happen, once it is due."""
+    def _happen(self, now: float) -> None:
+        """Let changes and the fault happen, once they are due."""
         if self._driven_since is None and self._core.state is State.DRIVING:
             self._driven_since = now
-        fault, since = self._fault, self._driven_since
-        if fault is None or since is None or now < since + fault.after:
+        if self._driven_since is None:
             return
-        self._fault = None
+        driven = now - self._driven_since
+        while self._changes and self._changes[0].after <= driven:
+            self._change(self._changes.pop(0))
+        if self._fault is not None and self._fault.after <= driven:
+            fault, self._fault = self._fault, None
+            self._break(fault, now)
+
+    def _change(self, change: Change) -> None:
+        plant = self._plant
+        plant.deployment = changed(plant.servo, plant.deployment, change.kind)
+        self._announce(
+            f"{change.kind} after {change.after:g} s of being driven: {described(plant.deployment)}"
+        )
+
+    def _break(self, fault: Fault, now: float) -> None:
         if fault.kind == "nan":
             self._plant.blind = True
         elif fault.kind == "reboot":
@@ -128,6 +144,13 @@ class Simulator:
             self._muted = True
         else:
             self.close()
+
+    def _wait(self, now: float) -> float:
+        """For how many seconds there is nothing to do of its own accord."""
+        events = [self._core.next_event()]
+        if self._driven_since is not None:
+            events += [self._driven_since + change.after for change in self._changes[:1]]
+        return min(max(min(events) - now, 0.0), _LONGEST_WAIT)
 
     def _boot_id(self) -> int:
         return int(self._rng.integers(1, 2**32))

@@ -36,6 +36,12 @@ def _configure_simulate(parser: argparse.ArgumentParser) -> None:
     add("--inertia", type=float, metavar="KGM2", help="inertia of the load (default 0, or the file's)")
     add("--angle", type=float, default=0.0, metavar="RAD", help="where the joint stands at first (default 0)")
     add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
+    add(
+        "--change",
+        action="append",
+        metavar="KIND@SECONDS",
+        help="payload, polarity or supply changes after SECONDS of being driven; may be given several times",
+    )
     add("--seed", type=int, default=0, help="of encoder noise and boot ids (default 0)")
     add("--link", metavar="PATH", help="keep a symbolic link to the port at PATH")
     add("--fault", metavar="KIND@SECONDS", help=argparse.SUPPRESS)

@@ -101,6 +101,27 @@ def test_a_port_that_vanishes_is_a_fault() -> None:
             drive(link, 0.1, 100)
 
 
+def test_changes_happen_at_their_time_of_being_driven() -> None:
+    changes = ("--change", "supply@1", "--change", "polarity@0.5")
+    with simulated_port("--servo", "XL-320", *changes) as device:
+        with HostLink(SerialTransport(device.port), RealClock()) as link:
+            time.sleep(0.6)  # nobody drives it yet
+            link.start()
+            speeds = []
+            for ticks in (20, 60):
+                drive(link, 0.3, ticks)
+                sample = link.latest()
+                assert sample is not None
+                speeds.append(float(sample.values[1]))
+            drive(link, 0.0, 40)
+        device.process.terminate()
+        assert device.process.stderr is not None
+        told = device.process.stderr.read().splitlines()
+    assert speeds[0] > 0.5 > -0.5 > speeds[1]
+    assert [line.split(" of being")[0] for line in told[1:]] == ["polarity after 0.5 s", "supply after 1 s"]
+    assert "drive gain 0.6, polarity -1" in told[-1]
+
+
 def test_a_port_has_one_user(device: SimulatedPort) -> None:
     first = SerialTransport(device.port)
     with pytest.raises(UsageError, match="in use by another program"):
@@ -157,6 +178,7 @@ def test_a_device_that_nobody_reads_goes_on(device: SimulatedPort) -> None:
         (("--angle", "nan"), "--angle must lie within ±1.7"),
         (("--seed", "-1"), "--seed must be at least 0"),
         (("--fault", "fire@1"), "nan, reboot, unplug, hang"),
+        (("--change", "fire@1"), "KIND@SECONDS with KIND one of payload, polarity, supply"),
         (("--link", str(Path(__file__))), "is not a symbolic link"),
         (("--link", "/no/such/folder/port"), "No such file or directory"),
     ],
