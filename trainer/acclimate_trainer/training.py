@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ class Losses(NamedTuple):
     report: Tensors
 
 
-class Algorithm(Protocol):
-    """What the outer loop trains. Meta-parameters are named tensors; `losses` gets them stacked over tasks."""
+class PerTask(Protocol):
+    """An algorithm with a loss for each task. Meta-parameters are named tensors; `losses` gets them stacked."""
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]: ...
 
@@ -33,6 +33,22 @@ class Algorithm(Protocol):
         ...
 
     def policy(self, meta: Tensors) -> Policy: ...
+
+
+@runtime_checkable
+class Iterative(Protocol):
+    """An algorithm that takes several steps of the optimizer on what one iteration brought."""
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]: ...
+
+    def updates(
+        self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+    ) -> Iterator[Mapping[str, float]]:
+        """Write `.grad` of `meta`, yield figures to report, and again, once per step; `progress` as above."""
+        ...
+
+
+Algorithm: TypeAlias = PerTask | Iterative
 
 
 @dataclass(frozen=True)
@@ -48,9 +64,10 @@ class TrainingConfig:
     final_lr: float = 0.02
     """Share of `outer_lr` at the end."""
     task_clip: float = 0.1
-    """Largest norm of one task's gradient: a device that cannot be driven well must not drown the others."""
+    """Largest norm of one task's gradient: a device that cannot be driven well must not drown the others.
+    Of no effect with [ppo], whose gradients are not taken task by task."""
     clip: float = 0.3
-    """Largest norm of the mean gradient."""
+    """Largest norm of the gradient of one step."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
@@ -95,13 +112,39 @@ def train(
         for group in adam.param_groups:
             group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
         rng = np.random.default_rng([seed, 1 + iteration])
-        figures = meta_gradient(algorithm, meta, config, rng, done)
-        adam.step()
-        report(_copy(iteration + 1, meta, adam), figures)
+        steps = _gradients(algorithm, meta, config, rng, done)
+        figures = [_stepped(adam, found) for found in steps]
+        report(_copy(iteration + 1, meta, adam), _means(figures))
+
+
+def _gradients(
+    algorithm: Algorithm, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+) -> Iterator[Mapping[str, float]]:
+    if isinstance(algorithm, Iterative):
+        yield from algorithm.updates(meta, config, rng, progress)
+    else:
+        yield meta_gradient(algorithm, meta, config, rng, progress)
+
+
+def _stepped(adam: torch.optim.Adam, figures: Mapping[str, float]) -> Mapping[str, float]:
+    adam.step()
+    return figures
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(step[name] for step in figures) / len(figures) for name in figures[0]}
+
+
+def clip_gradient(loss: Tensor, meta: Tensors, limit: float) -> float:
+    """Write the gradient of a loss, clipped, into `.grad` of `meta`; return its norm before."""
+    values = list(meta.values())
+    for value, gradient in zip(values, torch.autograd.grad(loss, values), strict=True):
+        value.grad = gradient
+    return float(torch.nn.utils.clip_grad_norm_(values, limit))
 
 
 def meta_gradient(
-    algorithm: Algorithm, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+    algorithm: PerTask, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
 ) -> dict[str, float]:
     """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures.
 

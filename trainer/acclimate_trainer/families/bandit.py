@@ -31,6 +31,7 @@ class BanditFamily:
 
     n_obs = 1
     horizon = 1
+    typical_reward = (0.5, 0.5)
 
     def __init__(self, arms: int, episodes: int) -> None:
         """Raises UsageError for no arms or no pulls."""
@@ -38,7 +39,7 @@ class BanditFamily:
             raise UsageError(
                 f"a bandit needs at least one arm and one pull, found arms {arms}, episodes {episodes}"
             )
-        self.arms = self.n_actions = self.n_privileged = arms
+        self.arms = self.n_actions = self.n_privileged = self.n_facts = arms
         self.episodes = episodes
 
     def sample(self, n: int, rng: np.random.Generator) -> BanditTasks:
@@ -58,6 +59,10 @@ class BanditFamily:
         reward = (torch.from_numpy(rng.random(n, dtype=np.float32)) < mean).float()
         never, always = torch.zeros(n, dtype=torch.bool), torch.ones(n, dtype=torch.bool)
         return Step(state, torch.ones(n, 1), reward, mean, never, always)
+
+    def facts(self, tasks: BanditTasks) -> Tensor:
+        """The arms' p, from −1 to 1."""
+        return 2.0 * tasks.p - 1.0
 
     def critic_features(self, tasks: BanditTasks, state: BanditState) -> Tensor:
         """The arms' p, (N, k)."""

@@ -7,6 +7,7 @@ distribution ~ Dirichlet(1, …, 1). The ceiling is the policy that knows the MD
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,8 @@ class TabularFamily:
             )
         self.episodes, self.horizon = episodes, horizon
         self.n_obs, self.n_actions, self.n_privileged = states, actions, actions + 2
+        self.n_facts = states * actions
+        self.typical_reward = (REWARD_MEAN, math.hypot(REWARD_SPREAD, REWARD_NOISE))
         self._one_hot = torch.eye(states)
 
     def sample(self, n: int, rng: np.random.Generator) -> TabularTasks:
@@ -83,11 +86,15 @@ class TabularFamily:
         reward = mean + REWARD_NOISE * noise
         return Step(TabularState(s, t), self._one_hot[s], reward, mean, never, truncated)
 
+    def facts(self, tasks: TabularTasks) -> Tensor:
+        """Every mean reward, standardised, (N, S·A)."""
+        return (tasks.reward.flatten(1) - REWARD_MEAN) / REWARD_SPREAD
+
     def critic_features(self, tasks: TabularTasks, state: TabularState) -> Tensor:
-        """Optimal returns of the episode, (N, A + 2): each action's from here, the best one's, and from the start."""
+        """Optimal returns of the episode, per step: each action's from here, the best, from the start (N, A + 2)."""
         here = tasks.q[torch.arange(len(state.s)), state.t, state.s]
         begin = tasks.q[:, 0, START].amax(-1)
-        return torch.cat([here, torch.stack([here.amax(-1), begin], -1)], -1)
+        return torch.cat([here, torch.stack([here.amax(-1), begin], -1)], -1) / self.horizon
 
 
 def optimal_q(reward: Tensor, transition: Tensor, horizon: int) -> Tensor:

@@ -46,6 +46,14 @@ class TrialFamily(Protocol[Tasks, State]):
         """Entries of `critic_features`."""
 
     @property
+    def n_facts(self) -> int:
+        """Entries of `facts`."""
+
+    @property
+    def typical_reward(self) -> tuple[float, float]:
+        """Mean and standard deviation of a reward over all tasks, for scaling."""
+
+    @property
     def episodes(self) -> int:
         """Episodes of a trial."""
 
@@ -61,6 +69,9 @@ class TrialFamily(Protocol[Tasks, State]):
 
     def step(self, tasks: Tasks, state: State, action: Tensor, rng: np.random.Generator) -> Step[State]:
         """One action (N,) int64 on every task."""
+
+    def facts(self, tasks: Tasks) -> Tensor:
+        """What there is to infer about each task, about 1 in size, float32 (N, n_facts); training only."""
 
     def critic_features(self, tasks: Tasks, state: State) -> Tensor:
         """True facts about task and state, float32 (N, n_privileged), for the value function in training.
