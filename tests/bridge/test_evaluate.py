@@ -11,7 +11,7 @@ import pytest
 from acclimate.errors import UsageError
 from acclimate.manifest import PidGains
 from acclimate_bridge.evaluation import Plan, Results, evaluate, open_bench
-from acclimate_bridge.evaluation_report import tree
+from acclimate_bridge.evaluation_report import table, tree
 from acclimate_bridge.plant import Deployment
 from acclimate_bridge.servos import BUILT_IN
 
@@ -71,6 +71,38 @@ def test_numbers_do_not_depend_on_the_number_of_processes(bundles: Path, results
 def test_a_device_does_not_depend_on_which_others_are_evaluated(bundles: Path, results: Results) -> None:
     alone = evaluate(plan(bundles, servos=SERVOS[1:], devices=1))
     assert alone.devices[0] == results.devices[2]
+
+
+def test_a_recurrent_bundle_is_measured_as_it_adapts(bundles: Path) -> None:
+    """Its memory goes on through all episodes, which the policy that forgets at each would not give."""
+    bench = open_bench(plan(bundles, bundle=bundles / "rl2.acclimate"))
+    errors = bench.run(SERVOS[0], 0).errors
+    assert bench.policies["rl2"].state("ticks") == 2 * 100  # two episodes
+    assert len(errors["rl2"]) == 1
+    assert errors["rl2"] != errors["robust"]
+
+
+def test_a_recurrent_bundle_closes_the_gap_without_a_step(bundles: Path) -> None:
+    found = evaluate(plan(bundles, bundle=bundles / "rl2.acclimate", devices=1))
+    report = tree(found)
+    assert report["gap_closed"] == {"wide": {"0": None}}  # these robust and oracle policies are one
+    assert report["tail"] == {"wide": {}}
+    compared = report["comparisons"]
+    assert isinstance(compared, list)
+    assert {(c["a"], c["b"], c["shots"]) for c in compared if isinstance(c, dict)} == {
+        ("rl2", "robust", 0),
+        ("rl2", "pid", 0),
+    }
+    assert "adapting as it drives against robust" in "\n".join(table(found))
+
+
+def test_a_bundle_with_steps_takes_them_also_as_an_opponent(bundles: Path) -> None:
+    turned = plan(bundles, bundle=bundles / "rl2.acclimate", against=(bundles / "tiny.acclimate",), devices=1)
+    taken = {n: len(evaluate(replace(turned, shots=n)).devices[0].errors["maml"]) for n in (0, 1, None)}
+    assert taken == {0: 1, 1: 2, None: 3}
+    with pytest.raises(UsageError, match="--shots must be from 0 to 2 with bundle 'tiny'"):
+        evaluate(replace(turned, shots=3))
+    assert "pid" in evaluate(replace(turned, shots=0)).devices[0].errors
 
 
 def test_what_a_servo_file_states_is_kept(bundles: Path) -> None:
