@@ -19,12 +19,14 @@ from acclimate.errors import GoldenError, UsageError
 from acclimate.policy import Policy
 from torch import Tensor
 
+from acclimate_export.drift import Drift, drift, ratio, remembers
 from acclimate_export.practice import Stage, outputs, practise, replay
 from acclimate_export.trained import Trained, as_array
 
 LIMIT = 1e-5  # on max_rel
 _BATCH = 32  # tasks that torch works on at once
 _MASKED = 0.3  # at most this share of a window is hidden
+_DRIFT_TICKS = 1000
 _WINDOWS = 0.1  # windows that adapt gets per input that act gets
 
 
@@ -49,14 +51,18 @@ class Parity(NamedTuple):
     rows: tuple[Row, ...]
     state: str
     golden: str
+    drift: Drift | None  # of a policy that remembers
 
     @property
     def ok(self) -> bool:
-        return all(row.ok for row in self.rows) and not self.state and not self.golden
+        drifted = self.drift is not None and not self.drift.max_rel <= LIMIT
+        return all(row.ok for row in self.rows) and not drifted and not self.state and not self.golden
 
 
 def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
     """`act` on at least `inputs` ticks, `adapt` on a tenth as many windows, the initial state, the golden sequence.
+
+    For a policy that remembers, also 1,000 consecutive ticks.
 
     Raises EngineError where the engine refuses a graph.
     """
@@ -73,7 +79,9 @@ def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
         if "adapt" in tallies:
             tallies["adapt"].adapt(stage)
     rows = tuple(tally.row(engine.name, name) for name, tally in tallies.items())
-    return Parity(rows, _state_differs(trained, bundle), _golden_differs(bundle))
+    golden = _golden_differs(bundle)
+    remembered = drift(trained, bundle, _DRIFT_TICKS, seed) if remembers(trained) and not golden else None
+    return Parity(rows, _state_differs(trained, bundle), golden, remembered)
 
 
 def check_same_state(trained: Trained, bundle: Bundle, where: str) -> None:
@@ -115,7 +123,7 @@ class _Tally:
             self._compare(window | _named("state", _at(stage.state, (task,))), _at(expected, (task,)))
 
     def row(self, engine: str, graph: str) -> Row:
-        relative = {name: _ratio(worst, self._scale[name]) for name, worst in self._worst.items()}
+        relative = {name: ratio(worst, self._scale[name]) for name, worst in self._worst.items()}
         tensor = max(relative, key=lambda name: float(np.nan_to_num(relative[name], nan=np.inf)))
         largest = float(np.max(list(self._worst.values())))
         return Row(engine, graph, largest, relative[tensor], tensor, self._inputs)
@@ -167,7 +175,3 @@ def _at(tensors: Mapping[str, Tensor], index: tuple[int, ...]) -> dict[str, Tens
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _ratio(difference: float, scale: float) -> float:
-    return difference / scale if scale else (0.0 if difference == 0.0 else math.inf)

@@ -13,6 +13,7 @@ from acclimate.fields import Json
 from acclimate_bridge.options import at_least
 from acclimate_trainer.run_directory import RunDirectory
 
+from acclimate_export.drift import Drift
 from acclimate_export.parity import LIMIT, Parity, Row, check_same_state, compare
 from acclimate_export.trained import from_bundle, from_run
 
@@ -45,12 +46,24 @@ def parity_tree(parity: Parity) -> dict[str, Json]:
         }
         for row in parity.rows
     ]
-    return {"ok": parity.ok, "rows": rows, "limit": LIMIT, "state": parity.state, "golden": parity.golden}
+    return {
+        "ok": parity.ok,
+        "rows": rows,
+        "drift": _drift_tree(parity.drift),
+        "limit": LIMIT,
+        "state": parity.state,
+        "golden": parity.golden,
+    }
 
 
 def described(parity: Parity) -> list[str]:
     """A line for every graph, and one for everything else that differs."""
-    return [*map(_sentence, parity.rows), *(text for text in (parity.state, parity.golden) if text)]
+    drifted = [_drift_sentence(parity.drift)] if parity.drift else []
+    return [
+        *map(_sentence, parity.rows),
+        *drifted,
+        *(text for text in (parity.state, parity.golden) if text),
+    ]
 
 
 def _sentence(row: Row) -> str:
@@ -60,6 +73,21 @@ def _sentence(row: Row) -> str:
         f"{row.graph} on {row.engine} {verdict}: at most {row.max_rel:.1e} relative, in {row.tensor!r} "
         f"(limit {LIMIT:g}, {row.inputs} {what})"
     )
+
+
+def _drift_sentence(drift: Drift) -> str:
+    verdict = "remembers what torch does" if drift.max_rel <= LIMIT else "DRIFTS away from torch"
+    return (
+        f"act {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
+        f"in {drift.tensor!r} (limit {LIMIT:g})"
+    )
+
+
+def _drift_tree(drift: Drift | None) -> Json:
+    if drift is None:
+        return None
+    numbers: dict[str, Json] = {"max_abs": _finite(drift.max_abs), "max_rel": _finite(drift.max_rel)}
+    return {**numbers, "tensor": drift.tensor, "ticks": drift.ticks}
 
 
 def _finite(value: float) -> float | None:

@@ -10,10 +10,11 @@ EPISODES, STEPS, HIDDEN = 4, 60, 8
 
 _SECTIONS = {
     "maml": f"[maml]\nhidden = {HIDDEN}\nsupport_episodes = {EPISODES}\nepisode_steps = {STEPS}\n",
+    "rl2": f"[rl2]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
     "robust": f"[robust]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
     "oracle": f"[oracle]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
 }
-NAMES = {"maml": "adaptive", "robust": "robust", "oracle": "oracle"}  # of the bundles' files
+NAMES = {"maml": "adaptive", "rl2": "rl2", "robust": "robust", "oracle": "oracle"}  # of the bundles' files
 
 
 def config(algorithm: str, *, iterations: int = 2, preset: str = "wide") -> str:

@@ -12,6 +12,7 @@ FAMILY = ServoFamily(PRESETS["wide"])
 PLAIN = {
     "kt": 1.6225, "resistance": 3.9494, "voltage": 15.0, "inertia": 0.015, "coulomb": 0.09039, "viscous": 0.01169,
     "gravity": 0.0, "delay": 0.0, "polarity": 1.0, "noise": 0.0,
+    "armature": 0.01,
 }  # fmt: skip
 FRICTIONLESS = {"coulomb": 0.0, "viscous": 0.0}
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
+from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config, Rl2Policy
 from acclimate_trainer.contract import Act, Policy, Tensors, stacked
 from acclimate_trainer.families.servo import PRESETS, PRIVILEGED, ServoFamily
 
@@ -43,6 +44,17 @@ class TestMamlThatExploresSmoothly(AdaptivePolicyConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return maml(replace(SMALL, exploration_memory=0.6))
+
+
+def rl2() -> Rl2Policy:
+    algorithm = Rl2(FAMILY, Rl2Config(hidden=8))
+    return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
+
+
+class TestRl2(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return rl2()
 
 
 class TestRobust(PolicyConformance):

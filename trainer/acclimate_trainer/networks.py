@@ -69,7 +69,11 @@ def mean_action(params: Tensors, x: Tensor) -> Tensor:
     """Mean of the action, within ±1, of features x (T, rows, n_in): (T, rows, n_act)."""
     h = torch.tanh(torch.baddbmm(params["b0"], x * params["scale"], params["w0"]))
     h = torch.tanh(torch.baddbmm(params["b1"], h, params["w1"]))
-    y = torch.baddbmm(params["b2"], h, params["w2"]) * params["gain"]
+    return bounded(torch.baddbmm(params["b2"], h, params["w2"]) * params["gain"])
+
+
+def bounded(y: Tensor) -> Tensor:
+    """Within ±1, and slower to saturate than tanh."""
     return y * torch.rsqrt(torch.addcmul(_ONE, y, y))
 
 

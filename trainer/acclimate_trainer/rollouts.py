@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from acclimate_trainer.contract import Policy, Tensors, Window
-from acclimate_trainer.families.servo import ServoFamily, ServoState, ServoTasks, observe
+from acclimate_trainer.families.servo import Coefficients, ServoFamily, ServoState, ServoTasks, observe
 
 _PLANT = len(ServoState._fields)
 _RMS_FLOOR = 1e-4  # rad; keeps the square root differentiable
@@ -70,16 +71,34 @@ def rollout(
     adjoint_decay: factor per tick, going backwards, on the gradient through the plant's state and the policy's
         own. Below one it forgets what chaotic episodes would amplify beyond use, at the price of a bias.
     """
-    here, coefficients = surroundings.start, family.coefficients(tasks)
+    live = {**state, **initial_of(policy, surroundings.start.q.shape)}
+    constant = [family.coefficients(tasks)] * surroundings.encoder.shape[2]
+    return drive(policy, live, family, constant, surroundings, adjoint_decay)[0]
+
+
+def drive(
+    policy: Policy,
+    live: Tensors,
+    family: ServoFamily,
+    coefficients: Sequence[Coefficients],
+    surroundings: Surroundings,
+    adjoint_decay: float = 1.0,
+) -> tuple[Episodes, dict[str, Tensor]]:
+    """As `rollout`, from the whole state `live`, on servos that change as `coefficients`, one per tick, say.
+
+    adjoint_decay: with 0 no gradient passes through the plant, and the policy's own memory keeps all of it.
+    Returns the episodes, and the state at their end.
+    """
+    here, live = surroundings.start, dict(live)
     target, encoder, noise = (x.unbind(2) for x in surroundings[1:])
-    live = {**state, **_reset(policy, here.q.shape)}
     obs = observe(here, here, target[0])
     seen, done = [obs], []
-    for t in range(len(noise)):
+    for t, now in enumerate(coefficients):
         act = policy.act(live, obs, noise[t])
-        following = family.step(here, act.action, coefficients, encoder[t])
+        duty = act.action if adjoint_decay > 0.0 else act.action.detach()
+        following = family.step(here, duty, now, encoder[t])
         carried = (*following, *act.next.values())
-        if adjoint_decay != 1.0:
+        if 0.0 < adjoint_decay < 1.0:
             carried = _Decay.apply(adjoint_decay, *carried)  # type: ignore[no-untyped-call]
         following = ServoState(*carried[:_PLANT])
         live |= dict(zip(act.next, carried[_PLANT:], strict=True))
@@ -87,19 +106,22 @@ def rollout(
         here = following
         seen.append(obs)
         done.append(act.action)
-    return Episodes(torch.stack(seen, dim=2), torch.stack(done, dim=2))
+    return Episodes(torch.stack(seen, dim=2), torch.stack(done, dim=2)), live
+
+
+def initial_of(
+    policy: Policy, axes: Sequence[int], rules: Sequence[str] = ("trial", "episode")
+) -> dict[str, Tensor]:
+    """Initial values, with `axes` in front, of what `act` writes and one of these reset rules applies to."""
+    initial = policy.initial()
+    names = [t.name for t in policy.state if t.written_by == "act" and t.reset in rules]
+    return {name: initial[name].expand(*axes, *initial[name].shape) for name in names}
 
 
 def tracking_rms(episodes: Episodes) -> Tensor:
     """RMS of the measured tracking error over the episodes of each task, rad (T,)."""
     error = episodes.obs[:, :, 1:, 0] - episodes.obs[:, :, 1:, 2]
     return torch.sqrt((error * error).mean(dim=(1, 2)) + _RMS_FLOOR**2)
-
-
-def _reset(policy: Policy, axes: torch.Size) -> dict[str, Tensor]:
-    initial = policy.initial()
-    written = [t.name for t in policy.state if t.written_by == "act"]
-    return {name: initial[name].expand(*axes, *initial[name].shape) for name in written}
 
 
 class _Decay(torch.autograd.Function):

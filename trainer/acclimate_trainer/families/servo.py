@@ -33,6 +33,7 @@ from torch import Tensor
 CONTROL_DT = 0.01  # s
 END_STOP = 1.7  # rad
 MAX_LAG = 4  # commands in flight that a delay of up to 30 ms can reach back to, the newest included
+SAG = (0.4, 0.9)  # what a sagging supply keeps of its voltage
 SPEED = 30.0  # rad/s; hardly a servo of the family is faster
 OBSERVATION = (
     ObservationChannel("position", "rad", -END_STOP, END_STOP),
@@ -129,6 +130,7 @@ class ServoTasks(NamedTuple):
     delay: Tensor  # s
     polarity: Tensor
     noise: Tensor  # rad
+    armature: Tensor  # kg·m², the rotor's share of the inertia
 
     def privileged(self) -> Tensor:
         """What an oracle is told: [n, len(PRIVILEGED)] in that order, in physical units."""
@@ -182,8 +184,33 @@ class ServoFamily:
         inertia = armature * (1 + _draw(rng, r.inertia_ratio, n))
         flipped = (rng.random(n) < miswired) & (r.polarity[0] < 0)
         columns = (kt, resistance, voltage, inertia, coulomb, viscous, gravity, _draw(rng, r.delay, n),
-                   np.where(flipped, -1.0, 1.0), _draw(rng, r.noise, n))  # fmt: skip
+                   np.where(flipped, -1.0, 1.0), _draw(rng, r.noise, n), armature)  # fmt: skip
         return ServoTasks(*(torch.tensor(c, dtype=torch.float32).unsqueeze(-1) for c in columns))
+
+    def change(self, tasks: ServoTasks, rng: np.random.Generator, miswired: float = 0.5) -> ServoTasks:
+        """The same servos after something happened to each of them, one thing or several.
+
+        Their payload is dropped or another one (half of them), their supply has sagged (a third), or the motor's
+        wires were swapped (a share `miswired` of those in a family that has such). Parameters sampled anew in
+        mid-episode are how Kumar et al. 2021 ("RMA", section IV) train for what changes.
+        """
+        r, n = self.ranges, tasks.kt.shape[0]
+        what = rng.random((3, n)) < np.array([[0.5], [1.0 / 3.0], [miswired if r.polarity[0] < 0 else 0.0]])
+        what[0] |= ~what.any(axis=0)  # something does happen
+        payload, sags, swapped = (torch.from_numpy(row).unsqueeze(-1) for row in what)
+        left, fraction, ratio = (
+            torch.tensor(_draw(rng, ends, n), dtype=torch.float32).unsqueeze(-1)
+            for ends in (SAG, r.gravity_fraction, r.inertia_ratio)
+        )
+        holds = torch.from_numpy(rng.random((n, 1)) < 0.5).float()  # else the payload is dropped
+        fraction, ratio = holds * fraction, holds * ratio
+        lifted = fraction * tasks.kt * tasks.voltage / tasks.resistance
+        return tasks._replace(
+            voltage=torch.where(sags, left * tasks.voltage, tasks.voltage),
+            gravity=torch.where(payload, lifted, tasks.gravity),
+            inertia=torch.where(payload, tasks.armature * (1.0 + ratio), tasks.inertia),
+            polarity=torch.where(swapped, -tasks.polarity, tasks.polarity),
+        )
 
     def coefficients(self, tasks: ServoTasks) -> Coefficients:
         """Fold the physical parameters into the few numbers that a substep needs."""
