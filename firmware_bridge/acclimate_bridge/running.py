@@ -1,4 +1,4 @@
-"""The verb `run`: a trial on a device at a port, in real time."""
+"""The verb `run`: a trial on a device at a port, in real time, or one drive without a pause."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from acclimate.adaptation import AdaptWorker
 from acclimate.bundle import load
@@ -16,21 +17,25 @@ from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.guard import Guard
 from acclimate.loop import ControlLoop
+from acclimate.loop_stats import LoopStats
 from acclimate.manifest import Manifest
 from acclimate.policy import Policy
 from acclimate.recording import Recording
 from acclimate.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
 
+from acclimate_bridge import driving
+from acclimate_bridge.driving import DrivePlan
 from acclimate_bridge.host_link import HostLink, LinkStats
 from acclimate_bridge.options import allowed_shots, at_least, writable
 from acclimate_bridge.references import TrackingReferences, episode_steps, generator
 from acclimate_bridge.transport import SerialTransport
 
+EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, adapt and measure again on the device at `args.port`; print what came of it."""
+    """Drive the device at `args.port` as `args` say; print what came of it."""
     bundle = load(args.bundle)
     manifest = bundle.manifest
     if manifest.privileged:
@@ -39,22 +44,48 @@ def run(args: argparse.Namespace) -> int:
             "real one; it serves for comparison in `acclimate evaluate`"
         )
     at_least("--seed", args.seed, 0)
-    episodes = at_least("--episodes", args.episodes, 1)
     save, record = writable("--save", args.save), writable("--record", args.record)
-    plan = TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=True)
-    references = TrackingReferences(manifest, episode_steps(manifest), args.seed, 0)
-    policy = Policy(bundle)
-    recording = Recording()
-    report, link = _drive(args.port, args.baud, policy, plan, references, args.seed, recording)
+    plan = DrivePlan.of(args) or _trial_plan(args, manifest)
+    policy, recording = Policy(bundle), Recording()
+    with _terminable():
+        if isinstance(plan, DrivePlan):
+            said = _driven(args, policy, plan, recording)
+        else:
+            said = _tried(args, policy, plan, recording)
     if record is not None:
         recording.save(record)
     if save is not None:
         save_checkpoint(save, policy)
-    if args.json:
-        print(json.dumps(_tree(args.port, manifest, args.seed, report, link), indent=2))
-    else:
-        print("\n".join(_lines(report, link)))
+    print(json.dumps(_head(args, manifest) | said.tree, indent=2) if args.json else "\n".join(said.lines))
     return 0
+
+
+class _Said(NamedTuple):
+    """What came of it, for programs and for people."""
+
+    tree: dict[str, Json]
+    lines: list[str]
+
+
+def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
+    episodes = EPISODES if args.episodes is None else at_least("--episodes", args.episodes, 1)
+    return TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=True)
+
+
+def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording: Recording) -> _Said:
+    driven = driving.drive_on(args.port, args.baud, policy, plan, args.seed)
+    recording(driving.KEY, driven.episode)
+    return _Said(
+        driving.tree(policy, driven) | _traffic(driven.stats, driven.link),
+        [*driving.lines(policy, driven), *_traffic_lines(driven.stats, driven.link)],
+    )
+
+
+def _tried(args: argparse.Namespace, policy: Policy, plan: TrialPlan, recording: Recording) -> _Said:
+    report, link = _drive(args.port, args.baud, policy, plan, args.seed, recording)
+    return _Said(
+        _tree(report) | _traffic(report.stats, link), [*_lines(report), *_traffic_lines(report.stats, link)]
+    )
 
 
 def _drive(
@@ -62,14 +93,13 @@ def _drive(
     baud: int,
     policy: Policy,
     plan: TrialPlan,
-    references: TrackingReferences,
     seed: int,
     recording: Recording,
 ) -> tuple[TrialReport, LinkStats]:
     clock, manifest = RealClock(), policy.manifest
+    references = TrackingReferences(manifest, episode_steps(manifest), seed, 0)
     metric = tracking_error(manifest)
     with (
-        _terminable(),
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
         AdaptWorker(policy) as worker,
@@ -93,7 +123,22 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _tree(port: str, manifest: Manifest, seed: int, report: TrialReport, link: LinkStats) -> dict[str, Json]:
+def _head(args: argparse.Namespace, manifest: Manifest) -> dict[str, Json]:
+    return {
+        "metric": "tracking_error_rms",
+        "unit": "rad",
+        "bundle": manifest.name,
+        "preset": manifest.family.preset,
+        "port": args.port,
+        "seed": args.seed,
+    }
+
+
+def _traffic(stats: LoopStats, link: LinkStats) -> dict[str, Json]:
+    return {"loop": dict(stats.as_dict()), "link": dict(link._asdict())}
+
+
+def _tree(report: TrialReport) -> dict[str, Json]:
     measured = (report.before, *(shot.after for shot in report.shots))
     rows: list[Json] = [
         {"shots": k, "rms": measurement.rms, "errors": list(measurement.errors)}
@@ -109,25 +154,19 @@ def _tree(port: str, manifest: Manifest, seed: int, report: TrialReport, link: L
         }
         for shot in report.shots
     ]
-    return {
-        "metric": "tracking_error_rms",
-        "unit": "rad",
-        "bundle": manifest.name,
-        "preset": manifest.family.preset,
-        "port": port,
-        "seed": seed,
-        "rows": rows,
-        "shots": shots,
-        "loop": dict(report.stats.as_dict()),
-        "link": dict(link._asdict()),
-    }
+    return {"rows": rows, "shots": shots}
 
 
-def _lines(report: TrialReport, link: LinkStats) -> list[str]:
-    stats = report.stats
+def _lines(report: TrialReport) -> list[str]:
+    measured = "before adapting" if report.shots else "measured"
     return [
-        f"before adapting      {report.before.rms:.4f} rad RMS over {len(report.before.errors)} episodes",
+        f"{measured:<20} {report.before.rms:.4f} rad RMS over {len(report.before.errors)} episodes",
         *(_shot_line(number, shot) for number, shot in enumerate(report.shots, 1)),
+    ]
+
+
+def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
+    return [
         f"loop                 {stats.ticks} ticks, {stats.late} late, {stats.skipped} skipped, "
         f"jitter p50 {stats.jitter_p50 * 1e3:.2f} ms, p99 {stats.jitter_p99 * 1e3:.2f} ms, "
         f"bias {stats.bias * 1e6:+.0f} µs",

@@ -18,6 +18,9 @@ SCHEMA = Schema(
 )
 
 
-def servo_device(plant: Plant, boot_id: int, now: float = 0.0) -> DeviceCore:
+RATE = 100.0  # Hz
+
+
+def servo_device(plant: Plant, boot_id: int, now: float = 0.0, rate: float = RATE) -> DeviceCore:
     """A servo, measured in position and velocity and driven by duty, as a device that boots at `now`."""
-    return DeviceCore(plant, Profile(SCHEMA), boot_id, now)
+    return DeviceCore(plant, Profile(SCHEMA, rate), boot_id, now)

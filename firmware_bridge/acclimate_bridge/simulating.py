@@ -20,6 +20,7 @@ from acclimate_bridge.servo_files import load_servo
 from acclimate_bridge.servos import Servo
 from acclimate_bridge.simulator import Fault, Simulator, linked, listening
 
+_RATES = (10.0, 500.0)  # Hz
 # option: (lowest, highest)
 _BOUNDS = {
     "drive_gain": (1e-3, 1e3),
@@ -37,6 +38,8 @@ def simulate(args: argparse.Namespace) -> int:
     fault = Fault.parse(args.fault) if args.fault else None
     if not math.isfinite(args.angle) or abs(args.angle) > END_STOP:
         raise UsageError(f"--angle must lie within ±{END_STOP:g} rad, the end stops; found {args.angle:g}")
+    if not _RATES[0] <= args.rate <= _RATES[1]:
+        raise UsageError(f"--rate must be from {_RATES[0]:g} to {_RATES[1]:g} Hz, found {args.rate:g}")
     at_least("--seed", args.seed, 0)
     simulator = Simulator(
         servo,
@@ -44,6 +47,7 @@ def simulate(args: argparse.Namespace) -> int:
         np.random.default_rng(args.seed),
         q0=args.angle,
         friction=args.friction,
+        rate=args.rate,
         fault=fault,
         changes=[Change.parse(text) for text in args.change or ()],
         announce=_tell,

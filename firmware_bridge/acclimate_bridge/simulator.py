@@ -21,7 +21,7 @@ from acclimate_bridge.deployments import described
 from acclimate_bridge.messages import State
 from acclimate_bridge.options import moment
 from acclimate_bridge.plant import Deployment, SimulatedServo
-from acclimate_bridge.servo_device import servo_device
+from acclimate_bridge.servo_device import RATE, servo_device
 from acclimate_bridge.servos import Friction, Servo
 
 _LONGEST_WAIT = 0.05  # s, so that a signal is noticed
@@ -64,6 +64,7 @@ class Simulator:
         *,
         q0: float = 0.0,
         friction: Friction = "m6",
+        rate: float = RATE,
         fault: Fault | None = None,
         changes: Sequence[Change] = (),
         announce: Callable[[str], None] = lambda _: None,
@@ -73,8 +74,8 @@ class Simulator:
         self._fault = fault
         self._changes = sorted(changes, key=lambda change: change.after)
         self._announce = announce
-        self._plant = SimulatedServo(servo, deployment, rng, q0=q0, friction=friction)
-        self._core = servo_device(self._plant, self._boot_id())
+        self._plant = SimulatedServo(servo, deployment, rng, q0=q0, friction=friction, control_dt=1.0 / rate)
+        self._core = servo_device(self._plant, self._boot_id(), rate=rate)
         self._driven_since: float | None = None
         self._muted = False
         self._backlog = b""  # of a frame that the terminal had no room for

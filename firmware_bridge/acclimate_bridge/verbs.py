@@ -36,6 +36,7 @@ def _configure_simulate(parser: argparse.ArgumentParser) -> None:
     add("--inertia", type=float, metavar="KGM2", help="inertia of the load (default 0, or the file's)")
     add("--angle", type=float, default=0.0, metavar="RAD", help="where the joint stands at first (default 0)")
     add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
+    add("--rate", type=float, default=100.0, metavar="HZ", help="at which it measures (default 100)")
     add(
         "--change",
         action="append",
@@ -70,7 +71,14 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     add("--port", required=True, help="serial port, pseudo-terminal, or URL such as socket://host:port")
     add("--baud", type=int, default=115_200, help="baud rate (115200)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
-    add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
+    add("--episodes", type=int, metavar="N", help="episodes per measurement (4)")
+    add("--seconds", type=float, metavar="S", help="instead of all that: drive for S seconds without a pause")
+    add(
+        "--reset",
+        action="append",
+        metavar="SCOPE@SECONDS",
+        help="with --seconds: begin a new trial or episode on the way; may be given several times",
+    )
     add("--seed", type=int, default=0, help="of references and exploration (0)")
     add("--save", metavar="FILE", help="write what was learned to FILE")
     add("--record", metavar="FILE", help="write every episode to FILE, an .npz")

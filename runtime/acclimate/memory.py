@@ -55,9 +55,13 @@ class StateMemory:
         return self.act_inputs(self.live)[name]
 
     def reset(self, scope: str) -> None:
-        """Put back the initial value of the tensors of this scope; a new trial also begins a new episode."""
+        """Put back the initial value of the tensors of this scope."""
+        self._restore(self.within(scope))
+
+    def within(self, scope: str) -> list[StateTensor]:
+        """The tensors of this scope; a new trial also begins a new episode."""
         scopes = {"episode"} if scope == "episode" else {"episode", "trial"}
-        self._restore([t for t in self._tensors if t.reset in scopes])
+        return [t for t in self._tensors if t.reset in scopes]
 
     def restore_all(self) -> None:
         """As on the day of export, `never` tensors included."""

@@ -108,6 +108,10 @@ class Policy:
             self._memory.reset(scope)
             self._spare = "void"
 
+    def forgets(self, scope: Scope) -> list[str]:
+        """Names of the tensors that `reset` of this scope puts back."""
+        return [tensor.name for tensor in self._memory.within(scope)]
+
     def restore(self) -> None:
         """Put every tensor, also those whose rule is `never`, back to its value in the bundle."""
         with self._exclusive("restore"):

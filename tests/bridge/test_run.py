@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -12,7 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from acclimate.bundle import load
+from acclimate.checkpoint import load_checkpoint
+from acclimate.policy import Policy
 from acclimate_bridge.spawn import SimulatedPort, simulated_port
 
 from .conftest import Acclimate
@@ -48,8 +53,100 @@ def test_a_trial_reports_errors_loop_and_link(
 def test_text_for_people(acclimate: Acclimate, bundles: Path, device: SimulatedPort) -> None:
     done = acclimate("run", bundles / "robust.acclimate", "--port", device.port, "--episodes", "1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("before adapting")
+    assert done.stdout.startswith("measured")
     assert "jitter p50" in done.stdout
+
+
+def test_a_drive_without_a_pause(
+    acclimate: Acclimate, bundles: Path, device: SimulatedPort, tmp_path: Path
+) -> None:
+    recorded, bundle = tmp_path / "drive.npz", bundles / "rl2.acclimate"
+    arguments = ("run", bundle, "--port", device.port, "--seconds", "2.5")
+    done = acclimate(*arguments, "--record", recorded, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["seconds"], report["resets"]) == (2.5, [])
+    assert [(c["from"], c["to"]) for c in report["curve"]] == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
+    squares = [c["rms"] ** 2 * (c["to"] - c["from"]) for c in report["curve"]]
+    assert report["rms"] ** 2 == pytest.approx(sum(squares) / 2.5)
+    with np.load(recorded) as drive:
+        assert drive["obs"].shape == (1, 251, 4)
+        error = drive["obs"][0, 1:, 0] - drive["obs"][0, 1:, 2]
+    assert report["rms"] == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-5)
+    text = acclimate(*arguments)
+    assert text.stdout.startswith("2.5 s of driving")
+
+
+@pytest.mark.parametrize("rule", ["trial", "episode", "never"])
+@pytest.mark.parametrize("scope", ["trial", "episode"])
+def test_a_reset_does_what_the_manifest_says(
+    acclimate: Acclimate, tiny: ModuleType, tmp_path: Path, device: SimulatedPort, rule: str, scope: str
+) -> None:
+    """`ticks` counts the acts since its last reset: 100 or so, or 50 or so."""
+    manifest = tiny.recurrent(tiny.manifest())
+    rules = {"ticks": rule, "previous": "never"}
+    state = tuple(replace(t, reset=rules.get(t.name, "never")) for t in manifest.state)
+    bundle, saved = tmp_path / "bundle", tmp_path / "saved"
+    tiny.write_tiny(bundle, replace(manifest, state=state))
+    done = acclimate(
+        "run",
+        bundle,
+        "--port",
+        device.port,
+        "--seconds",
+        "1",
+        "--reset",
+        f"{scope}@0.5",
+        "--save",
+        saved,
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    goes = rule == "episode" or rule == scope
+    assert report["resets"] == [{"scope": scope, "at": 0.5, "tensors": ["ticks"] if goes else []}]
+    policy = Policy(load(bundle))
+    load_checkpoint(saved, policy)
+    acts = 100 - report["loop"]["stale"] - report["loop"]["bad"]
+    assert policy.state("previous") != 0.0
+    if goes:
+        assert acts - 51 <= policy.state("ticks")[0] <= 49
+    else:
+        assert policy.state("ticks")[0] == acts
+
+
+def test_several_resets_come_in_their_order_and_are_told(
+    acclimate: Acclimate, bundles: Path, device: SimulatedPort
+) -> None:
+    resets = ("--reset", "episode@0.4", "--reset", "trial@0.2")
+    done = acclimate("run", bundles / "tiny.acclimate", "--port", device.port, "--seconds", "0.5", *resets)
+    assert done.returncode == 0, done.stderr
+    assert "reset of the episode at 0.4 s: previous back to the initial value" in done.stdout
+    assert "reset of the trial at 0.2 s: weight, shots, previous back to the initial value" in done.stdout
+
+
+def test_a_device_of_another_rate_is_refused(acclimate: Acclimate, bundles: Path) -> None:
+    for rate in ("50", "150"):
+        with simulated_port("--rate", rate) as slow:
+            done = acclimate("run", bundles / "rl2.acclimate", "--port", slow.port, "--seconds", "1")
+        assert done.returncode == 2
+        assert f"rate {rate} Hz, expected 100 Hz or a multiple of it" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_on_a_faster_device_memory_advances_at_the_bundles_rate(
+    acclimate: Acclimate, bundles: Path, tmp_path: Path
+) -> None:
+    bundle, saved = bundles / "rl2.acclimate", tmp_path / "saved"
+    with simulated_port("--rate", "200") as fast:
+        begin = time.monotonic()
+        done = acclimate("run", bundle, "--port", fast.port, "--seconds", "1.5", "--save", saved, "--json")
+        took = time.monotonic() - begin
+    assert done.returncode == 0, done.stderr
+    policy, loop = Policy(load(bundle)), json.loads(done.stdout)["loop"]
+    load_checkpoint(saved, policy)
+    assert policy.state("ticks")[0] == 150 - loop["stale"] - loop["bad"]
+    assert took > 1.5
 
 
 @pytest.mark.parametrize(
@@ -98,6 +195,13 @@ def test_a_bundle_for_other_channels_is_refused_with_all_differences(
         (("--port", "/dev/null", "--shots", "9"), "--shots must be from 0 to 2"),
         (("--port", "/dev/null", "--episodes", "0"), "--episodes must be at least 1"),
         (("--port", "/dev/null", "--seed", "-1"), "--seed must be at least 0"),
+        (("--port", "/dev/null", "--seconds", "0"), "--seconds must be from 0.1 to 3600, found 0"),
+        (("--port", "/dev/null", "--seconds", "nan"), "--seconds must be from 0.1 to 3600, found nan"),
+        (("--port", "/dev/null", "--seconds", "9", "--shots", "1"), "leave out --shots and --episodes"),
+        (("--port", "/dev/null", "--reset", "trial@1"), "--reset needs --seconds"),
+        (("--port", "/dev/null", "--seconds", "9", "--reset", "never@1"), "SCOPE one of trial, episode"),
+        (("--port", "/dev/null", "--seconds", "9", "--reset", "trial"), "is not SCOPE@SECONDS"),
+        (("--port", "/dev/null", "--seconds", "9", "--reset", "trial@9"), "comes after the end"),
         (("--port", "/dev/null", "--save", "/no/such/folder/x"), "the folder /no/such/folder does not exist"),
     ],
 )
@@ -124,11 +228,23 @@ def test_a_signal_leaves_the_device_safe(
     bundle = str(bundles / "tiny.acclimate")
     command = [sys.executable, "-c", main, "run", bundle, "--port", device.port, "--episodes", "200"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(1.5)
+        _await_port(process, device.port)
+        time.sleep(0.5)
         process.send_signal(number)
         assert process.wait(timeout=20) == code
     # the port is free again, and the device obeys a new host
     assert acclimate("run", bundle, "--port", device.port, *QUICK).returncode == 0
+
+
+def _await_port(process: subprocess.Popen[str], port: str) -> None:
+    """Until the process has opened the port, however long this machine takes to start it."""
+    end = time.monotonic() + 30.0
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError):
+            if any(str(fd.readlink()) == port for fd in Path(f"/proc/{process.pid}/fd").iterdir()):
+                return
+        time.sleep(0.05)
+    pytest.fail(f"the process has not opened {port}")
 
 
 def test_a_busy_port_is_refused(acclimate: Acclimate, bundles: Path, device: SimulatedPort) -> None:

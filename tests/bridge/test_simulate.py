@@ -174,6 +174,7 @@ def test_a_device_that_nobody_reads_goes_on(device: SimulatedPort) -> None:
         (("--polarity", "0.5"), "--polarity must be 1 or -1"),
         (("--drive-gain", "0"), "--drive-gain must be from 0.001"),
         (("--delay", "3"), "--delay must be from 0 to 0.1"),
+        (("--rate", "9"), "--rate must be from 10 to 500 Hz"),
         (("--angle", "9"), "--angle must lie within ±1.7"),
         (("--angle", "nan"), "--angle must lie within ±1.7"),
         (("--seed", "-1"), "--seed must be at least 0"),

@@ -112,4 +112,6 @@ def test_fields_of_train_export_and_verify(tmp_path: Path) -> None:
 def test_fields_of_run(bundle: Path) -> None:
     with simulated_port() as device:
         found = _undocumented("run", bundle, "--port", device.port, "--episodes", "1", "--shots", "1")
+        over_time = ("--seconds", "0.5", "--reset", "trial@0.2")
+        found |= _undocumented("run", bundle, "--port", device.port, *over_time)
     assert found == set()
