@@ -86,7 +86,7 @@ def _manifest(
         # No slew limit: these policies explore by changing the duty at random, and switch its sign within a tick or
         # two where a servo is slow. Whatever protects a gear train would bind.
         limits=Limits({}, trust_radius(trained)),
-        family=Family(config.family.name, config.family.preset, trained.family.ranges.intervals()),
+        family=Family(config.servos.name, config.servos.preset, trained.family.ranges.intervals()),
         window=policy.window,
         adaptation=policy.adaptation,
         privileged=policy.privileged,

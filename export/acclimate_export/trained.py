@@ -17,6 +17,7 @@ from acclimate_trainer.contract import Policy
 from acclimate_trainer.families.servo import ServoFamily
 from acclimate_trainer.run_directory import CHECKPOINT, RunDirectory
 from acclimate_trainer.running import algorithm_of
+from acclimate_trainer.training import Iterative
 from torch import Tensor
 
 META = "meta.npz"  # member of a bundle: the meta-parameters, from which its torch policy is rebuilt
@@ -34,7 +35,9 @@ class Trained:
     @classmethod
     def of(cls, config: Config, meta: Mapping[str, Tensor], where: str) -> Trained:
         """Raises UsageError where `meta` is not what training by `config` gives."""
+        family = ServoFamily(family_ranges(config.servos, where))
         algorithm = algorithm_of(config)
+        assert not isinstance(algorithm, Iterative)  # which no servo is trained by
         wanted = algorithm.initial(np.random.default_rng(0))
         for name in sorted(wanted.keys() | meta.keys()):
             found, expected = _describe(meta.get(name)), _describe(wanted.get(name))
@@ -46,7 +49,6 @@ class Trained:
             if not torch.isfinite(meta[name]).all():
                 raise UsageError(f"{where}: meta-parameter {name!r} holds values that are not finite")
         detached = {name: meta[name].detach().clone() for name in wanted}
-        family = ServoFamily(family_ranges(config.family, where))
         return cls(config, detached, family, algorithm.policy(detached))
 
     def resolved(self) -> Json:

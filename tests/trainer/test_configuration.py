@@ -7,12 +7,18 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
+from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.maml import MamlConfig
+from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
+from acclimate_trainer.algorithms.rl2 import Rl2Config
 from acclimate_trainer.configuration import (
+    ALGORITHMS,
+    BanditConfig,
     Config,
     ConfigError,
     FamilyConfig,
+    TabularConfig,
     built_in,
     family_ranges,
     find_config,
@@ -41,6 +47,7 @@ def keys(section: type) -> str:
 
 
 NAME = "name must be letters, digits, '_', '.' and '-', beginning with a letter"
+SECTIONS = "expected exactly one of the sections " + ", ".join(f"[{name}]" for name in ALGORITHMS)
 RANGE_KEYS = f"valid keys: {keys(ServoRanges)}"
 
 
@@ -88,8 +95,19 @@ def refusal(text: str, path: Path) -> str:
         ("[robust]", "[oracle]\nepisodes = 0", "[oracle] episodes must be at least 1, found 0"),
         ("[robust]", "[maml]\ndiscount = 1.5", "[maml] discount must be from 0 to 1, found 1.5"),
         ("[robust]", "[maml]\nadapt_steps = 0", "[maml] adapt_steps must be at least 1, found 0"),
+        ("[robust]", "[rl2]\nwidth = 1", f"[rl2] unknown key 'width'; valid keys: {keys(Rl2Config)}"),
+        ("[robust]", "[rl2]\nepisodes = 0", "[rl2] episodes must be at least 1, found 0"),
+        ("[robust]", "[rl2]\nchange = 1.5", "[rl2] change must be from 0 to 1, found 1.5"),
+        ("[robust]", "[student]", "[student] teacher must name the folder of a run of an oracle"),
+        ("[robust]", "[student]\nteacher = 'x'\ntolerance = 0", "[student] tolerance must be above 0, found 0.0"),
+        ("[robust]", "[student]\nteacher = 'x'\nexplore = 9", "[student] explore must be from 0 to side_by_side, 6, found 9"),  # noqa: E501
         ("[robust]", "[robust]\n[pid]\nrounds = 0", "[pid] rounds must be at least 1, found 0"),
-        ("[family]", '[family]\nname = "arm"', "[family] name is 'arm'; valid: 'servo'"),
+        ("[family]", '[family]\nname = "arm"', "[family] name is 'arm'; valid: 'servo', 'bandit', 'tabular'"),
+        ("[family]", '[family]\nname = "bandit"\narms = 0', "[family] arms must be at least 1, found 0"),
+        ("[family]", '[family]\nname = "tabular"\npreset = "wide"', "[family] unknown key 'preset'; valid keys: name, episodes"),  # noqa: E501
+        ("[family]", '[family]\nname = "bandit"', "[robust] does not train on the family 'bandit'; valid there: [ppo]"),
+        ("[robust]", "[ppo]", "[ppo] does not train on the family 'servo'; valid there: [maml], [rl2], [student], [robust], [oracle]"),  # noqa: E501
+        ("[robust]", "[ppo]\nclip_ratio = 0", "[ppo] clip_ratio must be above 0, found 0.0"),
         ("[family]", '[family]\npreset = "narrow"', f"[family] preset is 'narrow'; valid: {', '.join(PRESETS)}"),
         ("[family]", "[family]\nranges = 3", "family.ranges must be a section, found 3"),
         ("[family]", "[family.ranges]\nkt = 3", "family.ranges.kt must be two numbers, found 3"),
@@ -107,11 +125,11 @@ def refusal(text: str, path: Path) -> str:
             "[family.ranges]\ndelay = [0, 0.05]",
             "[family.ranges] range delay must lie from 0 to 0.03, found [0.0, 0.05]",
         ),
-        ("[robust]", "", "expected exactly one of the sections [maml], [robust], [oracle], found none"),
+        ("[robust]", "", f"{SECTIONS}, found none"),
         (
             "[robust]",
             "[maml]\n[oracle]",
-            "expected exactly one of the sections [maml], [robust], [oracle], found [maml] and [oracle]",
+            f"{SECTIONS}, found [maml] and [oracle]",
         ),
         ('name = "small"', 'name = "small"\nmaml = 3', "[maml] must be a section, found 3"),
     ],
@@ -161,7 +179,8 @@ def test_the_built_in_configs_cover_every_preset_and_algorithm_under_their_own_n
     for name, path in built_in().items():
         config = load_config(path)
         assert config.name == name
-        assert name == f"servo_{config.family.preset}_{config.algorithm}"
+        if config.ppo is None:
+            assert name == f"servo_{config.servos.preset}_{config.algorithm}"
         assert algorithm_of(config)
     wanted = {
         f"servo_{preset}_{algorithm}" for preset in PRESETS for algorithm in ("maml", "robust", "oracle")
@@ -227,3 +246,15 @@ def test_any_config_reads_back_as_itself(
 ) -> None:
     config = Config(name, seed, FamilyConfig("servo", preset, ranges), training, robust=robust, pid=pid)
     assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+
+
+@pytest.mark.parametrize("family", [BanditConfig(arms=3, episodes=7), TabularConfig(episodes=25)])
+def test_a_config_of_a_discrete_family_reads_back_as_itself(family: BanditConfig | TabularConfig) -> None:
+    config = Config("small", 1, family, TrainingConfig(), ppo=PpoConfig(hidden=5))
+    assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+
+
+def test_only_servos_have_servos() -> None:
+    config = Config("small", 1, BanditConfig(), TrainingConfig(), ppo=PpoConfig())
+    with pytest.raises(UsageError, match="small is trained on the family 'bandit', which no device has"):
+        _ = config.servos

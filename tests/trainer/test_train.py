@@ -36,7 +36,7 @@ iterations = {ITERATIONS}
 meta_batch_size = 4
 """
 COMMAND = [sys.executable, "-m", "acclimate", "train", "small.toml"]
-NOBODY_KNOWS = "there is no config nowhere; give a TOML file, or a built-in one: servo_miswired_maml"
+NOBODY_KNOWS = "there is no config nowhere; give a TOML file, or a built-in one: bandit_10_10, bandit_10_5, "
 
 
 @pytest.fixture
@@ -266,3 +266,20 @@ def test_a_folder_that_cannot_be_written_is_refused(quick: Path, capsys: pytest.
     err = capsys.readouterr().err
     assert err.startswith("acclimate: runs/small cannot be made the folder of a run: ")
     assert err.count("\n") == 1
+
+
+def test_a_bandit_is_trained_and_its_return_told(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        'name = "pulls"\nseed = 1\n[family]\nname = "bandit"\n[ppo]\nhidden = 4\n[training]\niterations = 3\n'
+    )
+    (quick / "pulls.toml").write_text(text)
+    assert cli.main(["train", "pulls.toml"]) == 0
+    out, err = capsys.readouterr()
+    assert "runs/pulls: ppo trained for 3 iterations: return " in out
+    assert "rad" not in out + err
+    assert "export" not in out
+    run = RunDirectory(quick / "runs" / "pulls")
+    seconds = [line["seconds"] for line in run.metrics()]
+    assert 0.0 < seconds[0] <= seconds[1] <= seconds[2] == run.seconds()
+    assert cli.main(["train", "pulls.toml"]) == 0  # all done: nothing is added
+    assert run.seconds() == seconds[2]

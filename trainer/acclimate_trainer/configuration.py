@@ -12,10 +12,13 @@ from typing import TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 
+from acclimate_trainer.algorithms.distillation import StudentConfig
 from acclimate_trainer.algorithms.maml import MamlConfig
+from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
+from acclimate_trainer.algorithms.rl2 import Rl2Config
 from acclimate_trainer.families.servo import PRESETS, ServoRanges
-from acclimate_trainer.limits import NOT_NEGATIVE, require
+from acclimate_trainer.limits import COUNT, NOT_NEGATIVE, require
 from acclimate_trainer.pid_search import PidConfig
 from acclimate_trainer.training import TrainingConfig
 
@@ -29,10 +32,10 @@ class ConfigError(UsageError):
 
 @dataclass(frozen=True)
 class FamilyConfig:
-    """Section [family]."""
+    """Section [family] for servos."""
 
     name: str = "servo"
-    """The task family; "servo" is the one there is."""
+    """The task family."""
     preset: str = "wide"
     """Ranges to begin with: wide (polarity known) or miswired (polarity unknown)."""
     ranges: Mapping[str, Value] = field(default_factory=dict)
@@ -40,14 +43,50 @@ class FamilyConfig:
 
 
 @dataclass(frozen=True)
+class BanditConfig:
+    """Section [family] for Bernoulli bandits."""
+
+    name: str = "bandit"
+    """The task family."""
+    arms: int = 5
+    """Arms of a bandit."""
+    episodes: int = 10
+    """Pulls of a trial."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a bandit that cannot be."""
+        require(self, {"arms": COUNT, "episodes": COUNT})
+
+
+@dataclass(frozen=True)
+class TabularConfig:
+    """Section [family] for random MDPs of 10 states, 5 actions and horizon 10."""
+
+    name: str = "tabular"
+    """The task family."""
+    episodes: int = 10
+    """Episodes of a trial."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a trial that cannot be."""
+        require(self, {"episodes": COUNT})
+
+
+FAMILIES: Mapping[str, type] = {"servo": FamilyConfig, "bandit": BanditConfig, "tabular": TabularConfig}
+
+
+@dataclass(frozen=True)
 class Config:
-    """A whole config. Exactly one of `maml`, `robust` and `oracle` says what is trained."""
+    """A whole config. Exactly one of the sections in `ALGORITHMS` says what is trained."""
 
     name: str
     seed: int
-    family: FamilyConfig
+    family: FamilyConfig | BanditConfig | TabularConfig
     training: TrainingConfig
     maml: MamlConfig | None = None
+    rl2: Rl2Config | None = None
+    student: StudentConfig | None = None
+    ppo: PpoConfig | None = None
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     pid: PidConfig | None = None
@@ -64,8 +103,18 @@ class Config:
     def algorithm(self) -> str:
         return next(name for name in ALGORITHMS if getattr(self, name) is not None)
 
+    @property
+    def servos(self) -> FamilyConfig:
+        """The family of servos. Raises UsageError where it is another, which no device has."""
+        if not isinstance(self.family, FamilyConfig):
+            raise UsageError(
+                f"{self.name} is trained on the family {self.family.name!r}, which no device has; "
+                "expected a config of the family 'servo'"
+            )
+        return self.family
 
-ALGORITHMS = ("maml", "robust", "oracle")
+
+ALGORITHMS = ("maml", "rl2", "student", "ppo", "robust", "oracle")
 
 
 def built_in() -> dict[str, Path]:
@@ -107,9 +156,14 @@ def parse_config(tree: Mapping[str, Value], where: str) -> Config:
         raise ConfigError(
             f"{where}: expected exactly one of the sections {', '.join(f'[{n}]' for n in ALGORITHMS)}, found {found}"
         )
-    if config.family.name != "servo":
-        raise ConfigError(f"{where}: [family] name is {config.family.name!r}; valid: 'servo'")
-    family_ranges(config.family, where)
+    if isinstance(config.family, FamilyConfig):
+        family_ranges(config.family, where)
+    if isinstance(config.family, FamilyConfig) == (config.ppo is not None):
+        valid = ["ppo"] if config.ppo is None else [name for name in ALGORITHMS if name != "ppo"]
+        raise ConfigError(
+            f"{where}: [{config.algorithm}] does not train on the family {config.family.name!r}; "
+            f"valid there: {', '.join(f'[{name}]' for name in valid)}"
+        )
     return config
 
 
@@ -126,7 +180,8 @@ def to_toml(config: Config) -> str:
     tree = {key: value for key, value in asdict(config).items() if value is not None}
     scalars = {key: value for key, value in tree.items() if not isinstance(value, Mapping)}
     tables = {key: dict(value) for key, value in tree.items() if isinstance(value, Mapping)}
-    tables["family.ranges"] = dict(tables["family"].pop("ranges"))
+    if "ranges" in tables["family"]:
+        tables["family.ranges"] = dict(tables["family"].pop("ranges"))
     sections = [_lines(scalars), *(f"[{name}]\n{_lines(table)}" for name, table in sorted(tables.items()))]
     return "\n".join(sections)
 
@@ -170,6 +225,8 @@ def _section(cls: type[Section], table: object, where: str, path: str) -> Sectio
 
 def _value(expected: object, value: object, where: str, path: str) -> object:
     """`value` as a field of type `expected`. Raises ConfigError where it is not one."""
+    if set(get_args(expected)) == set(FAMILIES.values()):
+        expected = _family(value, where)
     if type(None) in get_args(expected):
         expected = get_args(expected)[0]
     if isinstance(expected, type) and is_dataclass(expected):
@@ -188,6 +245,14 @@ def _value(expected: object, value: object, where: str, path: str) -> object:
         return value
     wanted = "an integer" if expected is int else "a string"
     raise ConfigError(f"{where}: {path} must be {wanted}, found {value!r}")
+
+
+def _family(table: object, where: str) -> type:
+    """Which class the section [family] is, by its key `name`; servos where it has none."""
+    name = table.get("name", "servo") if isinstance(table, Mapping) else "servo"
+    if name not in FAMILIES:
+        raise ConfigError(f"{where}: [family] name is {name!r}; valid: {', '.join(map(repr, FAMILIES))}")
+    return FAMILIES[name]
 
 
 def _number(value: object, where: str, path: str) -> float:

@@ -12,6 +12,11 @@ _WIDTH, _NARROWEST = 28, 8  # of the bar
 _REDRAW = 0.1  # s
 
 
+def headline(figures: Mapping[str, float]) -> dict[str, float]:
+    """The figures by which training is judged: tracking errors, or returns."""
+    return {name: value for name, value in figures.items() if name.startswith(("error", "return"))}
+
+
 class ProgressBar:
     """Progress of `total` iterations, the first `done` of which an earlier run has made."""
 
@@ -39,9 +44,7 @@ class ProgressBar:
     def _line(self, done: int, now: float, figures: Mapping[str, float]) -> str:
         elapsed = now - self._begin
         left = elapsed / max(done - self._first, 1) * (self._total - done)
-        shown = "  ".join(
-            f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error")
-        )
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in headline(figures).items())
         return f"{self._title} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"
 
     @staticmethod

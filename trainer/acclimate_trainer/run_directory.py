@@ -1,7 +1,7 @@
 """What a training run leaves behind, in runs/NAME: everything needed to resume, export and explain it.
 
 config.toml      the resolved config, every default written out
-metrics.jsonl    one line per iteration
+metrics.jsonl    one line per iteration; `seconds` is how long training has taken so far
 checkpoint.pt    the newest state of training
 pid.json         gains of the classical baseline, where the config asks for one
 training.png     the curve
@@ -112,11 +112,16 @@ class RunDirectory:
         *lines, _ = path.read_bytes().split(b"\n")
         return [_figures(line, f"{path} line {number}") for number, line in enumerate(lines, 1)]
 
+    def seconds(self) -> float:
+        """How long training has taken so far, s."""
+        lines = self.metrics()
+        return lines[-1].get("seconds", 0.0) if lines else 0.0
+
     def recent(self, until: int, share: float = 0.1) -> dict[str, float]:
         """Means of the figures over the last tenth of training up to iteration `until`."""
         lines = [line for line in self.metrics() if line["iteration"] <= until]
         recent = lines[-max(1, round(share * len(lines))) :]
-        names = [name for name in recent[-1] if name != "iteration"] if recent else []
+        names = [name for name in recent[-1] if name not in ("iteration", "seconds")] if recent else []
         return {name: sum(line[name] for line in recent) / len(recent) for name in names}
 
     def save_pid(self, gains: PidGains, error: float) -> None:

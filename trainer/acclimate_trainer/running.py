@@ -8,20 +8,35 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.distillation import Student
 from acclimate_trainer.algorithms.maml import Maml
+from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig
 from acclimate_trainer.algorithms.reactive import Reactive
-from acclimate_trainer.configuration import Config, family_ranges, find_config, load_config
+from acclimate_trainer.algorithms.rl2 import Rl2
+from acclimate_trainer.configuration import (
+    BanditConfig,
+    Config,
+    FamilyConfig,
+    TabularConfig,
+    family_ranges,
+    find_config,
+    load_config,
+)
+from acclimate_trainer.contract import Policy
 from acclimate_trainer.curves import draw_curve
+from acclimate_trainer.families.bandit import BanditFamily
 from acclimate_trainer.families.servo import ServoFamily
+from acclimate_trainer.families.tabular import TabularFamily
 from acclimate_trainer.pid_search import search
-from acclimate_trainer.reporting import ProgressBar
-from acclimate_trainer.run_directory import CURVE, RunDirectory
+from acclimate_trainer.reporting import ProgressBar, headline
+from acclimate_trainer.run_directory import CONFIG, CURVE, RunDirectory
 from acclimate_trainer.training import Algorithm, Progress, start, train
 
 _SAVE_EVERY = 20.0  # s
@@ -29,13 +44,43 @@ _SAVE_EVERY = 20.0  # s
 
 def algorithm_of(config: Config) -> Algorithm:
     """What a config trains."""
-    family = ServoFamily(family_ranges(config.family, config.name))
+    if config.ppo is not None:
+        return _discrete(config.family, config.ppo)
+    family = ServoFamily(family_ranges(config.servos, config.name))
     if config.maml is not None:
         return Maml(family, config.maml)
+    if config.rl2 is not None:
+        return Rl2(family, config.rl2)
+    if config.student is not None:
+        return Student(family, config.student, partial(_teacher, Path(config.student.teacher)))
     if config.robust is not None:
         return Reactive(family, config.robust, oracle=False)
-    assert config.oracle is not None  # a Config has exactly one of the three
+    assert config.oracle is not None  # a Config has exactly one of them
     return Reactive(family, config.oracle, oracle=True)
+
+
+def _discrete(family: FamilyConfig | BanditConfig | TabularConfig, config: PpoConfig) -> Algorithm:
+    if isinstance(family, BanditConfig):
+        return Ppo(BanditFamily(family.arms, family.episodes), config)
+    assert isinstance(family, TabularConfig)  # a Config trains nothing else by PPO
+    return Ppo(TabularFamily(family.episodes), config)
+
+
+def _teacher(path: Path) -> Policy:
+    """The oracle that a run has trained. Raises UsageError where there is none."""
+    if not (path / CONFIG).is_file():
+        raise UsageError(
+            f"[student] teacher: there is no run {path}; train an oracle first: acclimate train servo_wide_oracle"
+        )
+    run = RunDirectory.open(path)
+    config, progress = run.config, run.load()
+    if config.oracle is None:
+        raise UsageError(f"[student] teacher: {path} trained [{config.algorithm}], expected [oracle]")
+    if progress is None:
+        raise UsageError(f"[student] teacher: nothing is trained in {path} yet; `acclimate train` does it")
+    family = ServoFamily(family_ranges(config.servos, str(path)))
+    meta = {name: value.detach() for name, value in progress.meta.items()}
+    return Reactive(family, config.oracle, oracle=True).policy(meta)
 
 
 def run_training(args: argparse.Namespace) -> int:
@@ -52,11 +97,11 @@ def run_training(args: argparse.Namespace) -> int:
                   "figures": {k: v if math.isfinite(v) else None for k, v in figures.items()}}  # fmt: skip
         print(json.dumps(result, indent=2))
     else:
-        shown = ", ".join(
-            f"{name} {value:.4f}" for name, value in figures.items() if name.startswith("error")
-        )
-        print(f"{out}: {config.algorithm} trained for {config.training.iterations} iterations: {shown} rad")
-        print(f"next: acclimate export {out}")
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in headline(figures).items())
+        unit = " rad" if isinstance(config.family, FamilyConfig) else ""
+        print(f"{out}: {config.algorithm} trained for {config.training.iterations} iterations: {shown}{unit}")
+        if isinstance(config.family, FamilyConfig):
+            print(f"next: acclimate export {out}")
     return 0
 
 
@@ -76,7 +121,7 @@ def _train(run: RunDirectory, config: Config) -> int:
     torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
     algorithm = algorithm_of(config)
     if config.pid is not None and run.pid() is None:
-        family = ServoFamily(family_ranges(config.family, config.name))
+        family = ServoFamily(family_ranges(config.servos, config.name))
         found = search(family, config.pid, np.random.default_rng([config.seed, 0, 1]))
         run.save_pid(found.gains, found.error)
     newest = _begin(run, algorithm, config.seed)
@@ -84,10 +129,12 @@ def _train(run: RunDirectory, config: Config) -> int:
     run.truncate_metrics(first)
     bar = ProgressBar(config.name, config.training.iterations, first)
     saved = time.monotonic()
+    begin = saved - run.seconds()
 
     def report(progress: Progress, figures: Mapping[str, float]) -> None:
         nonlocal newest, saved
-        run.append_metrics({"iteration": progress.iteration, **figures})
+        seconds = round(time.monotonic() - begin, 3)
+        run.append_metrics({"iteration": progress.iteration, "seconds": seconds, **figures})
         newest = progress
         bar.update(progress.iteration, figures)
         if time.monotonic() - saved > _SAVE_EVERY:

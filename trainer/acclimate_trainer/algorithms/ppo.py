@@ -29,6 +29,7 @@ from acclimate_trainer.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, requi
 from acclimate_trainer.training import TrainingConfig, clip_gradient
 
 _CRITIC_WIDTH = 64
+_AT_ONCE = 1000  # trials played at once
 _DECIDED = 0.8  # of training, after which nothing rewards being undecided any more
 
 
@@ -130,6 +131,18 @@ class Ppo(Generic[Tasks, State]):
                 loss, found = self.loss(meta, batch.trials(index), undecided)
                 norm = clip_gradient(loss, meta, config.clip)
                 yield figures | found | {"grad_norm": norm}
+
+    def returns(self, meta: Tensors, tasks: int, rng: np.random.Generator, *, greedy: bool = True) -> Tensor:
+        """What whole trials on newly drawn tasks bring, (tasks,): the sum of each action's expected reward.
+
+        Its mean is that of the rewards themselves, without the noise of drawing them. `greedy`: see `play`.
+        """
+        counts = [min(_AT_ONCE, tasks - begin) for begin in range(0, tasks, _AT_ONCE)]
+        parts = (
+            play(self.agent, meta, self.family, self.family.sample(n, rng), rng, greedy=greedy)
+            for n in counts
+        )
+        return torch.cat([trials.mean_reward.sum(0) for trials in parts])
 
     def batch(self, meta: Tensors, trials: Trials, facts: Tensor) -> Batch:
         """Advantages and targets of played trials."""
