@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import torch
 from acclimate.stats import Interval, mean_interval
 from acclimate_trainer.algorithms.ppo import Ppo
+from acclimate_trainer.classical import bandit_players, mdp_players
+from acclimate_trainer.classical.bandit_optimum import BanditOptimum
 from acclimate_trainer.contract import Tensors
+from acclimate_trainer.families.bandit import BanditFamily
+from acclimate_trainer.families.tabular import TabularFamily, oracle_value
 from acclimate_trainer.run_directory import RunDirectory
 from acclimate_trainer.running import algorithm_of, run_training
-from numpy.typing import NDArray
 
 from benchmarks.harness import Figure
 
 FOLDER = Path("runs/bench")
-Scores: TypeAlias = NDArray[np.float64]
+MDPS, PLANNED_MDPS = 20_000, 5_000
 
 
 class Player(Protocol):
@@ -44,19 +46,46 @@ def trained(name: str, seed: int) -> tuple[Player, Tensors, float]:
     return algorithm, progress.meta, run.metrics()[-1]["seconds"]
 
 
-def scores(
-    name: str, seed: int, tasks: int, baselines: Mapping[str, Callable[[np.random.Generator], Scores]]
-) -> dict[str, Figure]:
-    """`rl2` takes the likeliest action, `rl2_sampled` plays as it was trained; each baseline by its name."""
+def bandit_scores(name: str, *, arms: int, pulls: int, tasks: int, seed: int) -> dict[str, Figure]:
+    """Train, and score RL² and every classical baseline on `tasks` bandits each."""
+    figures, family = rl2_scores(name, tasks, seed), BanditFamily(arms, pulls)
+    for baseline in bandit_players.BASELINES:
+        if baseline != "optimum" or pulls <= 10:  # beyond that no table of all states fits
+            figures[baseline] = interval(
+                bandit_players.score(baseline, family, tasks, np.random.default_rng([seed, 3]))
+            )
+            print(f"{name}: {baseline} {figures[baseline]}", flush=True)
+    return figures
+
+
+def share_of_optimum(figures: dict[str, Figure], *, arms: int, pulls: int) -> dict[str, Figure]:
+    """Add the exact optimum, and the share of it that `rl2` reaches."""
+    exact, rl2 = BanditOptimum(arms, pulls).value, figures["rl2"]
+    assert isinstance(rl2, Interval)
+    share = Interval(rl2.mean / exact, rl2.low / exact, rl2.high / exact, rl2.n)
+    return {**figures, "exact_optimum": exact, "share_of_optimum": share}
+
+
+def tabular_scores(name: str, *, episodes: int, seed: int) -> dict[str, Figure]:
+    """Train, and score RL² and every classical baseline, on fewer tasks where a baseline has to plan much."""
+    figures, family = rl2_scores(name, MDPS, seed), TabularFamily(episodes)
+    for baseline in mdp_players.BASELINES:
+        figures[baseline] = interval(
+            mdp_players.score(baseline, family, PLANNED_MDPS, np.random.default_rng([seed, 3]))
+        )
+        print(f"{name}: {baseline} {figures[baseline]}", flush=True)
+    mdps = family.sample(MDPS, np.random.default_rng([seed, 4]))
+    figures["oracle"] = interval(oracle_value(mdps, episodes))
+    return figures
+
+
+def rl2_scores(name: str, tasks: int, seed: int) -> dict[str, Figure]:
+    """`rl2` takes the likeliest action, `rl2_sampled` plays as it was trained; `train_s`, how long training took."""
     player, meta, train_s = trained(name, seed)
     figures: dict[str, Figure] = {"train_s": train_s}
     for way, greedy in (("rl2", True), ("rl2_sampled", False)):
         figures[way] = interval(player.returns(meta, tasks, np.random.default_rng([seed, 2]), greedy=greedy))
         print(f"{name}: {way} {figures[way]}", flush=True)
-    for baseline, score in baselines.items():
-        begin = time.monotonic()
-        figures[baseline] = interval(score(np.random.default_rng([seed, 3])))
-        print(f"{name}: {baseline} {figures[baseline]} in {time.monotonic() - begin:.0f} s", flush=True)
     return figures
 
 

@@ -29,7 +29,7 @@ class Bell:
 
     n_obs, n_actions, n_privileged, n_facts = 2, 2, 1, 1
     episodes, horizon = 2, 3
-    typical_reward = (0.0, 1.0)
+    typical_reward, reward_prior = (0.0, 1.0), 1.0
 
     def __init__(self, *, terminates: bool = False) -> None:
         self._terminates = terminates

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.agents import play
-from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig, advantages, clipped_surrogate
+from acclimate_trainer.agents import Inputs, RecurrentAgent, Trials, play
+from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig, advantages, believed_reward, clipped_surrogate
 from acclimate_trainer.classical.bandit_optimum import BanditOptimum
 from acclimate_trainer.contract import Tensors
 from acclimate_trainer.families.bandit import BanditFamily
@@ -40,6 +40,31 @@ def test_with_lambda_one_an_advantage_is_the_return_less_the_value() -> None:
 def test_the_surrogate_is_clipped_where_it_would_pay(ratio: float, advantage: float, expected: float) -> None:
     found = clipped_surrogate(torch.tensor([ratio]).log(), torch.tensor([advantage]), 0.2)
     assert float(found) == pytest.approx(expected)
+
+
+def test_a_reward_is_believed_to_be_what_earlier_ones_were() -> None:
+    """A bandit's arm after w wins and l losses: (1 + w)/(2 + w + l); a tabular MDP's: (1 + Σ r)/(1 + n)."""
+    pair, reward = torch.tensor([[0], [1], [0], [0]]), torch.tensor([[1.0], [0.0], [0.0], [1.0]])
+    blank = torch.zeros(4, 1)
+    trials = Trials(Inputs(blank, pair), blank, pair, blank, reward, blank, blank)
+    found = believed_reward(trials, pair, BanditFamily(2, 4))
+    assert_close(found.squeeze(1), torch.tensor([1 / 2, 1 / 2, 2 / 3, 2 / 4]))
+    found = believed_reward(trials, pair, TabularFamily(1))
+    assert_close(found.squeeze(1), torch.tensor([1.0, 1.0, (1 + 1) / 2, (1 + 1) / 3]))
+
+
+@pytest.mark.parametrize("family", [BanditFamily(3, 20), TabularFamily(2)])
+def test_what_is_believed_is_right_on_average(family: BanditFamily | TabularFamily) -> None:
+    """The reward less what was believed has mean zero, whatever was believed; and it is less noisy than the reward."""
+    rng, n = np.random.default_rng(0), 4000
+    agent: RecurrentAgent = RecurrentAgent(family, 4)
+    trials = play(agent, agent.initial(rng), family, family.sample(n, rng), rng)  # type: ignore[misc]
+    believed = believed_reward(trials, agent.pair(trials), family)  # type: ignore[misc]
+    surprise = (trials.reward - believed).flatten()
+    standard_error = float(surprise.std()) / len(surprise) ** 0.5
+    assert abs(float(surprise.mean())) < 4 * standard_error
+    assert abs(float((surprise * believed.flatten()).mean())) < 8 * standard_error
+    assert believed.sum(0).std() < trials.reward.sum(0).std()
 
 
 def trained(algorithm: Ppo, config: TrainingConfig, seed: int = 0) -> tuple[Tensors, list[float]]:  # type: ignore[type-arg]

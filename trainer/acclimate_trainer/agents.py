@@ -69,6 +69,10 @@ class RecurrentAgent:
         ended = (step.terminated | step.truncated).to(step.obs.dtype).unsqueeze(-1)
         return Inputs(torch.cat([step.obs, pair, pair * worth, ended], dim=-1), step.obs.argmax(-1))
 
+    def pair(self, trials: Trials) -> Tensor:
+        """Observation and action of each step as one number below S·A, int64 (L, N)."""
+        return trials.inputs.seen * self.n_actions + trials.action
+
     def remember(self, params: Tensors, x: Tensor) -> Tensor:
         """Hidden states (L, N, H) over whole trials of inputs x (L, N, n_in)."""
         weights = [

@@ -2,13 +2,14 @@
 
 Duan et al. 2016 pose meta-learning as a POMDP whose hidden part is the task; a recurrent policy that maximises the
 return of whole trials has learned to explore. PPO is Schulman et al. 2017 (equation 7), advantages are generalised
-(Schulman et al. 2016, equation 16), and two things that only training knows make the gradient less noisy:
+(Schulman et al. 2016, equation 16), and three things that only training knows make the gradient less noisy:
 
-- The task is known. The critic sees facts about it (an asymmetric critic, Pinto et al. 2018), and returns take the
-  expectation of each reward in place of the reward. A baseline changes no expectation, and neither does that.
+- The task is known. The critic sees facts about it (an asymmetric critic, Pinto et al. 2018).
+- Its prior is known. Returns take, in place of each reward, its expectation given all that the trial has shown
+  before; by the law of total expectation that changes no return's mean.
 - The hidden state has also to say what the task is (Humplik et al. 2019): a linear layer infers it from the memory.
 
-Neither reaches the policy, which plays from observations, actions and rewards alone.
+None of it reaches the policy, which plays from observations, actions and rewards alone.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class Ppo(Generic[Tasks, State]):
         c = self.config
         with torch.no_grad():
             value = self._value(meta, trials.hidden, trials.critic)
-            advantage = advantages(trials.mean_reward / self._unit, value, c.discount, c.gae_lambda)
+            reward = believed_reward(trials, self.agent.pair(trials), self.family) / self._unit
+            advantage = advantages(reward, value, c.discount, c.gae_lambda)
         normal = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
         return Batch(trials.inputs, trials.action, trials.log_chance, normal, advantage + value,
                      trials.critic, facts)  # fmt: skip
@@ -173,6 +175,25 @@ class Ppo(Generic[Tasks, State]):
         x = torch.cat([hidden, critic], dim=-1)
         h = torch.tanh(x @ meta["critic_w0"] + meta["critic_b0"])
         return (h @ meta["critic_w1"] + meta["critic_b1"]).squeeze(-1)
+
+
+def believed_reward(trials: Trials, pair: Tensor, family: TrialFamily[Tasks, State]) -> Tensor:
+    """Each reward's expectation given what its trial has shown before it, (L, N).
+
+    The posterior mean of a conjugate prior: (k·m + Σ r)/(k + n), over the n earlier rewards r of the same observation
+    and action, `pair` (L, N), where the prior of mean m is worth k rewards.
+    """
+    prior, mean = family.reward_prior, family.typical_reward[0]
+    total = trials.reward.new_full((pair.shape[1], family.n_obs * family.n_actions), prior * mean)
+    count = torch.full_like(total, prior)
+    out = torch.empty_like(trials.reward)
+    one = torch.ones_like(out[0]).unsqueeze(1)
+    for t, reward in enumerate(trials.reward):
+        index = pair[t].unsqueeze(1)
+        out[t] = (total.gather(1, index) / count.gather(1, index)).squeeze(1)
+        total.scatter_add_(1, index, reward.unsqueeze(1))
+        count.scatter_add_(1, index, one)
+    return out
 
 
 def advantages(reward: Tensor, value: Tensor, discount: float, gae_lambda: float) -> Tensor:

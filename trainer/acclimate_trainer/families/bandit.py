@@ -32,6 +32,7 @@ class BanditFamily:
     n_obs = 1
     horizon = 1
     typical_reward = (0.5, 0.5)
+    reward_prior = 2.0  # Beta(1, 1): the posterior mean is (1 + wins)/(2 + pulls)
 
     def __init__(self, arms: int, episodes: int) -> None:
         """Raises UsageError for no arms or no pulls."""

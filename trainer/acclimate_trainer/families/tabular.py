@@ -54,6 +54,7 @@ class TabularFamily:
         self.n_obs, self.n_actions, self.n_privileged = states, actions, actions + 2
         self.n_facts = states * actions
         self.typical_reward = (REWARD_MEAN, math.hypot(REWARD_SPREAD, REWARD_NOISE))
+        self.reward_prior = (REWARD_NOISE / REWARD_SPREAD) ** 2  # of normal means under normal noise
         self._one_hot = torch.eye(states)
 
     def sample(self, n: int, rng: np.random.Generator) -> TabularTasks:

@@ -54,6 +54,10 @@ class TrialFamily(Protocol[Tasks, State]):
         """Mean and standard deviation of a reward over all tasks, for scaling."""
 
     @property
+    def reward_prior(self) -> float:
+        """How many rewards the prior on an observation's and action's mean reward is worth (its mean is typical)."""
+
+    @property
     def episodes(self) -> int:
         """Episodes of a trial."""
 
