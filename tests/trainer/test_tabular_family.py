@@ -125,13 +125,13 @@ def test_the_oracle_earns_what_the_yardstick_says() -> None:
     assert found.high - found.low < 3.0
 
 
-def test_a_critic_is_told_the_optimal_values_from_here_and_from_the_start() -> None:
+def test_a_critic_is_told_the_optimal_values_from_here_and_from_the_start_per_step() -> None:
     tasks = by_hand()
     family = TabularFamily(episodes=1, states=2, actions=2, horizon=2)
     told = family.critic_features(tasks, at(torch.tensor([1]), 0))
-    assert_close(told, torch.tensor([[10.0, 2.0, 10.0, 4.0]]))
+    assert_close(told, torch.tensor([[5.0, 1.0, 5.0, 2.0]]))
     told = family.critic_features(tasks, at(torch.tensor([0]), 1))
-    assert_close(told, torch.tensor([[2.0, -1.0, 2.0, 4.0]]))
+    assert_close(told, torch.tensor([[1.0, -0.5, 1.0, 2.0]]))
 
 
 @pytest.mark.parametrize("name", ["episodes", "states", "actions", "horizon"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Generic
 
 import numpy as np
+import pytest
 import torch
 from acclimate_trainer.families.trials import State, Step, Tasks, TrialFamily, trial_steps
 from torch import Tensor
@@ -53,6 +54,8 @@ class TrialConformance(Generic[Tasks, State]):
         told = family.critic_features(tasks, step.state)
         assert (told.shape, told.dtype) == ((N, family.n_privileged), torch.float32)
         assert told.isfinite().all()
+        facts = family.facts(tasks)
+        assert (facts.shape, facts.dtype) == ((N, family.n_facts), torch.float32)
 
     def test_an_observation_is_one_hot(self) -> None:
         for step in self.play(N, 20, seed=0):
@@ -82,6 +85,16 @@ class TrialConformance(Generic[Tasks, State]):
         assert noise.std() > 0.1
         assert abs(noise.mean()) < 4 * standard_error
         assert abs((noise * torch.stack([s.mean_reward for s in steps])).mean()) < 8 * standard_error
+
+    def test_facts_are_about_one_in_size_and_rewards_as_they_are_said_to_be(self) -> None:
+        family, rng = self.family(), np.random.default_rng(7)
+        facts = family.facts(family.sample(4000, rng))
+        assert 0.3 < facts.std() < 3.0
+        assert abs(facts.mean()) < 0.3
+        reward = torch.cat([step.reward for step in self.play(4000, 3, seed=7)])
+        mean, deviation = family.typical_reward
+        assert reward.mean().item() == pytest.approx(mean, abs=0.1 * deviation)
+        assert reward.std().item() == pytest.approx(deviation, rel=0.1)
 
     def test_the_same_seed_plays_the_same_and_another_seed_does_not(self) -> None:
         one, same, other = (torch.stack([s.reward for s in self.play(N, 4, seed)]) for seed in (3, 3, 4))
