@@ -76,10 +76,9 @@ class ControlLoop:
         self._finite_sensed = np.zeros(len(layout.sensors), np.bool_)
         self._finite_action = np.zeros(n_act, np.bool_)
         self._applied = np.zeros(n_act, np.float32)
-        self._raw = np.zeros(n_act, np.float32)  # the controller's newest action
         self._low, self._high = np.zeros(n_act, np.float32), np.zeros(n_act, np.float32)
         self._targets = layout.neutral.copy()
-        self._has_obs = self._new = self._acted = False
+        self._has_obs = self._acted = False
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -167,14 +166,13 @@ class ControlLoop:
             steps + 1, np.bool_
         )  # a tick earlier: if not, what the policy remembers is not on record
         self._controller.reset("episode")
-        self._raw[...] = 0.0
-        self._acted = True
         self._pacer.begin()
         for k in range(steps):
             usable = self._observe(reference[k])
             obs[k], measured[k] = self._obs, usable and self._fresh
-            driven[k] = usable and (self._drive(noise[k]) if self._new else self._hold())
-            action[k], acted[k + 1] = self._raw, self._acted
+            self._acted = False
+            driven[k] = usable and self._drive(noise[k], action[k])
+            acted[k + 1] = self._acted
             applied[k] = self._applied
             if between is not None:
                 between()
@@ -217,15 +215,16 @@ class ControlLoop:
     def _note_freshness(self, sample: Sample, lateness: float) -> None:
         stale = sample.stale or sample.seq == self._seq
         self._seq = sample.seq
-        self._new = not stale
-        self._fresh = self._new and lateness < _TOO_LATE * self._manifest.control_dt
+        self._fresh = not stale and lateness < _TOO_LATE * self._manifest.control_dt
         self._tally.stale += stale
         self._stale_row = self._stale_row + 1 if stale else 0
         if self._stale_row > self._max_stale:
             raise DeviceFault(f"the device has sent nothing new for {self._stale_row} ticks; check the link")
 
     def _bad_tick(self, problem: str, sample: Sample | None) -> None:
-        self._neutral_instead()
+        self._command_neutral()
+        self._tally.bad += 1
+        self._bad_row += 1
         if sample is not None and sample.faults == _WATCHDOG and self._tally.rearmed < self._max_rearms:
             self._tally.rearmed += 1
             self._device.start()
@@ -236,26 +235,18 @@ class ControlLoop:
                 f"the device {problem} for {self._bad_row} ticks in a row; it was put into neutral"
             )
 
-    def _drive(self, noise: FloatArray) -> bool:
-        """Act and command; False where the action did not get through."""
+    def _drive(self, noise: FloatArray, raw: FloatArray) -> bool:
+        """Act and command; `raw` receives the controller's action. False where it did not get through."""
         action = self._controller.act(self._obs, noise)
         if not np.isfinite(action, out=self._finite_action).all():
             self._nonfinite_action(action)
             return False
         self._bad_row, self._acted = 0, True
-        self._raw[...] = action
+        raw[...] = action
         slewed = self._limit(action)
         self._targets[self._layout.actuators] = self._applied
         self._device.command(self._targets)
         return not slewed
-
-    def _hold(self) -> bool:
-        """Without a new reading the controller is not asked: its memory advances with readings, or else waits.
-
-        What was commanded last holds, and so the previous action that it remembers is the one that acts.
-        """
-        self._device.command(self._targets)
-        return True
 
     def _limit(self, action: FloatArray) -> bool:
         """Clamp, then slew-limit, `action` into `_applied`; True where the slew limit held it back."""
@@ -271,21 +262,16 @@ class ControlLoop:
         return slewed
 
     def _nonfinite_action(self, action: FloatArray) -> None:
-        self._neutral_instead()
+        self._command_neutral()
+        self._tally.bad += 1
         self._tally.nonfinite += 1
+        self._bad_row += 1
         if self._bad_row > self._max_bad:
             worst = self._manifest.action[0].name if action.size == 1 else list(action)
             raise PolicyError(
                 f"the controller's action {worst!r} is not finite for {self._bad_row} ticks in a row; "
                 "the device was put into neutral"
             )
-
-    def _neutral_instead(self) -> None:
-        """What the controller remembers, if it has acted at all, is then not on record."""
-        self._command_neutral()
-        self._raw[...], self._acted = 0.0, False
-        self._tally.bad += 1
-        self._bad_row += 1
 
     def _command_neutral(self) -> None:
         self._targets[...] = self._layout.neutral

@@ -18,7 +18,7 @@ class LoopStats:
     skipped:   deadlines that passed altogether; they are not made up for.
     jitter_*:  percentiles of how long after its deadline a tick began.
     bias:      mean period minus the nominal one.
-    stale:     ticks without a new reading: the command before held.
+    stale:     ticks without a new reading.
     bad:       ticks without a usable reading (none, not finite, device in fault): neutral was commanded.
     nonfinite: ticks whose observation or action was not finite.
     clamped:   ticks whose action was beyond the channels' limits.
