@@ -1,8 +1,8 @@
 """RL² on servos that training never saw, over the wire: how soon it is good after a start and a change in mid-drive.
 
 Beside MAML's one step, the robust policy, the oracle and the tuned PID. Trains and evaluates in
-runs/bench/servo_rl2, and goes on there if it was interrupted; MAML, robust and oracle are those of `servo_maml`, where that
-has been run with the same seed.
+runs/bench/servo_rl2, and goes on there if it was interrupted; MAML, robust and oracle are those of `servo_maml`,
+where that has been run with the same seed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ FOLDER = Path("runs/bench/servo_rl2")
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """Per preset, change, and time since start or change: each controller's error, rad, and from 1 s on the share of the
-    robust-to-oracle gap that RL² and MAML close."""
+    """Per preset, change, and time since start or change: each controller's error, rad.
+
+    From 1 s on also the share of the robust-to-oracle gap that RL² and MAML close.
+    """
     cores = len(os.sched_getaffinity(0))
     make_bundles(OTHERS / f"seed{seed}", seed, cores)
     out = FOLDER / f"seed{seed}"
