@@ -80,10 +80,10 @@ def tabular_scores(name: str, *, episodes: int, seed: int) -> dict[str, Figure]:
 
 
 def rl2_scores(name: str, tasks: int, seed: int) -> dict[str, Figure]:
-    """`rl2` takes the likeliest action, `rl2_sampled` plays as it was trained; `train_s`, how long training took."""
+    """`rl2` plays as it was trained, `rl2_greedy` takes the likeliest action; `train_s`, how long training took."""
     player, meta, train_s = trained(name, seed)
     figures: dict[str, Figure] = {"train_s": train_s}
-    for way, greedy in (("rl2", True), ("rl2_sampled", False)):
+    for way, greedy in (("rl2", False), ("rl2_greedy", True)):
         figures[way] = interval(player.returns(meta, tasks, np.random.default_rng([seed, 2]), greedy=greedy))
         print(f"{name}: {way} {figures[way]}", flush=True)
     return figures

@@ -1,0 +1,69 @@
+"""What a recurrent policy remembers, over 1,000 ticks: the engine agrees with torch, and what is forgotten is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acclimate.bundle import Bundle, load, write_bundle
+from acclimate_export.drift import LIMIT, drift, remembers
+from acclimate_export.parity import compare
+from acclimate_export.trained import Trained, from_bundle
+
+TICKS = 1000
+
+
+@pytest.fixture(scope="module")
+def recurrent(exported: dict[str, Path]) -> Bundle:
+    return load(exported["rl2"])
+
+
+@pytest.fixture(scope="module")
+def policy(recurrent: Bundle) -> Trained:
+    return from_bundle(recurrent)
+
+
+def forgetful(bundle: Bundle, folder: Path) -> Bundle:
+    """The same graphs, but the hidden state is cleared with every episode, and not with every trial."""
+    state = tuple(replace(t, reset="episode") if t.name == "hidden" else t for t in bundle.manifest.state)
+    path = folder / "forgetful.acclimate"
+    write_bundle(path, replace(bundle.manifest, state=state), bundle.members)
+    return load(path)
+
+
+def test_each_carries_its_own_memory_and_they_agree(recurrent: Bundle, policy: Trained) -> None:
+    found = drift(policy, recurrent, TICKS, seed=0)
+    assert found.ok
+    assert found.ticks == TICKS
+    assert 0.0 < found.max_rel <= LIMIT
+    assert found.max_abs > 0.0
+
+
+def test_the_same_seed_gives_the_same_drift(recurrent: Bundle, policy: Trained) -> None:
+    first, again, other = (drift(policy, recurrent, 120, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_a_memory_that_does_not_outlive_an_episode_is_found(
+    recurrent: Bundle, policy: Trained, tmp_path: Path
+) -> None:
+    """No single tick shows it, and neither does the golden sequence, which is one episode."""
+    parity = compare(policy, forgetful(recurrent, tmp_path), 60, seed=0)
+    assert parity.golden == ""
+    assert all(row.ok for row in parity.rows)
+    assert parity.drift is not None
+    assert parity.drift.max_rel > 100.0 * LIMIT
+    assert not parity.ok
+
+
+def test_nan_never_passes(recurrent: Bundle, policy: Trained) -> None:
+    found = drift(policy, recurrent, 20, seed=0)
+    assert not found._replace(max_rel=float(np.nan)).ok
+
+
+def test_only_what_remembers_is_driven_so_far(exported: dict[str, Path]) -> None:
+    found = {name: remembers(from_bundle(load(path))) for name, path in exported.items()}
+    assert {name for name, does in found.items() if does} == {"rl2"}
