@@ -76,6 +76,10 @@ class _Replay(fx.Interpreter):
 
 
 def _call(op: OpOverload, args: _Arguments, kwargs: Mapping[str, object], expected: object) -> object:
+    if op in _SPLITS and not kwargs:
+        parts = _split(op, args)
+        if parts is not None:
+            return parts
     rule = _RULES.get(op, _pointwise if torch.Tag.pointwise in op.tags else None)
     if rule is not None and not kwargs and isinstance(expected, Tensor):
         result = rule(op, args, expected.shape)
@@ -120,6 +124,16 @@ def _concatenate(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor | Non
     return torch.cat(parts, back) if fits else None
 
 
+def _split(op: OpOverload, args: _Arguments) -> list[_Value] | None:
+    """Into several tensors, along an axis that is there."""
+    value = _value(args[0])
+    back = value.from_the_end(args[2] if len(args) > 2 else 0)
+    if -back > value.tensor.dim():
+        return None
+    parts: Sequence[Tensor] = op(value.tensor, args[1], back)
+    return [_Value(part, value.rank) for part in parts]
+
+
 def _along(*positions: int) -> _Rule:
     """An operation along axes that its arguments at `positions` name, counted from the last axis instead."""
 
@@ -142,6 +156,7 @@ def _select(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor | None:
 
 
 _aten = torch.ops.aten
+_SPLITS = {_aten.split.Tensor, _aten.split_with_sizes.default}
 _RULES: dict[OpOverload, _Rule] = {
     **dict.fromkeys((_aten.view.default, _aten._unsafe_view.default, _aten.unsqueeze.default), _reshape),
     **dict.fromkeys(

@@ -21,6 +21,9 @@ from torch import Tensor
 
 from acclimate_export.trained import Trained, as_array
 
+LIMIT = (
+    1e-4  # on max_rel: rounding goes round and round here, while in one tick it is held to a tenth of this
+)
 _STEPS = 100  # ticks of an episode
 
 
@@ -31,6 +34,10 @@ class Drift(NamedTuple):
     max_rel: float
     tensor: str
     ticks: int
+
+    @property
+    def ok(self) -> bool:
+        return self.max_rel <= LIMIT  # False for NaN
 
 
 def remembers(trained: Trained) -> bool:

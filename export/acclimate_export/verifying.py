@@ -13,6 +13,7 @@ from acclimate.fields import Json
 from acclimate_bridge.options import at_least
 from acclimate_trainer.run_directory import RunDirectory
 
+from acclimate_export.drift import LIMIT as DRIFT_LIMIT
 from acclimate_export.drift import Drift
 from acclimate_export.parity import LIMIT, Parity, Row, check_same_state, compare
 from acclimate_export.trained import from_bundle, from_run
@@ -76,10 +77,10 @@ def _sentence(row: Row) -> str:
 
 
 def _drift_sentence(drift: Drift) -> str:
-    verdict = "remembers what torch does" if drift.max_rel <= LIMIT else "DRIFTS away from torch"
+    verdict = "remembers what torch does" if drift.ok else "DRIFTS away from torch"
     return (
         f"act {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
-        f"in {drift.tensor!r} (limit {LIMIT:g})"
+        f"in {drift.tensor!r} (limit {DRIFT_LIMIT:g})"
     )
 
 
@@ -87,7 +88,7 @@ def _drift_tree(drift: Drift | None) -> Json:
     if drift is None:
         return None
     numbers: dict[str, Json] = {"max_abs": _finite(drift.max_abs), "max_rel": _finite(drift.max_rel)}
-    return {**numbers, "tensor": drift.tensor, "ticks": drift.ticks}
+    return {**numbers, "tensor": drift.tensor, "ticks": drift.ticks, "limit": DRIFT_LIMIT}
 
 
 def _finite(value: float) -> float | None:

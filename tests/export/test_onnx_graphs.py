@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from acclimate.bundle import Bundle
+from acclimate.bundle import Bundle, load
 from acclimate_export.onnx_graphs import OPSET
 
 _RESHAPING = {"Reshape", "Unsqueeze", "Squeeze", "Expand", "Identity", "Transpose", "Gather", "Cast"}
@@ -52,6 +52,16 @@ def test_act_is_lean(adaptive: Bundle) -> None:
     assert nodes.count("Gemm") == 3
     outputs = len(adaptive.manifest.graphs.act.outputs)
     assert sum(node in _RESHAPING for node in nodes) <= 1 + outputs
+
+
+def test_a_step_of_the_gru_is_lean(exported: dict[str, Path]) -> None:
+    """One product for the input, one for the hidden state, two for gain and offset; three splits into gates."""
+    nodes = [
+        node.op_type for node in onnx.load_from_string(load(exported["rl2"]).members["act.onnx"]).graph.node
+    ]
+    assert len(nodes) <= 36
+    assert (nodes.count("Gemm"), nodes.count("Split")) == (4, 3)
+    assert sum(node in _RESHAPING for node in nodes) <= 5
 
 
 def test_nothing_about_this_machine_is_inside(bundle: Bundle) -> None:

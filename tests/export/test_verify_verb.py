@@ -31,7 +31,7 @@ def test_a_bundle_suffices(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert said.err == ""
     graphs = [line.split()[0] for line in said.out.splitlines()]
-    assert graphs == (["act", "adapt"] if bundle.manifest.graphs.adapt else ["act"])
+    assert graphs == {"maml": ["act", "adapt"], "rl2": ["act", "act"]}.get(bundle.manifest.algorithm, ["act"])
     assert "DIFFERS" not in said.out
 
 
@@ -46,7 +46,18 @@ def test_json(adaptive: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(0.0 < row["max_rel"] <= 1e-5 for row in tree["rows"])
     assert all(row["max_abs"] > 0.0 for row in tree["rows"])
     assert [row["inputs"] for row in tree["rows"]] == [40, 4]
+    assert tree["drift"] is None  # it remembers nothing but its last action
     assert (tree["limit"], tree["state"], tree["golden"]) == (1e-5, "", "")
+
+
+def test_json_of_a_policy_that_remembers(
+    exported: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(exported["rl2"]), *FEW, "--json"]) == 0
+    drift = json.loads(capsys.readouterr().out)["drift"]
+    assert drift["ticks"] == 1000
+    assert 0.0 < drift["max_rel"] <= 1e-4
+    assert drift["tensor"] in ("action", "hidden", "previous_action")
 
 
 def test_a_thousand_inputs_agree(adaptive: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

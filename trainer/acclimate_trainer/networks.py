@@ -21,7 +21,7 @@ _WEIGHT_SCALE = {"w0": 2.0, "w1": 1.0, "w2": 0.1}  # times 1/√n_in; features a
 # What the network sees of (position, velocity, target, target_velocity, previous action): one column per feature,
 # the first being the tracking error. They are scaled afterwards, since a difference of numbers that were scaled, and
 # so rounded, before would lose the digits of a small error. The tanh that follows keeps every feature bounded.
-_FEATURES = torch.tensor(
+FEATURES = torch.tensor(
     [
         [-1.0, 0.0, 0.0, 1.0, 0.0],
         [0.0, 1.0, 0.0, 0.0, 0.0],
@@ -30,8 +30,8 @@ _FEATURES = torch.tensor(
         [0.0, 0.0, 0.0, 0.0, 1.0],
     ]
 )
-_FEATURE_SCALES = torch.tensor([6.0, 0.12, 0.4, 0.4, 0.7])
-N_FEATURES = _FEATURES.shape[1]
+FEATURE_SCALES = torch.tensor([6.0, 0.12, 0.4, 0.4, 0.7])
+N_FEATURES = FEATURES.shape[1]
 _ONE = torch.ones(())
 
 
@@ -62,7 +62,7 @@ def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Gen
 
 def tracking_features(obs: Tensor, previous: Tensor) -> Tensor:
     """Network input from obs (…, 4) of the servo family and the previous action (…, 1): (…, N_FEATURES)."""
-    return torch.tanh(torch.cat([obs, previous], dim=-1) @ _FEATURES * _FEATURE_SCALES)
+    return torch.tanh(torch.cat([obs, previous], dim=-1) @ FEATURES * FEATURE_SCALES)
 
 
 def mean_action(params: Tensors, x: Tensor) -> Tensor:

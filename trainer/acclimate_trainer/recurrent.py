@@ -46,10 +46,11 @@ def gru(params: Tensors, x: Tensor, h: Tensor) -> Tensor:
     r = σ(W_ir·x + b_ir + W_hr·h + b_hr),  z likewise,  n = tanh(W_in·x + b_in + r ∘ (W_hn·h + b_hn)),
     h' = (1 − z) ∘ n + z ∘ h        (Cho et al. 2014, equations 5 to 8, with r outside of the product)
     """
-    hidden = h.shape[-1]
+    width = h.shape[-1]
     of_x = torch.baddbmm(params["input_bias"], x, params["input"])
     of_h = torch.baddbmm(params["recurrent_bias"], h, params["recurrent"])
-    gates = torch.sigmoid(of_x[..., : 2 * hidden] + of_h[..., : 2 * hidden])
-    r, z = gates[..., :hidden], gates[..., hidden:]
-    n = torch.tanh(torch.addcmul(of_x[..., 2 * hidden :], r, of_h[..., 2 * hidden :]))
+    x_gates, x_n = torch.split(of_x, [2 * width, width], dim=-1)
+    h_gates, h_n = torch.split(of_h, [2 * width, width], dim=-1)
+    r, z = torch.split(torch.sigmoid(x_gates + h_gates), width, dim=-1)
+    n = torch.tanh(torch.addcmul(x_n, r, h_n))
     return torch.addcmul(n, z, h - n)

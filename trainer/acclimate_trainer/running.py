@@ -52,7 +52,7 @@ def algorithm_of(config: Config) -> Algorithm:
     if config.rl2 is not None:
         return Rl2(family, config.rl2)
     if config.student is not None:
-        return Student(family, config.student, partial(_teacher, Path(config.student.teacher)))
+        return Student(family, config.student, partial(_teacher, config))
     if config.robust is not None:
         return Reactive(family, config.robust, oracle=False)
     assert config.oracle is not None  # a Config has exactly one of them
@@ -66,27 +66,36 @@ def _discrete(family: FamilyConfig | BanditConfig | TabularConfig, config: PpoCo
     return Ppo(TabularFamily(family.episodes), config)
 
 
-def _teacher(path: Path) -> Policy:
-    """The oracle that a run has trained. Raises UsageError where there is none."""
+def _teacher(config: Config) -> Policy:
+    """The oracle that a student's config names. Raises UsageError where there is none for its family."""
+    assert config.student is not None
+    path = Path(config.student.teacher)
     if not (path / CONFIG).is_file():
         raise UsageError(
-            f"[student] teacher: there is no run {path}; train an oracle first: acclimate train servo_wide_oracle"
+            f"[student] teacher: there is no run {path}; train an oracle first, as in "
+            f"acclimate train servo_{config.servos.preset}_oracle"
         )
     run = RunDirectory.open(path)
-    config, progress = run.config, run.load()
-    if config.oracle is None:
-        raise UsageError(f"[student] teacher: {path} trained [{config.algorithm}], expected [oracle]")
+    taught, progress = run.config, run.load()
+    if taught.oracle is None:
+        raise UsageError(f"[student] teacher: {path} trained [{taught.algorithm}], expected [oracle]")
+    if taught.servos.preset != config.servos.preset:
+        raise UsageError(
+            f"[student] teacher: {path} knows preset {taught.servos.preset}, expected {config.servos.preset}"
+        )
     if progress is None:
         raise UsageError(f"[student] teacher: nothing is trained in {path} yet; `acclimate train` does it")
-    family = ServoFamily(family_ranges(config.servos, str(path)))
+    family = ServoFamily(family_ranges(taught.servos, str(path)))
     meta = {name: value.detach() for name, value in progress.meta.items()}
-    return Reactive(family, config.oracle, oracle=True).policy(meta)
+    return Reactive(family, taught.oracle, oracle=True).policy(meta)
 
 
 def run_training(args: argparse.Namespace) -> int:
     """Train as `args` say; print where the run is and what it reached."""
     config = _with_options(load_config(find_config(args.config)), args)
     out = Path(args.out) if args.out else Path("runs") / config.name
+    if config.student is not None:
+        _teacher(config)  # refused, if at all, before anything is written
     run = RunDirectory.create(out, config, fresh=args.fresh)
     begin = time.monotonic()
     resumed_from = _train(run, config)

@@ -68,7 +68,7 @@ class Student(Rl2):
         c = self._settings
         if progress >= c.imitation:
             return super().losses(meta, tasks, rng, progress)
-        trial = self._trial(tasks, rng, progress, explore=c.explore)
+        trial = self.trial(tasks, rng, progress, explore=c.explore)
         episodes = run_trial(self.policy(meta), meta, self._family, trial, adjoint_decay=0.0)
         actions = torch.cat([part.action for part in episodes], dim=2)
         with torch.no_grad():

@@ -23,12 +23,16 @@ from torch import Tensor
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
 from acclimate_trainer.families.servo import ServoFamily
 from acclimate_trainer.limits import COUNT, SHARE, require
-from acclimate_trainer.networks import N_FEATURES, SIGMA_START, bounded, sigma, tracking_features
+from acclimate_trainer.networks import FEATURE_SCALES, FEATURES, N_FEATURES, SIGMA_START, bounded, sigma
 from acclimate_trainer.recurrent import gru, initial_gru
 from acclimate_trainer.servo_trials import Trial, draw_trial, run_trial, squared_errors
 from acclimate_trainer.training import Losses
 
-_N_IN = N_FEATURES + 1  # the tracking features, among them the reward; whether an episode has just begun
+# What the network sees: the tracking features, the first of which is the reward; whether an episode has just begun.
+_FEATURES = F.pad(FEATURES, (0, 1, 0, 1))
+_FEATURES[-1, -1] = 1.0
+_SCALES = torch.cat([FEATURE_SCALES, torch.ones(1)])
+_N_IN = N_FEATURES + 1
 _INPUT_SCALE = 2.6  # of the initial weights, relative to 1/√n_in: the errors of a good controller are small
 _FLOOR = 1e-8  # rad²; keeps the square root differentiable
 _OUTPUT_SCALE = 0.1  # of the last layer's initial weights
@@ -38,11 +42,11 @@ _OUTPUT_SCALE = 0.1  # of the last layer's initial weights
 class Rl2Config:
     """Section [rl2] of a config."""
 
-    hidden: int = 22
-    """Width of the GRU; 22 makes 2,010 parameters."""
-    episodes: int = 3
+    hidden: int = 17
+    """Width of the GRU; 17 makes 1,318 parameters, as many as the other networks here have."""
+    episodes: int = 2
     """Episodes of a trial."""
-    episode_steps: int = 100
+    episode_steps: int = 75
     """Ticks of an episode."""
     side_by_side: int = 6
     """Trials on each task in every iteration."""
@@ -50,9 +54,9 @@ class Rl2Config:
     """Share of trials in the middle of which something happens to the servo."""
     curriculum: tuple[float, float] = (0.0, 0.5)
     """Shares of training between which reversed servos become as frequent as in the family, where it has such."""
-    adjoint_decay: float = 0.93
+    adjoint_decay: float = 0.97
     """Factor on the gradient through the simulated state and the hidden one, per tick backwards."""
-    block: int = 50
+    block: int = 25
     """Ticks over which the error is averaged before its root is taken: short ones make small errors count."""
 
     def __post_init__(self) -> None:
@@ -62,9 +66,9 @@ class Rl2Config:
 
 
 class Rl2Policy:
-    """act only: a GRU, and a linear layer on its hidden state and, past it, on its input.
+    """act only: a linear controller on the input, whose gain and offset a GRU corrects by what it remembers.
 
-    What past means: a controller is there from the first tick on, and what is remembered corrects it.
+    A gain is what servos of different strength need different ones of, and its sign is the motor's polarity.
     """
 
     algorithm = "rl2"
@@ -96,10 +100,11 @@ class Rl2Policy:
         return {**self._params, **running}
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
-        x = torch.cat([tracking_features(obs, state["previous_action"]), state["begins"]], dim=-1)
+        x = torch.cat([obs, state["previous_action"], state["begins"]], dim=-1)
+        x = torch.tanh(x @ _FEATURES * _SCALES)
         hidden = gru(state, x, state["hidden"])
-        direct = torch.baddbmm(state["output_bias"], x, state["direct"])
-        mean = bounded(torch.baddbmm(direct, hidden, state["output"]))
+        direct = torch.bmm(x, state["direct"]) * torch.baddbmm(state["gain_bias"], hidden, state["gain"])
+        mean = bounded(torch.baddbmm(state["offset_bias"], hidden, state["offset"]) + direct)
         action = torch.addcmul(mean, sigma(state), noise)
         following = {
             "hidden": hidden,
@@ -113,14 +118,14 @@ class Rl2Policy:
 
 
 def initial_parameters(hidden: int, rng: np.random.Generator) -> dict[str, Tensor]:
-    """The GRU's parameters; `output` of the hidden state, `direct` of the input, `output_bias`, `sigma`."""
+    """The GRU's parameters; those of the `direct` controller, of its `gain`, at first 1, and `offset`; `sigma`."""
     params = initial_gru(_N_IN, hidden, rng)
     params["input"] *= _INPUT_SCALE * math.sqrt(hidden / _N_IN)
-    last = {"output": hidden, "direct": _N_IN}
-    for name, width in last.items():
+    for name, width in {"direct": _N_IN, "offset": hidden}.items():
         weights = _OUTPUT_SCALE / math.sqrt(width) * rng.standard_normal((width, 1))
         params[name] = torch.tensor(weights, dtype=torch.float32)
-    return params | {"output_bias": torch.zeros(1, 1), "sigma": torch.full((1, 1), SIGMA_START)}
+    gain = {"gain": torch.zeros(hidden, 1), "gain_bias": torch.ones(1, 1)}
+    return params | gain | {"offset_bias": torch.zeros(1, 1), "sigma": torch.full((1, 1), SIGMA_START)}
 
 
 class Rl2:
@@ -134,11 +139,12 @@ class Rl2:
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """Root mean square of the tracking error by block, averaged over the trial; each task's own."""
-        c, trial = self._config, self._trial(tasks, rng, progress)
+        c, trial = self._config, self.trial(tasks, rng, progress)
         error = squared_errors(run_trial(self.policy(meta), meta, self._family, trial, c.adjoint_decay))
         return Losses(by_block(error, c.block), {"error": error.mean(dim=(1, 2)).sqrt()})
 
-    def _trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial:
+    def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial:
+        """A trial on newly drawn servos, as they come at that share of training."""
         c = self._config
         miswired = 0.5 * risen(progress, c.curriculum)
         return draw_trial(
