@@ -23,6 +23,7 @@ from benchmarks.harness import Figure
 
 FOLDER = Path("runs/bench")
 MDPS = 20_000
+TRIED = 10_000  # tasks on which it is decided how to play
 FEWER = {
     "ots": 4_000,
     "psrl": 3_000,
@@ -92,13 +93,24 @@ def _tasks(baseline: str) -> int:
 
 
 def rl2_scores(name: str, tasks: int, seed: int) -> dict[str, Figure]:
-    """`rl2` plays as it was trained, `rl2_greedy` takes the likeliest action; `train_s`, how long training took."""
+    """`rl2_sampled` plays as it was trained, `rl2_greedy` takes the likeliest action.
+
+    `rl2` is the way that was better on other tasks; `train_s` is how long training took.
+    """
     player, meta, train_s = trained(name, seed)
-    figures: dict[str, Figure] = {"train_s": train_s}
-    for way, greedy in (("rl2", False), ("rl2_greedy", True)):
-        figures[way] = interval(player.returns(meta, tasks, np.random.default_rng([seed, 2]), greedy=greedy))
-        print(f"{name}: {way} {figures[way]}", flush=True)
-    return figures
+
+    def returns(tasks: int, key: int) -> dict[str, Interval]:
+        ways = {"rl2_sampled": False, "rl2_greedy": True}
+        return {
+            way: interval(player.returns(meta, tasks, np.random.default_rng([seed, key]), greedy=greedy))
+            for way, greedy in ways.items()
+        }
+
+    tried = returns(TRIED, 5)
+    better = max(tried, key=lambda way: tried[way].mean)
+    found = returns(tasks, 2)
+    print(f"{name}: {found}", flush=True)
+    return {"train_s": train_s, "rl2": found[better], **found}
 
 
 def interval(values: Iterable[float]) -> Interval:
