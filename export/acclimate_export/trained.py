@@ -16,8 +16,8 @@ from acclimate_trainer.configuration import Config, ConfigError, family_ranges, 
 from acclimate_trainer.contract import Policy
 from acclimate_trainer.families.servo import ServoFamily
 from acclimate_trainer.run_directory import CHECKPOINT, RunDirectory
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import Iterative
+from acclimate_trainer.running import on_servos
+from acclimate_trainer.training import FOR_TRAINING
 from torch import Tensor
 
 META = "meta.npz"  # member of a bundle: the meta-parameters, from which its torch policy is rebuilt
@@ -36,9 +36,8 @@ class Trained:
     def of(cls, config: Config, meta: Mapping[str, Tensor], where: str) -> Trained:
         """Raises UsageError where `meta` is not what training by `config` gives."""
         family = ServoFamily(family_ranges(config.servos, where))
-        algorithm = algorithm_of(config)
-        assert not isinstance(algorithm, Iterative)  # which no servo is trained by
-        wanted = algorithm.initial(np.random.default_rng(0))
+        algorithm = on_servos(config)
+        wanted, meta = (_kept(tensors) for tensors in (algorithm.initial(np.random.default_rng(0)), meta))
         for name in sorted(wanted.keys() | meta.keys()):
             found, expected = _describe(meta.get(name)), _describe(wanted.get(name))
             if found != expected:
@@ -105,6 +104,11 @@ def as_array(tensor: Tensor) -> FloatArray:
     """A float32 copy that shares nothing with `tensor`."""
     array: FloatArray = tensor.detach().to(torch.float32).numpy().copy()
     return array
+
+
+def _kept(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All but what only training has."""
+    return {name: value for name, value in meta.items() if not name.startswith(FOR_TRAINING)}
 
 
 def _describe(tensor: Tensor | None) -> str:

@@ -11,6 +11,7 @@ EPISODES, STEPS, HIDDEN = 4, 60, 8
 _SECTIONS = {
     "maml": f"[maml]\nhidden = {HIDDEN}\nsupport_episodes = {EPISODES}\nepisode_steps = {STEPS}\n",
     "rl2": f"[rl2]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
+    "ppo": f"[ppo]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
     "robust": f"[robust]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
     "oracle": f"[oracle]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
 }

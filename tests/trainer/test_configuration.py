@@ -12,6 +12,7 @@ from acclimate_trainer.algorithms.maml import MamlConfig
 from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2 import Rl2Config
+from acclimate_trainer.algorithms.servo_ppo import ServoPpoConfig
 from acclimate_trainer.configuration import (
     ALGORITHMS,
     BanditConfig,
@@ -106,8 +107,11 @@ def refusal(text: str, path: Path) -> str:
         ("[family]", '[family]\nname = "bandit"\narms = 0', "[family] arms must be at least 1, found 0"),
         ("[family]", '[family]\nname = "tabular"\npreset = "wide"', "[family] unknown key 'preset'; valid keys: name, episodes"),  # noqa: E501
         ("[family]", '[family]\nname = "bandit"', "[robust] does not train on the family 'bandit'; valid there: [ppo]"),
-        ("[robust]", "[ppo]", "[ppo] does not train on the family 'servo'; valid there: [maml], [rl2], [student], [robust], [oracle]"),  # noqa: E501
+        ("[family]", '[family]\nname = ["bandit"]', "[family] name is ['bandit']; valid: 'servo', 'bandit', 'tabular'"),
+        ("[robust]", "[ppo]\nentropy = 0.1", f"[ppo] unknown key 'entropy'; valid keys: {keys(ServoPpoConfig)}"),
         ("[robust]", "[ppo]\nclip_ratio = 0", "[ppo] clip_ratio must be above 0, found 0.0"),
+        ("[robust]", "[ppo]\nchange = 2", "[ppo] change must be from 0 to 1, found 2.0"),
+        ("[robust]", "[ppo]\nminibatches = 0", "[ppo] minibatches must be at least 1, found 0"),
         ("[family]", '[family]\npreset = "narrow"', f"[family] preset is 'narrow'; valid: {', '.join(PRESETS)}"),
         ("[family]", "[family]\nranges = 3", "family.ranges must be a section, found 3"),
         ("[family]", "[family.ranges]\nkt = 3", "family.ranges.kt must be two numbers, found 3"),
@@ -179,7 +183,7 @@ def test_the_built_in_configs_cover_every_preset_and_algorithm_under_their_own_n
     for name, path in built_in().items():
         config = load_config(path)
         assert config.name == name
-        if config.ppo is None:
+        if isinstance(config.family, FamilyConfig):
             assert name == f"servo_{config.servos.preset}_{config.algorithm}"
         assert algorithm_of(config)
     wanted = {
@@ -252,6 +256,21 @@ def test_any_config_reads_back_as_itself(
 def test_a_config_of_a_discrete_family_reads_back_as_itself(family: BanditConfig | TabularConfig) -> None:
     config = Config("small", 1, family, TrainingConfig(), ppo=PpoConfig(hidden=5))
     assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+
+
+def test_on_servos_the_section_of_ppo_is_that_of_servos(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL.replace("[robust]", "[ppo]\nside_by_side = 2"))
+    config = load_config(tmp_path / "small.toml")
+    assert config == Config("small", 0, FamilyConfig(), TrainingConfig(), ppo=ServoPpoConfig(side_by_side=2))
+    assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+
+
+def test_on_other_families_it_is_theirs(tmp_path: Path) -> None:
+    bandit = SMALL.replace("[family]", '[family]\nname = "bandit"').replace(
+        "[robust]", "[ppo]\nside_by_side = 2"
+    )
+    expected = f"[ppo] unknown key 'side_by_side'; valid keys: {keys(PpoConfig)}"
+    assert refusal(bandit, tmp_path / "small.toml") == expected
 
 
 def test_only_servos_have_servos() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate_trainer.recurrent import gru, gru_shapes, initial_gru
+from acclimate_trainer.recurrent import gru, gru_over_time, gru_shapes, initial_gru
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -76,3 +76,14 @@ def test_it_begins_as_torchs_does_but_without_bias() -> None:
         else:
             assert 0.1 < value.abs().max().item() <= 0.125
             assert abs(value.mean().item()) < 0.01
+
+
+def test_in_one_go_it_computes_what_it_does_step_by_step() -> None:
+    params, x = _parameters(0), _random(TASKS, ROWS, 2 * STEPS, N_IN, seed=9)
+    expected = _unrolled(params, x)
+    for task in range(TASKS):
+        alone = {name: value[task] for name, value in params.items()}
+        seen = x[task].transpose(0, 1)
+        first = gru_over_time(alone, seen[:STEPS], torch.zeros(1, ROWS, HIDDEN))
+        second = gru_over_time(alone, seen[STEPS:], first[-1:])
+        assert_close(torch.cat([first, second]).transpose(0, 1), expected[task], rtol=1e-4, atol=1e-5)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from acclimate_trainer.contract import Tensors
 from acclimate_trainer.families.trials import State, Step, Tasks, TrialFamily, trial_steps
-from acclimate_trainer.recurrent import gru, gru_shapes
+from acclimate_trainer.recurrent import gru, gru_over_time, gru_shapes
 
 _REMEMBER = 2.5  # initial bias of the update gate: a fresh memory keeps most of what it holds
 _INPUT_SCALE, _HEAD_SCALE = 0.5, 0.1
@@ -75,15 +75,7 @@ class RecurrentAgent:
 
     def remember(self, params: Tensors, x: Tensor) -> Tensor:
         """Hidden states (L, N, H) over whole trials of inputs x (L, N, n_in)."""
-        weights = [
-            params["input"].t(),
-            params["recurrent"].t(),
-            params["input_bias"][0],
-            params["recurrent_bias"][0],
-        ]
-        start = x.new_zeros(1, x.shape[1], self.hidden)
-        hidden, _ = torch.gru(x, start, weights, True, 1, 0.0, False, False, False)
-        return hidden
+        return gru_over_time(params, x, x.new_zeros(1, x.shape[1], self.hidden))
 
     def log_chances(self, params: Tensors, hidden: Tensor, seen: Tensor) -> Tensor:
         """Logarithm of each action's chance, (…, A), from hidden states (…, H) and observations (…)."""

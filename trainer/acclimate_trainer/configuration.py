@@ -17,6 +17,7 @@ from acclimate_trainer.algorithms.maml import MamlConfig
 from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2 import Rl2Config
+from acclimate_trainer.algorithms.servo_ppo import ServoPpoConfig
 from acclimate_trainer.families.servo import PRESETS, ServoRanges
 from acclimate_trainer.limits import COUNT, NOT_NEGATIVE, require
 from acclimate_trainer.pid_search import PidConfig
@@ -86,7 +87,7 @@ class Config:
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
     student: StudentConfig | None = None
-    ppo: PpoConfig | None = None
+    ppo: PpoConfig | ServoPpoConfig | None = None
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     pid: PidConfig | None = None
@@ -149,7 +150,9 @@ def load_config(path: Path) -> Config:
 
 def parse_config(tree: Mapping[str, Value], where: str) -> Config:
     """A config from its TOML tree; `where` names the file in errors. Raises as `load_config`."""
-    config = _section(Config, tree, where, "")
+    family = _family(tree.get("family"), where)
+    ppo = ServoPpoConfig if family is FamilyConfig else PpoConfig
+    config = _section(Config, tree, where, "", {"family": family, "ppo": ppo})
     given = [name for name in ALGORITHMS if getattr(config, name) is not None]
     if len(given) != 1:
         found = " and ".join(f"[{name}]" for name in given) or "none"
@@ -158,11 +161,9 @@ def parse_config(tree: Mapping[str, Value], where: str) -> Config:
         )
     if isinstance(config.family, FamilyConfig):
         family_ranges(config.family, where)
-    if isinstance(config.family, FamilyConfig) == (config.ppo is not None):
-        valid = ["ppo"] if config.ppo is None else [name for name in ALGORITHMS if name != "ppo"]
+    elif config.ppo is None:
         raise ConfigError(
-            f"{where}: [{config.algorithm}] does not train on the family {config.family.name!r}; "
-            f"valid there: {', '.join(f'[{name}]' for name in valid)}"
+            f"{where}: [{config.algorithm}] does not train on the family {config.family.name!r}; valid there: [ppo]"
         )
     return config
 
@@ -200,8 +201,13 @@ def _toml(value: Value | tuple[Value, ...]) -> str:
     return repr(value)
 
 
-def _section(cls: type[Section], table: object, where: str, path: str) -> Section:
-    """`table` as the dataclass `cls`; `path` is the section's name, empty for the top."""
+def _section(
+    cls: type[Section], table: object, where: str, path: str, chosen: Mapping[str, type] | None = None
+) -> Section:
+    """`table` as the dataclass `cls`; `path` is the section's name, empty for the top.
+
+    chosen: which class a field is that may be one of several.
+    """
     place = f"{where}: [{path}]" if path else f"{where}:"
     if not isinstance(table, Mapping):
         raise ConfigError(f"{place} must be a section, found {table!r}")
@@ -214,7 +220,7 @@ def _section(cls: type[Section], table: object, where: str, path: str) -> Sectio
     ]
     if missing:
         raise ConfigError(f"{place} lacks {missing[0]!r}")
-    types = get_type_hints(cls)
+    types = get_type_hints(cls) | dict(chosen or {})
     dot = f"{path}." if path else ""
     values = {key: _value(types[key], value, where, dot + key) for key, value in table.items()}
     try:
@@ -225,8 +231,6 @@ def _section(cls: type[Section], table: object, where: str, path: str) -> Sectio
 
 def _value(expected: object, value: object, where: str, path: str) -> object:
     """`value` as a field of type `expected`. Raises ConfigError where it is not one."""
-    if set(get_args(expected)) == set(FAMILIES.values()):
-        expected = _family(value, where)
     if type(None) in get_args(expected):
         expected = get_args(expected)[0]
     if isinstance(expected, type) and is_dataclass(expected):
@@ -250,7 +254,7 @@ def _value(expected: object, value: object, where: str, path: str) -> object:
 def _family(table: object, where: str) -> type:
     """Which class the section [family] is, by its key `name`; servos where it has none."""
     name = table.get("name", "servo") if isinstance(table, Mapping) else "servo"
-    if name not in FAMILIES:
+    if name not in list(FAMILIES):
         raise ConfigError(f"{where}: [family] name is {name!r}; valid: {', '.join(map(repr, FAMILIES))}")
     return FAMILIES[name]
 

@@ -54,3 +54,18 @@ def gru(params: Tensors, x: Tensor, h: Tensor) -> Tensor:
     r, z = torch.split(torch.sigmoid(x_gates + h_gates), width, dim=-1)
     n = torch.tanh(torch.addcmul(x_n, r, h_n))
     return torch.addcmul(n, z, h - n)
+
+
+def gru_over_time(params: Tensors, x: Tensor, h: Tensor) -> Tensor:
+    """Hidden states (L, rows, H) after each of L inputs x (L, rows, n_in), from h (1, rows, H) on, in one go.
+
+    `params` are those of one network, not stacked.
+    """
+    weights = [
+        params["input"].t(),
+        params["recurrent"].t(),
+        params["input_bias"][0],
+        params["recurrent_bias"][0],
+    ]
+    hidden, _ = torch.gru(x, h, weights, True, 1, 0.0, False, False, False)
+    return hidden

@@ -20,6 +20,7 @@ from acclimate_trainer.algorithms.maml import Maml
 from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2 import Rl2
+from acclimate_trainer.algorithms.servo_ppo import ServoPpo, ServoPpoConfig
 from acclimate_trainer.configuration import (
     BanditConfig,
     Config,
@@ -37,15 +38,18 @@ from acclimate_trainer.families.tabular import TabularFamily
 from acclimate_trainer.pid_search import search
 from acclimate_trainer.reporting import ProgressBar, headline
 from acclimate_trainer.run_directory import CONFIG, CURVE, RunDirectory
-from acclimate_trainer.training import Algorithm, Progress, start, train
+from acclimate_trainer.training import Algorithm, PerTask, Progress, start, train
 
 _SAVE_EVERY = 20.0  # s
 
 
 def algorithm_of(config: Config) -> Algorithm:
     """What a config trains."""
-    if config.ppo is not None:
-        return _discrete(config.family, config.ppo)
+    return _discrete(config.family, config.ppo) if isinstance(config.ppo, PpoConfig) else on_servos(config)
+
+
+def on_servos(config: Config) -> PerTask | ServoPpo:
+    """What a config of servos trains: it has a policy for devices. Raises UsageError for another family."""
     family = ServoFamily(family_ranges(config.servos, config.name))
     if config.maml is not None:
         return Maml(family, config.maml)
@@ -53,6 +57,8 @@ def algorithm_of(config: Config) -> Algorithm:
         return Rl2(family, config.rl2)
     if config.student is not None:
         return Student(family, config.student, partial(_teacher, config))
+    if isinstance(config.ppo, ServoPpoConfig):
+        return ServoPpo(family, config.ppo)
     if config.robust is not None:
         return Reactive(family, config.robust, oracle=False)
     assert config.oracle is not None  # a Config has exactly one of them

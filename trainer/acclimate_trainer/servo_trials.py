@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate_trainer.contract import Policy, Tensors
@@ -24,8 +25,8 @@ class Course(NamedTuple):
     after: ServoTasks
     at: Tensor  # (T,); beyond the trial's end for devices that nothing happens to
 
-    def told(self, tick: int) -> Tensor:
-        """What an oracle is told at a tick of the trial, (T, n_privileged)."""
+    def told(self, tick: int | Tensor) -> Tensor:
+        """What an oracle is told at a tick of the trial, (T, n_privileged); at ticks (L, 1), (L, T, n_privileged)."""
         changed = (self.at <= tick).unsqueeze(-1)
         return torch.where(changed, self.after.privileged(), self.before.privileged())
 
@@ -102,6 +103,12 @@ def squared_errors(episodes: list[Episodes]) -> Tensor:
     """Squared tracking errors over the ticks of a trial, rad² (T, E, ticks)."""
     obs = torch.cat([part.obs[:, :, 1:] for part in episodes], dim=2)
     return (obs[..., 0] - obs[..., 2]).square()
+
+
+def previous_actions(action: Tensor) -> Tensor:
+    """What a policy remembers as its previous action in each tick of episodes (T, E, S, 1), from what it did there."""
+    held = F.hardtanh(action.detach())
+    return torch.cat([torch.zeros_like(held[:, :, :1]), held[:, :, :-1]], dim=2)
 
 
 def _where(changed: Tensor, after: Coefficients, before: Coefficients) -> Coefficients:

@@ -15,6 +15,9 @@ from torch import Tensor
 from acclimate_trainer.contract import Policy, Tensors
 from acclimate_trainer.limits import COUNT, POSITIVE, SHARE, require
 
+FOR_TRAINING = "training."
+"""How the names of meta-parameters begin that only training has, as those of a critic: no bundle holds them."""
+
 
 class Losses(NamedTuple):
     """What one iteration's tasks gave: the loss to minimise, and named figures to report, each (T,)."""

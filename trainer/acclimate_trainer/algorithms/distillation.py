@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from acclimate.errors import UsageError
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from acclimate_trainer.contract import Policy, Tensors, stacked
 from acclimate_trainer.families.servo import ServoFamily, ServoTasks
 from acclimate_trainer.limits import POSITIVE, SHARE, require
 from acclimate_trainer.rollouts import Episodes
-from acclimate_trainer.servo_trials import Trial, run_trial, squared_errors
+from acclimate_trainer.servo_trials import Trial, previous_actions, run_trial, squared_errors
 from acclimate_trainer.training import Losses
 
 
@@ -80,7 +79,7 @@ class Student(Rl2):
     def _advice(self, trial: Trial, episodes: list[Episodes]) -> Tensor:
         """What the teacher would have done in every tick of the trial, (T, E, ticks, 1)."""
         obs = torch.cat([part.obs[:, :, :-1] for part in episodes], dim=2)
-        previous = torch.cat([_previous(part.action) for part in episodes], dim=2)
+        previous = torch.cat([previous_actions(part.action) for part in episodes], dim=2)
         course = trial.course
         before, after = (self._told(tasks, obs, previous) for tasks in (course.before, course.after))
         changed = course.at.view(-1, 1, 1, 1) <= torch.arange(obs.shape[2]).unsqueeze(-1)
@@ -103,9 +102,3 @@ def imitation_loss(difference: Tensor, trial: Trial, tolerance: float) -> Tensor
     changed = course.at.unsqueeze(-1) <= torch.arange(difference.shape[2])
     speed = torch.where(changed, speeds[1], speeds[0]).unsqueeze(1)  # (T, 1, ticks)
     return torch.log1p((speed * difference.squeeze(-1) / tolerance).square()).mean(dim=(1, 2))
-
-
-def _previous(action: Tensor) -> Tensor:
-    """What the policy did a tick before each action of an episode (T, E, S, 1), as it remembers it; at first 0."""
-    held = F.hardtanh(action.detach())
-    return torch.cat([torch.zeros_like(held[:, :, :1]), held[:, :, :-1]], dim=2)

@@ -85,7 +85,7 @@ class ReactivePolicy:
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
         x = tracking_features(obs, state["previous_action"])
         if self._scales is not None:
-            task = (_perceived(state["task"]) - self._scales[0]) / self._scales[1]  # (T, 9)
+            task = (perceived(state["task"]) - self._scales[0]) / self._scales[1]  # (T, 9)
             x = torch.cat([x, task.unsqueeze(1).expand(*x.shape[:2], -1)], dim=-1)
         action = sampled_action(state, x, noise)
         return Act(action, {"previous_action": F.hardtanh(action)}, {})
@@ -99,7 +99,7 @@ class Reactive:
 
     def __init__(self, family: ServoFamily, config: ReactiveConfig, *, oracle: bool) -> None:
         self._family, self._config = family, config
-        self._scales = _typical_scales(family) if oracle else None
+        self._scales = typical_scales(family) if oracle else None
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         n_in = N_FEATURES + (0 if self._scales is None else len(PRIVILEGED))
@@ -128,7 +128,7 @@ def _risen(progress: float) -> float:
     return min(max((progress - begin) / (end - begin), 0.0), 1.0)
 
 
-def _perceived(task: Tensor) -> Tensor:
+def perceived(task: Tensor) -> Tensor:
     """True parameters (…, 9) as the network sees them: logarithms where only the ratio matters."""
     columns = [
         torch.log(x) if name in _LOGARITHMIC else x
@@ -145,7 +145,7 @@ def _physical(perceived: Tensor) -> Tensor:
     return torch.stack(columns, dim=-1)
 
 
-def _typical_scales(family: ServoFamily) -> Tensor:
+def typical_scales(family: ServoFamily) -> Tensor:
     tasks = family.sample(_TYPICAL, np.random.default_rng(_TYPICAL_SEED))
-    seen = _perceived(tasks.privileged())
+    seen = perceived(tasks.privileged())
     return torch.stack([seen.mean(0), seen.std(0).clamp_min(1e-3)])

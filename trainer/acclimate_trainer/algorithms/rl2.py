@@ -32,15 +32,15 @@ from acclimate_trainer.training import Losses
 _FEATURES = F.pad(FEATURES, (0, 1, 0, 1))
 _FEATURES[-1, -1] = 1.0
 _SCALES = torch.cat([FEATURE_SCALES, torch.ones(1)])
-_N_IN = N_FEATURES + 1
+N_IN = N_FEATURES + 1
 _INPUT_SCALE = 2.6  # of the initial weights, relative to 1/√n_in: the errors of a good controller are small
 _FLOOR = 1e-8  # rad²; keeps the square root differentiable
 _OUTPUT_SCALE = 0.1  # of the last layer's initial weights
 
 
 @dataclass(frozen=True)
-class Rl2Config:
-    """Section [rl2] of a config."""
+class RecurrentConfig:
+    """What the sections of all routes to an `Rl2Policy` share."""
 
     hidden: int = 17
     """Width of the GRU; 17 makes 1,318 parameters, as many as the other networks here have."""
@@ -54,6 +54,17 @@ class Rl2Config:
     """Share of trials in the middle of which something happens to the servo."""
     curriculum: tuple[float, float] = (0.0, 0.5)
     """Shares of training between which reversed servos become as frequent as in the family, where it has such."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no training can be."""
+        counts = dict.fromkeys(("hidden", "episodes", "episode_steps", "side_by_side"), COUNT)
+        require(self, {**counts, "change": SHARE})
+
+
+@dataclass(frozen=True)
+class Rl2Config(RecurrentConfig):
+    """Section [rl2] of a config."""
+
     adjoint_decay: float = 0.97
     """Factor on the gradient through the simulated state and the hidden one, per tick backwards."""
     block: int = 25
@@ -61,8 +72,8 @@ class Rl2Config:
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
-        counts = dict.fromkeys(("hidden", "episodes", "episode_steps", "side_by_side", "block"), COUNT)
-        require(self, {**counts, "change": SHARE, "adjoint_decay": SHARE})
+        super().__post_init__()
+        require(self, {"block": COUNT, "adjoint_decay": SHARE})
 
 
 class Rl2Policy:
@@ -100,12 +111,9 @@ class Rl2Policy:
         return {**self._params, **running}
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
-        x = torch.cat([obs, state["previous_action"], state["begins"]], dim=-1)
-        x = torch.tanh(x @ _FEATURES * _SCALES)
+        x = features(obs, state["previous_action"], state["begins"])
         hidden = gru(state, x, state["hidden"])
-        direct = torch.bmm(x, state["direct"]) * torch.baddbmm(state["gain_bias"], hidden, state["gain"])
-        mean = bounded(torch.baddbmm(state["offset_bias"], hidden, state["offset"]) + direct)
-        action = torch.addcmul(mean, sigma(state), noise)
+        action = torch.addcmul(mean_action(state, x, hidden), sigma(state), noise)
         following = {
             "hidden": hidden,
             "previous_action": F.hardtanh(action),
@@ -117,11 +125,22 @@ class Rl2Policy:
         raise NotImplementedError("an rl2 policy adapts in its hidden state, in act")
 
 
+def features(obs: Tensor, previous: Tensor, begins: Tensor) -> Tensor:
+    """Network input (…, N_IN) from obs (…, 4), the previous action (…, 1) and whether an episode begins (…, 1)."""
+    return torch.tanh(torch.cat([obs, previous, begins], dim=-1) @ _FEATURES * _SCALES)
+
+
+def mean_action(params: Tensors, x: Tensor, hidden: Tensor) -> Tensor:
+    """Mean of the action, within ±1, (T, rows, 1), from features x (T, rows, N_IN) and the hidden state after them."""
+    direct = torch.bmm(x, params["direct"]) * torch.baddbmm(params["gain_bias"], hidden, params["gain"])
+    return bounded(torch.baddbmm(params["offset_bias"], hidden, params["offset"]) + direct)
+
+
 def initial_parameters(hidden: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """The GRU's parameters; those of the `direct` controller, of its `gain`, at first 1, and `offset`; `sigma`."""
-    params = initial_gru(_N_IN, hidden, rng)
-    params["input"] *= _INPUT_SCALE * math.sqrt(hidden / _N_IN)
-    for name, width in {"direct": _N_IN, "offset": hidden}.items():
+    params = initial_gru(N_IN, hidden, rng)
+    params["input"] *= _INPUT_SCALE * math.sqrt(hidden / N_IN)
+    for name, width in {"direct": N_IN, "offset": hidden}.items():
         weights = _OUTPUT_SCALE / math.sqrt(width) * rng.standard_normal((width, 1))
         params[name] = torch.tensor(weights, dtype=torch.float32)
     gain = {"gain": torch.zeros(hidden, 1), "gain_bias": torch.ones(1, 1)}
@@ -145,22 +164,32 @@ class Rl2:
 
     def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial:
         """A trial on newly drawn servos, as they come at that share of training."""
-        c = self._config
-        miswired = 0.5 * risen(progress, c.curriculum)
-        return draw_trial(
-            self._family,
-            tasks,
-            rng,
-            side_by_side=c.side_by_side,
-            episodes=c.episodes,
-            steps=c.episode_steps,
-            change=c.change,
-            miswired=miswired,
-            explore=explore,
-        )
+        return new_trial(self._family, self._config, tasks, rng, progress, explore)
 
     def policy(self, meta: Tensors) -> Rl2Policy:
         return Rl2Policy(meta)
+
+
+def new_trial(
+    family: ServoFamily,
+    config: RecurrentConfig,
+    tasks: int,
+    rng: np.random.Generator,
+    progress: float,
+    explore: int = 0,
+) -> Trial:
+    """A trial on newly drawn servos, as they come at that share of training; `explore` is that of `draw_trial`."""
+    return draw_trial(
+        family,
+        tasks,
+        rng,
+        side_by_side=config.side_by_side,
+        episodes=config.episodes,
+        steps=config.episode_steps,
+        change=config.change,
+        miswired=0.5 * risen(progress, config.curriculum),
+        explore=explore,
+    )
 
 
 def by_block(squared: Tensor, block: int) -> Tensor:
