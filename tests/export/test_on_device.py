@@ -87,7 +87,7 @@ def test_all_three_meet_the_same_devices(exported: dict[str, Path]) -> None:
     )
     results = evaluate(plan)
     (device,) = results.devices
-    assert set(device.errors) == {"adaptive", "robust", "oracle", "pid"}
-    assert len(device.errors["adaptive"]) == 3
+    assert set(device.errors) == {"maml", "robust", "oracle", "pid"}
+    assert len(device.errors["maml"]) == 3
     assert all(0.0 < error < 2.0 for errors in device.errors.values() for error in errors)
     assert device.refusals == ("", "")

@@ -36,7 +36,9 @@ iterations = {ITERATIONS}
 meta_batch_size = 4
 """
 COMMAND = [sys.executable, "-m", "acclimate", "train", "small.toml"]
-NOBODY_KNOWS = "there is no config nowhere; give a TOML file, or a built-in one: bandit_10_10, bandit_10_5, "
+NOBODY_KNOWS = (
+    "there is no config nowhere; give a TOML file, or a built-in one: bandit_100_10, bandit_10_10, "
+)
 
 
 @pytest.fixture
