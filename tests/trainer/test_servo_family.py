@@ -213,6 +213,23 @@ def test_the_step_has_the_gradient_that_it_should(float64: None) -> None:
     assert stopped[0] == END_STOP
 
 
+def test_a_gradient_may_pass_the_end_stops_while_the_joint_does_not() -> None:
+    start, found = at(torch.tensor([1.69, 0.3]), torch.tensor([9.0, 1.0])), {}
+    for through in (False, True):
+        family, duty = ServoFamily(PRESETS["wide"], through_stops=through), torch.full((2, 1, 1), 0.5)
+        duty.requires_grad_()
+        following = family.step(
+            start, duty, family.coefficients(servos(kt=[PLAIN["kt"]] * 2)), torch.zeros(2, 1)
+        )
+        found[through] = following, torch.autograd.grad(following.q.sum(), duty)[0].flatten()
+    for exact, passing in zip(found[False][0], found[True][0], strict=True):
+        assert_close(exact, passing)
+    assert found[True][0].q[0].item() == pytest.approx(END_STOP)
+    assert found[False][1][0] == 0.0
+    assert found[True][1][0] > 0.0
+    assert found[True][1][1] == found[False][1][1]
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize(
     "field",

@@ -27,6 +27,8 @@ from acclimate_trainer.rollouts import Episodes
 from acclimate_trainer.servo_trials import Trial, previous_actions, run_trial, squared_errors
 from acclimate_trainer.training import Losses
 
+_LEAST = 1e-3  # of the teacher's usual action
+
 
 @dataclass(frozen=True)
 class StudentConfig(Rl2Config):
@@ -37,7 +39,7 @@ class StudentConfig(Rl2Config):
     imitation: float = 0.7
     """Share of training, at its beginning, in which the teacher is imitated; then the tracking error itself counts."""
     tolerance: float = 0.5
-    """Difference, as a speed of the unloaded motor in rad/s, from which on the loss grows as a logarithm."""
+    """Difference of actions, as a share of what the teacher usually does, from which on the loss is a logarithm."""
     explore: int = 2
     """How many of the trials side by side have noise on their actions while the teacher is imitated."""
 
@@ -58,7 +60,7 @@ class Student(Rl2):
 
     def __init__(self, family: ServoFamily, config: StudentConfig, teacher: Callable[[], Policy]) -> None:
         """`teacher` gives the oracle; it is asked when training begins, since a bundle is rebuilt without one."""
-        super().__init__(family, config)
+        super().__init__(ServoFamily(family.ranges, through_stops=True), config)
         self._settings, self._load_teacher = config, teacher
         self._teacher: Policy | None = None
 
@@ -72,7 +74,7 @@ class Student(Rl2):
         actions = torch.cat([part.action for part in episodes], dim=2)
         with torch.no_grad():
             wanted = self._advice(trial, episodes)
-        total = imitation_loss(actions - wanted, trial, c.tolerance)
+        total = imitation_loss(actions, wanted, c.tolerance)
         error = squared_errors(episodes)[:, c.explore :]
         return Losses(total, {"imitation": total, "error": error.mean(dim=(1, 2)).sqrt()})
 
@@ -95,10 +97,7 @@ class Student(Rl2):
         return act.action.view(previous.shape)
 
 
-def imitation_loss(difference: Tensor, trial: Trial, tolerance: float) -> Tensor:
-    """log(1 + (u/tolerance)²), u the differences of actions (T, E, ticks, 1) as speeds of the motor: (T,)."""
-    course = trial.course
-    speeds = [tasks.voltage / tasks.kt for tasks in (course.before, course.after)]  # at full duty (T, 1)
-    changed = course.at.unsqueeze(-1) <= torch.arange(difference.shape[2])
-    speed = torch.where(changed, speeds[1], speeds[0]).unsqueeze(1)  # (T, 1, ticks)
-    return torch.log1p((speed * difference.squeeze(-1) / tolerance).square()).mean(dim=(1, 2))
+def imitation_loss(actions: Tensor, wanted: Tensor, tolerance: float) -> Tensor:
+    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, 1), in units of what is usual on each task: (T,)."""
+    usual = wanted.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEAST
+    return torch.log1p(((actions - wanted) / (tolerance * usual)).square()).mean(dim=(1, 2, 3))

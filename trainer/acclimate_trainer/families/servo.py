@@ -162,8 +162,12 @@ class Coefficients(NamedTuple):
 class ServoFamily:
     """Samples servos and steps them. Pure: all state is passed in and out."""
 
-    def __init__(self, ranges: ServoRanges) -> None:
-        self.ranges = ranges
+    def __init__(self, ranges: ServoRanges, *, through_stops: bool = False) -> None:
+        """through_stops: the gradient of a joint at its end stop is that of one that would move on.
+
+        The exact one is zero there: nothing would teach a policy that pushes into the stop to turn round.
+        """
+        self.ranges, self._through_stops = ranges, through_stops
 
     def sample(self, n: int, rng: np.random.Generator, miswired: float = 0.5) -> ServoTasks:
         """Draw n servos jointly over the training ranges.
@@ -254,6 +258,8 @@ class ServoFamily:
         moved = torch.addcmul(torch.addcmul(state.q, c.before, state.omega), c.after, omega)
         q = F.hardtanh(moved, -END_STOP, END_STOP)
         omega = torch.where(q == moved, omega, _ZERO)
+        if self._through_stops:
+            q = moved + (q - moved).detach()
         return ServoState(q, omega, q + encoder, commands)
 
 
