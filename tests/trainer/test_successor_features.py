@@ -1,0 +1,66 @@
+"""Generalised policy improvement and the vector TD target, by hand; and what `gpi` owes to any ψ."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from acclimate_trainer.successor_features import action_values, gpi, of_action, td_target
+from torch import Tensor
+from torch.testing import assert_close
+
+T, ROWS, P, A, D = 3, 5, 4, 6, 2
+
+
+def random_psi(seed: int = 0) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(T, ROWS, P, A, D, generator=rng), torch.randn(T, D, generator=rng)
+
+
+def test_values_are_products_with_each_tasks_own_w() -> None:
+    psi, w = random_psi()
+    expected = torch.stack([(psi[task] * w[task]).sum(-1) for task in range(T)])
+    assert_close(action_values(psi, w), expected)
+
+
+def test_the_best_action_of_the_best_policy_by_hand() -> None:
+    """One policy collects feature 0 by action 1, another feature 1 by action 2."""
+    psi = torch.tensor([[[0.0, 0.0], [3.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]])
+    tasks = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 2.0]])
+    choice = gpi(psi.expand(3, 1, 2, 3, 2), tasks)
+    assert choice.action.flatten().tolist() == [1, 2, 2]
+    assert choice.policy.flatten().tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_worth_more_than_the_choice(seed: int) -> None:
+    psi, w = random_psi(seed)
+    values, choice = action_values(psi, w), gpi(psi, w)
+    assert choice.action.shape == choice.policy.shape == (T, ROWS)
+    for t in range(T):
+        for row in range(ROWS):
+            chosen = values[t, row, choice.policy[t, row], choice.action[t, row]]
+            assert chosen == values[t, row].max()
+    assert torch.equal(choice.pair, choice.policy * A + choice.action)
+
+
+def test_a_perturbation_is_added_to_the_actions_of_every_policy() -> None:
+    psi, w = random_psi()
+    wanted = torch.arange(T * ROWS).reshape(T, ROWS) % A
+    perturbation = 100.0 * torch.nn.functional.one_hot(wanted, A).float()
+    assert torch.equal(gpi(psi, w, perturbation).action, wanted)
+    assert torch.equal(gpi(psi, w, torch.zeros(T, ROWS, A)).pair, gpi(psi, w).pair)
+
+
+def test_features_of_the_actions_taken() -> None:
+    psi, _ = random_psi()
+    action = torch.tensor([0, 5, 3, 2]).expand(T, ROWS, P)
+    found = of_action(psi, action)
+    assert found.shape == (T, ROWS, P, D)
+    assert torch.equal(found[1, 2, 1], psi[1, 2, 1, 5])
+
+
+def test_the_target_is_what_is_seen_and_what_follows_and_has_no_gradient() -> None:
+    phi, ahead = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 4.0]], requires_grad=True)
+    target = td_target(phi, ahead, 0.5)
+    assert target.tolist() == [[2.0, 2.0]]
+    assert not target.requires_grad
