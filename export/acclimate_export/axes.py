@@ -163,7 +163,9 @@ _RULES: dict[OpOverload, _Rule] = {
         (_aten.squeeze.dim, _aten.squeeze.dims, _aten.expand.default, _aten.clone.default), _reshape
     ),
     **dict.fromkeys((_aten.bmm.default, _aten.baddbmm.default), _product),
-    **dict.fromkeys((_aten.sum.dim_IntList, _aten.slice.Tensor), _along(1)),
+    **dict.fromkeys(
+        (_aten.sum.dim_IntList, _aten.amax.default, _aten.argmax.default, _aten.slice.Tensor), _along(1)
+    ),
     _aten.select.int: _select,
     _aten.transpose.int: _along(1, 2),
     _aten.cat.default: _concatenate,

@@ -43,6 +43,8 @@ FUNCTIONS: dict[str, Function] = {
     "split of a missing axis": lambda x, w: x.split(1, dim=0)[0] * w.sum(),
     "stack": lambda x, w: torch.stack([x, w[:, :1, :1] * x], dim=-1),
     "sum of a real axis": lambda x, w: w.sum(dim=1, keepdim=True) * x.sum(dim=-1, keepdim=True),
+    "largest of a real axis": lambda x, w: w.amax(dim=1) * x.argmax(dim=-1, keepdim=True),
+    "largest of a missing axis": lambda x, w: x.amax(dim=1) + w.argmax(0, keepdim=True).to(w.dtype).sum(),
     "sum of a missing axis": lambda x, w: x.sum(dim=(0, 1)) + w.sum(),
     "slices": lambda x, w: w[:, 1:3] * x[:, :, 1:4],
     "slice of a missing axis": lambda x, w: x[:, 0:1] + w[0:1].sum(),
