@@ -27,8 +27,7 @@ class Choice(NamedTuple):
 
 def action_values(psi: Tensor, task_vector: Tensor) -> Tensor:
     """Q (T, rows, P, A) of every policy and action, from ψ (T, rows, P, A, d) and w (T, d): wᵀψ."""
-    w = task_vector[:, None, None, :, None]
-    return (psi @ w).squeeze(-1)
+    return torch.bmm(psi.flatten(1, 3), task_vector.unsqueeze(-1)).view(psi.shape[:-1])
 
 
 def gpi(psi: Tensor, task_vector: Tensor, perturbation: Tensor | None = None) -> Choice:
