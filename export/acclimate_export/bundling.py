@@ -25,7 +25,7 @@ from acclimate.manifest import (
 )
 from acclimate.window import Window
 from acclimate_trainer.contract import Adapt, Tensors
-from acclimate_trainer.families.servo import ACTION, CONTROL_DT, OBSERVATION
+from acclimate_trainer.families.servo import ACTION, CONTROL_DT
 from torch import Tensor
 
 from acclimate_export.onnx_graphs import OnnxGraph, to_onnx
@@ -37,8 +37,9 @@ GOLDEN_TICKS = 50
 _GOLDEN_SEED, _TRUST_SEED = 20261124, 20261125  # fixed: the same run always gives the same bundle
 _TRUST_TASKS = 256
 _TRUST_FACTOR, _TRUST_LEAST = 3.0, 1e-6
+_ANY_TASK = 1e6
 _PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
-_N_OBS, _N_ACT = sum(c.size for c in OBSERVATION), sum(c.size for c in ACTION)
+_N_ACT = sum(c.size for c in ACTION)
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ class Parts:
 
 def make_parts(trained: Trained, pid: PidGains | None, figures: Mapping[str, Json]) -> Parts:
     """Everything of a bundle. `figures` go into its provenance. Raises as `trust_radius`."""
-    graphs = {"act": to_onnx(trace_act(trained.policy, _N_OBS, _N_ACT), "act")}
+    n_obs = sum(channel.size for channel in trained.observation)
+    graphs = {"act": to_onnx(trace_act(trained.policy, n_obs, _N_ACT), "act")}
     if trained.policy.window is not None:
-        graphs["adapt"] = to_onnx(trace_adapt(trained.policy, _N_OBS, _N_ACT), "adapt")
+        graphs["adapt"] = to_onnx(trace_adapt(trained.policy, n_obs, _N_ACT), "adapt")
     manifest = _manifest(trained, graphs, pid, figures)
     nodes = {name: graph.nodes for name, graph in graphs.items()}
     return Parts(manifest, _members(trained, graphs), nodes)
@@ -78,7 +80,7 @@ def _manifest(
         name=config.name,
         algorithm=policy.algorithm,
         control_dt=CONTROL_DT,
-        observation=OBSERVATION,
+        observation=trained.observation,
         action=ACTION,
         state=policy.state,
         graphs=Graphs(graphs["act"].spec, adapt),
@@ -89,6 +91,7 @@ def _manifest(
         family=Family(config.servos.name, config.servos.preset, trained.family.ranges.intervals()),
         window=policy.window,
         adaptation=policy.adaptation,
+        objectives=trained.objectives,
         privileged=policy.privileged,
         baselines=Baselines(pid),
         provenance={
@@ -103,10 +106,13 @@ def _manifest(
 def trust_radius(trained: Trained) -> float:
     """Three times the largest step that the policy takes on 256 servos of its family, to two digits, rounded up.
 
-    For a policy that does not adapt, 1: there is no step to judge. Raises UsageError where a step is not finite.
+    For a policy that does not adapt, 1: there is no step to judge. Where a step changes what is driven for, as large
+    as can be: rewards have any scale, and every w is one of the family. Raises UsageError where a step is not finite.
     """
     if trained.policy.window is None:
         return 1.0
+    if trained.objectives is not None:
+        return _ANY_TASK
     stages = practise(trained, _TRUST_TASKS, np.random.default_rng(_TRUST_SEED))
     norms = torch.cat([_step_norms(stage.state, stage.adapted) for stage in stages if stage.adapted])
     broken = int((~torch.isfinite(norms)).sum())

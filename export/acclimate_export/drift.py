@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
 from acclimate.policy import Policy
@@ -67,7 +68,8 @@ def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
     trial = draw_trial(trained.family, 1, rng, side_by_side=1, episodes=episodes, steps=_STEPS, change=1.0)
     state = stacked(trained.policy, 1, 1)
     parts = run_trial(trained.policy, state, trained.family, trial)
-    return torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
+    obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
+    return F.pad(obs, (0, len(trained.observation) - obs.shape[1]))  # no rewards, if it takes any
 
 
 def _in_torch(trained: Trained, obs: Tensor) -> dict[str, FloatArray]:

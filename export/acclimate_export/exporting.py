@@ -20,7 +20,8 @@ from acclimate_export.parity import Parity, compare
 from acclimate_export.trained import Trained, from_run
 from acclimate_export.verifying import described, parity_tree
 
-_NAMES = {"maml": "adaptive"}  # of bundles whose file is not called by their algorithm
+# Of bundles whose file is not called by their algorithm.
+_NAMES = {"maml": "adaptive", "successor_features": "objectives"}
 _INPUTS = 200  # for the check before writing; `acclimate verify` takes more
 _WRONG = 1e-3  # a graph that is this far from torch, relatively, is not the same function
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from acclimate.manifest import WindowSpec
+from acclimate_trainer.algorithms.objectives import N_FEATURES, rewarded
 from acclimate_trainer.contract import Adapt, Policy, Tensors, Window
 from acclimate_trainer.rollouts import draw, rollout
 from torch import Tensor
@@ -41,10 +42,14 @@ def practise(trained: Trained, tasks: int, rng: np.random.Generator, masked: flo
     policy, servos = trained.policy, trained.family.sample(tasks, rng)
     spec, steps = policy.window or _WITHOUT_WINDOW, policy.adaptation.max_steps if policy.adaptation else 1
     state = _initial(policy, tasks) | ({"task": servos.privileged()} if policy.privileged else {})
+    told = trained.objectives is not None
+    wanted = torch.from_numpy(rng.standard_exponential((tasks, N_FEATURES if told else 0), dtype=np.float32))
     stages = []
     for _ in range(steps):
         around = draw(trained.family, servos, rng, explore=spec.episodes, measure=0, steps=spec.steps)
         window = rollout(policy, state, trained.family, servos, around).window(spec.episodes)
+        if told:
+            window = rewarded(window, wanted)
         window = window._replace(mask=_mask(window.mask.shape, masked, rng))
         adapted = policy.adapt(state, window) if policy.window else None
         stages.append(Stage(state, around.noise, window, adapted))

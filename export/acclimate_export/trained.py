@@ -12,9 +12,12 @@ from acclimate.arrays import FloatArray, pack_arrays, unpack_arrays
 from acclimate.bundle import Bundle
 from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
+from acclimate.manifest import Objective, Objectives, ObservationChannel
+from acclimate.servo_features import FEATURES
+from acclimate_trainer.algorithms.objectives import REWARD
 from acclimate_trainer.configuration import Config, ConfigError, family_ranges, parse_config
 from acclimate_trainer.contract import Policy
-from acclimate_trainer.families.servo import ServoFamily
+from acclimate_trainer.families.servo import OBSERVATION, ServoFamily
 from acclimate_trainer.run_directory import CHECKPOINT, RunDirectory
 from acclimate_trainer.running import on_servos
 from acclimate_trainer.training import FOR_TRAINING
@@ -49,6 +52,19 @@ class Trained:
                 raise UsageError(f"{where}: meta-parameter {name!r} holds values that are not finite")
         detached = {name: meta[name].detach().clone() for name in wanted}
         return cls(config, detached, family, algorithm.policy(detached))
+
+    @property
+    def observation(self) -> tuple[ObservationChannel, ...]:
+        """What the policy's observation is: the family's, and a reward where one may be given."""
+        return OBSERVATION if self.config.objectives is None else (*OBSERVATION, REWARD)
+
+    @property
+    def objectives(self) -> Objectives | None:
+        """What the policy can be told to drive for."""
+        if self.config.objectives is None:
+            return None
+        named = tuple(Objective(name, meaning) for name, meaning in FEATURES.items())
+        return Objectives("task_vector", named, REWARD.name)
 
     def resolved(self) -> Json:
         """The config as JSON, with every range of the family; `parse_config` reads it back."""

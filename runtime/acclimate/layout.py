@@ -32,10 +32,20 @@ class Layout:
         actuators = {channel.name: i for i, channel in enumerate(caps.actuators)}
         sources = [(c, channel.source) for channel in manifest.observation for c in scalars(channel)]
         actions = [c for channel in manifest.action for c in scalars(channel)]
-        self.from_device = _indices(i for i, (_, source) in enumerate(sources) if source == "device")
+        absent = _dispensable(manifest) - sensors.keys()
+        self.rewarded = not absent  # whether whatever `adapt` needs is measured
+        given = [
+            (i, c) for i, (c, source) in enumerate(sources) if source == "device" and c.name not in absent
+        ]
+        references = [c for c, source in sources if source == "reference"]
+        self.from_device = _indices(i for i, _ in given)
         self.from_reference = _indices(i for i, (_, source) in enumerate(sources) if source == "reference")
-        self.sensors = _indices(sensors[c.name] for c, source in sources if source == "device")
+        self.sensors = _indices(sensors[c.name] for _, c in given)
         self.actuators = _indices(actuators[c.name] for c in actions)
+        # A device with an actuator by a reference's name wants to know what is asked for, and is told.
+        told = [(actuators[c.name], i) for i, c in enumerate(references) if _is_told(c, caps)]
+        self.told = _indices(i for i, _ in told)
+        self.of_reference = _indices(i for _, i in told)  # columns of the reference, one for each of `told`
         self.low = np.array([c.minimum for c in actions], np.float32)  # (n_act,)
         self.high = np.array([c.maximum for c in actions], np.float32)  # (n_act,)
         self.slew = _slew_per_tick(manifest)  # (n_act,) largest change from one tick to the next
@@ -49,7 +59,9 @@ def neutral(caps: DeviceCaps) -> FloatArray:
 
 def differences(manifest: Manifest, caps: DeviceCaps) -> list[str]:
     """What a device lacks to run this bundle, a phrase each. Extra channels of the device do not matter."""
-    wanted = [c for o in manifest.observation if o.source == "device" for c in scalars(o)]
+    dispensable = _dispensable(manifest) - {c.name for c in caps.sensors}
+    measured = [c for o in manifest.observation if o.source == "device" for c in scalars(o)]
+    wanted = [c for c in measured if c.name not in dispensable]
     found = _compare("sensor", wanted, caps.sensors)
     found += _compare("actuator", [c for a in manifest.action for c in scalars(a)], caps.actuators)
     ratio = caps.rate_hz * manifest.control_dt
@@ -64,6 +76,16 @@ def require_match(manifest: Manifest, caps: DeviceCaps) -> None:
     found = differences(manifest, caps)
     if found:
         raise MismatchError(f"this device does not fit bundle {manifest.name!r}: {'; '.join(found)}")
+
+
+def _dispensable(manifest: Manifest) -> set[str]:
+    """Sensors that a device may lack: a reward, without which w can be set, but not inferred."""
+    reward = manifest.objectives.reward if manifest.objectives else None
+    return {reward} if reward is not None else set()
+
+
+def _is_told(reference: Channel, caps: DeviceCaps) -> bool:
+    return any(c.name == reference.name and c.unit == reference.unit for c in caps.actuators)
 
 
 def _compare(kind: str, wanted: Iterable[Channel], offered: tuple[Channel, ...]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.device import Clock, Device, Sample
-from acclimate.errors import AcclimateError, DeviceFault, PolicyError, UsageError
+from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.layout import Layout
 from acclimate.loop_stats import LoopStats, Tally
 from acclimate.manifest import Manifest
@@ -78,6 +78,7 @@ class ControlLoop:
         self._applied = np.zeros(n_act, np.float32)
         self._low, self._high = np.zeros(n_act, np.float32), np.zeros(n_act, np.float32)
         self._targets = layout.neutral.copy()
+        self._asked = np.zeros(len(layout.told), np.float32)
         self._has_obs = self._acted = False
 
     def __enter__(self) -> ControlLoop:
@@ -114,6 +115,15 @@ class ControlLoop:
         """Bring the actuators into their safe state, also where the link is already lost."""
         with contextlib.suppress(AcclimateError):
             self._device.stop()
+
+    def require_rewards(self) -> None:
+        """Raises MismatchError where the device does not measure what the bundle infers its objective from."""
+        objectives = self._manifest.objectives
+        if objectives is not None and not self._layout.rewarded:
+            raise MismatchError(
+                f"this device has no sensor {objectives.reward!r}, from which bundle {self._manifest.name!r} infers "
+                "what to drive for; set it by name instead"
+            )
 
     def stats(self) -> LoopStats:
         return self._tally.summary()
@@ -158,7 +168,7 @@ class ControlLoop:
     def _episode(
         self, reference: FloatArray, noise: FloatArray, between: Callable[[], None] | None
     ) -> Episode:
-        steps, m = len(noise), self._manifest
+        steps, m, layout = len(noise), self._manifest, self._layout
         obs = np.zeros((steps + 1, m.n_obs), np.float32)
         action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
         measured, driven = np.zeros(steps + 1, np.bool_), np.zeros(steps, np.bool_)
@@ -169,6 +179,7 @@ class ControlLoop:
         self._pacer.begin()
         for k in range(steps):
             usable = self._observe(reference[k])
+            self._asked[...] = reference[k + 1, layout.of_reference]
             obs[k], measured[k] = self._obs, usable and self._fresh
             self._acted = False
             driven[k] = usable and self._drive(noise[k], action[k])
@@ -245,6 +256,7 @@ class ControlLoop:
         raw[...] = action
         slewed = self._limit(action)
         self._targets[self._layout.actuators] = self._applied
+        self._targets[self._layout.told] = self._asked
         self._device.command(self._targets)
         return not slewed
 

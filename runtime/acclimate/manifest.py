@@ -132,6 +132,28 @@ class Family:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """A feature φ that the policy can be rewarded for, and what its weight may be."""
+
+    name: str
+    meaning: str
+    minimum: float = 0.0
+    maximum: float = 1000.0
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What a policy drives for: the reward is wᵀφ, and w, a weight for each of `features`, is the state tensor `state`.
+
+    reward: the observation channel that `adapt` infers w from. A device need not have it: then w can only be set.
+    """
+
+    state: str
+    features: tuple[Objective, ...]
+    reward: str | None = None
+
+
+@dataclass(frozen=True)
 class PidGains:
     """Gains of the tuned classical controller that the policy is compared with."""
 
@@ -179,6 +201,7 @@ class Manifest:
     family: Family
     window: WindowSpec | None = None
     adaptation: AdaptationSpec | None = None
+    objectives: Objectives | None = None
     privileged: tuple[str, ...] = ()
     baselines: Baselines = Baselines()
     tolerance: Tolerance = Tolerance()
@@ -243,6 +266,7 @@ def _read_manifest(f: Fields) -> Manifest:
         family=f.object("family", _read_family),
         window=f.optional("window", lambda g: WindowSpec(g.count("episodes"), g.count("steps"))),
         adaptation=f.optional("adaptation", _read_adaptation),
+        objectives=f.object("objectives", _read_objectives) if "objectives" in f.names() else None,
         privileged=f.words("privileged"),
         baselines=f.object("baselines", _read_baselines),
         tolerance=f.object("tolerance", _read_tolerance),
@@ -304,6 +328,17 @@ def _read_adaptation(f: Fields) -> AdaptationSpec:
     return AdaptationSpec(f.count("max_steps"), f.number("explore_scale", above=0.0))
 
 
+def _read_objectives(f: Fields) -> Objectives:
+    features = f.items("features", _read_objective)
+    return Objectives(
+        f.identifier("state"), features, f.identifier("reward") if "reward" in f.names() else None
+    )
+
+
+def _read_objective(f: Fields) -> Objective:
+    return Objective(f.identifier("name"), f.text("meaning"), f.number("minimum"), f.number("maximum"))
+
+
 def _read_baselines(f: Fields) -> Baselines:
     return Baselines(f.object("pid", _read_pid) if "pid" in f.names() else None)
 
@@ -321,6 +356,9 @@ def _read_file(f: Fields) -> MemberFile:
 
 
 def _to_tree(m: Manifest) -> dict[str, Json]:
+    objectives: dict[str, Json] = (
+        {} if m.objectives is None else {"objectives": _objectives_tree(m.objectives)}
+    )
     return {
         "format": FORMAT,
         "name": m.name,
@@ -336,6 +374,7 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
             lambda a: {"max_steps": a.max_steps, "explore_scale": a.explore_scale}, m.adaptation
         ),
         "limits": {"slew_rate": dict(m.limits.slew_rate), "trust_radius": m.limits.trust_radius},
+        **objectives,
         "privileged": list(m.privileged),
         "family": {
             "name": m.family.name,
@@ -379,6 +418,14 @@ def _graph_tree(g: GraphSpec) -> Json:
 
 def _tensor_tree(t: TensorSpec) -> Json:
     return {"name": t.name, "shape": list(t.shape)}
+
+
+def _objectives_tree(o: Objectives) -> dict[str, Json]:
+    features: list[Json] = [
+        {"name": f.name, "meaning": f.meaning, "minimum": f.minimum, "maximum": f.maximum} for f in o.features
+    ]
+    reward: dict[str, Json] = {} if o.reward is None else {"reward": o.reward}
+    return {"state": o.state, "features": features, **reward}
 
 
 def _pid_tree(p: PidGains) -> Json:

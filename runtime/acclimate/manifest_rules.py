@@ -24,6 +24,7 @@ def check(m: Manifest) -> None:
         _graph(m, "adapt", m.graphs.adapt)
     _adaptation(m)
     _limits(m)
+    _objectives(m)
     _privileged(m)
     _files(m)
 
@@ -122,6 +123,31 @@ def _limits(m: Manifest) -> None:
     if unknown:
         raise ManifestError(
             f"limits.slew_rate names {unknown[0]!r}, which is no action channel; valid: {', '.join(names)}"
+        )
+
+
+def _objectives(m: Manifest) -> None:
+    o = m.objectives
+    if o is None:
+        return
+    _unique((f.name for f in o.features), "objectives.features")
+    for feature in o.features:
+        if not feature.minimum < feature.maximum:
+            raise ManifestError(
+                f"objective {feature.name!r}: minimum {feature.minimum:g} must be below maximum {feature.maximum:g}"
+            )
+    size = len(o.features)
+    weights = next((t for t in m.state if t.name == o.state), None)
+    if not size or weights is None or weights.shape != (size,):
+        raise ManifestError(
+            f"objectives names {size} features, so their weights, state {o.state!r} of shape [{max(size, 1)}], "
+            "must be there"
+        )
+    rewards = [c.name for c in m.observation if c.source == "device" and c.size == 1]
+    if o.reward is not None and o.reward not in rewards:
+        raise ManifestError(
+            f"objectives.reward is {o.reward!r}, which is no single observation from the device; "
+            f"valid: {', '.join(rewards) or 'none'}"
         )
 
 

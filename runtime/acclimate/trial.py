@@ -141,6 +141,8 @@ class Trial:
         """The whole trial, from a fresh `policy`, which must be the loop's controller."""
         if self._plan.shots and not policy.can_adapt:
             raise UsageError(f"policy {policy.manifest.name!r} has no adapt graph; run it with 0 shots")
+        if self._plan.shots:
+            self._loop.require_rewards()
         policy.reset("trial")
         before = self.measure()
         shots: list[Shot] = []

@@ -14,6 +14,7 @@ from acclimate.fields import is_identifier
 
 from acclimate_trainer.algorithms.distillation import StudentConfig
 from acclimate_trainer.algorithms.maml import MamlConfig
+from acclimate_trainer.algorithms.objectives import ObjectivesConfig
 from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2 import Rl2Config
@@ -86,6 +87,7 @@ class Config:
     training: TrainingConfig
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
+    objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     ppo: PpoConfig | ServoPpoConfig | None = None
     robust: ReactiveConfig | None = None
@@ -115,7 +117,7 @@ class Config:
         return self.family
 
 
-ALGORITHMS = ("maml", "rl2", "student", "ppo", "robust", "oracle")
+ALGORITHMS = ("maml", "rl2", "objectives", "student", "ppo", "robust", "oracle")
 
 
 def built_in() -> dict[str, Path]:
@@ -181,8 +183,9 @@ def to_toml(config: Config) -> str:
     tree = {key: value for key, value in asdict(config).items() if value is not None}
     scalars = {key: value for key, value in tree.items() if not isinstance(value, Mapping)}
     tables = {key: dict(value) for key, value in tree.items() if isinstance(value, Mapping)}
-    if "ranges" in tables["family"]:
-        tables["family.ranges"] = dict(tables["family"].pop("ranges"))
+    for outer, table in list(tables.items()):
+        for inner in [key for key, value in table.items() if isinstance(value, Mapping)]:
+            tables[f"{outer}.{inner}"] = dict(table.pop(inner))
     sections = [_lines(scalars), *(f"[{name}]\n{_lines(table)}" for name, table in sorted(tables.items()))]
     return "\n".join(sections)
 

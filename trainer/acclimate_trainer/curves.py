@@ -27,7 +27,7 @@ def draw_curve(metrics: Sequence[dict[str, float]], title: str, path: Path) -> N
         x, y = np.array(points).T
         width = max(1, round(_SMOOTHED * len(y)))
         axes.plot(x[width - 1 :], np.convolve(y, np.full(width, 1.0 / width), mode="valid"), label=name)
-    axes.set(title=title, xlabel="iteration", ylabel="return of a trial" if returns else "RMS tracking error, rad",
+    axes.set(title=title, xlabel="iteration", ylabel="return" if returns else "RMS tracking error, rad",
              yscale="linear" if returns else "log")  # fmt: skip
     axes.grid(alpha=0.3, which="both")
     axes.legend()

@@ -118,11 +118,12 @@ class RunDirectory:
         return lines[-1].get("seconds", 0.0) if lines else 0.0
 
     def recent(self, until: int, share: float = 0.1) -> dict[str, float]:
-        """Means of the figures over the last tenth of training up to iteration `until`."""
+        """Means over the last tenth of training up to iteration `until`, of the figures that its end has."""
         lines = [line for line in self.metrics() if line["iteration"] <= until]
         recent = lines[-max(1, round(share * len(lines))) :]
         names = [name for name in recent[-1] if name not in ("iteration", "seconds")] if recent else []
-        return {name: sum(line[name] for line in recent) / len(recent) for name in names}
+        found = {name: [line[name] for line in recent if name in line] for name in names}
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     def save_pid(self, gains: PidGains, error: float) -> None:
         table = {**vars(gains), "training_error": error}

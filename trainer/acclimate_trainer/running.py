@@ -17,6 +17,7 @@ from acclimate.errors import UsageError
 
 from acclimate_trainer.algorithms.distillation import Student
 from acclimate_trainer.algorithms.maml import Maml
+from acclimate_trainer.algorithms.objectives import Objectives
 from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2 import Rl2
@@ -48,13 +49,15 @@ def algorithm_of(config: Config) -> Algorithm:
     return _discrete(config.family, config.ppo) if isinstance(config.ppo, PpoConfig) else on_servos(config)
 
 
-def on_servos(config: Config) -> PerTask | ServoPpo:
+def on_servos(config: Config) -> PerTask | ServoPpo | Objectives:
     """What a config of servos trains: it has a policy for devices. Raises UsageError for another family."""
     family = ServoFamily(family_ranges(config.servos, config.name))
     if config.maml is not None:
         return Maml(family, config.maml)
     if config.rl2 is not None:
         return Rl2(family, config.rl2)
+    if config.objectives is not None:
+        return Objectives(family, config.objectives)
     if config.student is not None:
         return Student(family, config.student, partial(_teacher, config))
     if isinstance(config.ppo, ServoPpoConfig):
@@ -113,7 +116,7 @@ def run_training(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2))
     else:
         shown = ", ".join(f"{name} {value:.4f}" for name, value in headline(figures).items())
-        unit = " rad" if isinstance(config.family, FamilyConfig) else ""
+        unit = " rad" if "error" in headline(figures) else ""
         print(f"{out}: {config.algorithm} trained for {config.training.iterations} iterations: {shown}{unit}")
         if isinstance(config.family, FamilyConfig):
             print(f"next: acclimate export {out}")

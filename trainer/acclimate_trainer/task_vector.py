@@ -20,16 +20,17 @@ Features are scaled to unit norm for the elimination, so that their units do not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from acclimate.manifest import StateTensor
 from torch import Tensor
 
 from acclimate_trainer.contract import Adapt, Tensors
 
 RANK_TOLERANCE = 1e-3  # a feature of which the others leave a smaller share than this is one of theirs
-_ROUNDING = 1e-6  # what is left where nothing is
+LEAST_RESIDUAL = 5e-6
+_ROUNDING = 3e-5  # what is left where nothing is
 _FAR = 1e6  # beyond anything that is a feature or a reward
 _TINY = 1e-12  # a feature that has never been larger has never been seen
 
@@ -62,7 +63,7 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     info (T,):
         rank               how many directions of φ have been seen; w is solved for where that is d
         residual           RMS over the window of the reward that no w explains, given all that has been seen
-        residual_share     the same over the RMS of the reward
+        residual_share     the same over the RMS of the reward; never below LEAST_RESIDUAL, which is rounding
         step_norm          norm of the change of w
         valid              transitions of this window that were learned from
     """
@@ -74,38 +75,33 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     seen = torch.cat([past, torch.cat([phi, r.unsqueeze(-1)], dim=2)], dim=1)  # (T, d + N, d + 1)
 
     scale = (seen * seen).sum(1).sqrt().clamp_min(_TINY)  # (T, d + 1) of every feature, and of the reward
-    pivots, rest = _eliminate(seen / scale.unsqueeze(1))
-    root, projection = _factor(pivots, scale)
-    fitted = _solve(pivots) * (scale[:, -1:] / scale[:, :-1])  # (T, d)
+    # In the features' own order there is but one root. An order chosen by size would be decided by the last digit where
+    # two are alike, and another engine would keep another root.
+    triangle, rest = _triangulate(seen / scale.unsqueeze(1))
+    d = triangle.shape[1]
+    root, projection = torch.split(triangle * scale.unsqueeze(1), [d, 1], dim=2)
+    fitted = _solve(triangle) * (scale[:, -1:] / scale[:, :-1])  # (T, d)
 
-    rank = torch.stack([pivot.found for pivot in pivots]).sum(0)  # (T,)
-    spans = (rank > len(pivots) - 0.5).unsqueeze(-1)
+    rank = _rank(triangle[:, :, :d])
+    spans = (rank > d - 0.5).unsqueeze(-1)
     w = torch.where(spans, fitted, state["task_vector"])
     count = weight.sum(1)
-    residual, size = _rms(rest[:, len(pivots) :] * scale[:, -1:], count), _rms(r, count)
+    unexplained, size = _rms(rest[:, d:] * scale[:, -1:], count), _rms(r, count)
+    share = (unexplained / size.clamp_min(_TINY)).clamp_min(LEAST_RESIDUAL)
     change = w - state["task_vector"]
     info = {
         "rank": rank,
-        "residual": residual,
-        "residual_share": residual / size.clamp_min(_TINY),
+        "residual": share * size,
+        "residual_share": share,
         "step_norm": (change * change).sum(1).sqrt(),
         "valid": count,
     }
     following = {
         "root": root,
-        "projection": projection,
+        "projection": projection.squeeze(-1),
         "count": memory * state["count"] + count.unsqueeze(-1),
     }
     return Adapt({**following, "task_vector": w}, info)
-
-
-class _Pivot(NamedTuple):
-    """One step of the elimination: which feature, and the row of the factor that it gives, by feature."""
-
-    unit: Tensor  # (T, d) one-hot
-    row: Tensor  # (T, d + 1), the reward's entry last; 0 for features eliminated before
-    size: Tensor  # (T,) what earlier features leave of this one, as a share of it
-    found: Tensor  # (T,) 1 where that is enough to divide by
 
 
 def _usable(features: Tensor, reward: Tensor, mask: Tensor) -> Tensor:
@@ -113,45 +109,53 @@ def _usable(features: Tensor, reward: Tensor, mask: Tensor) -> Tensor:
     return (mask > 0.5) & (features.abs().amax(-1) < _FAR) & (reward.abs() < _FAR)
 
 
-def _eliminate(x: Tensor) -> tuple[list[_Pivot], Tensor]:
-    """Modified Gram-Schmidt on the columns of x (T, M, d + 1), the largest remaining one first, the last never; and
-    what is left of the last (T, M).
+def _triangulate(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Modified Gram-Schmidt on the columns of x (T, M, d + 1), in their order, but for the last: the triangular factor
+    (T, d, d + 1), and what is left of the last (T, M).
 
     For least squares it is backward stable, as long as the right-hand side is eliminated along (Björck 1967, "Solving
     Linear Least Squares Problems by Gram-Schmidt Orthogonalization"). Unrolled over d, and free of branches.
     """
-    d = x.shape[2] - 1
-    index, is_feature = torch.arange(d + 1), (torch.arange(d + 1) < d).to(x.dtype)
-    remaining = is_feature.expand(x.shape[0], d + 1)
-    pivots = []
+    rows = []
+    for i in range(x.shape[2] - 1):
+        column = x[:, :, :1]
+        size = (column * column).sum(1, keepdim=True).sqrt()  # (T, 1, 1)
+        direction = column * ((size > _ROUNDING).to(x.dtype) / size.clamp_min(_ROUNDING))
+        row = direction.transpose(1, 2) @ x  # (T, 1, d + 1 − i)
+        rows.append(F.pad(row, (i, 0)))
+        x = x[:, :, 1:] - direction @ row[:, :, 1:]
+    return torch.cat(rows, dim=1), x.squeeze(-1)
+
+
+def _rank(x: Tensor) -> Tensor:
+    """How many columns of x (T, d, d) are far enough from the span of the others, (T,).
+
+    The largest remaining one is eliminated first. In their own order, columns may each be far from those before them
+    and yet all but dependent together.
+    """
+    d = x.shape[2]
+    index, remaining = torch.arange(d), torch.ones(x.shape[0], d)
+    found = []
     for _ in range(d):
-        norm = (x * x).sum(1)  # (T, d + 1)
+        norm = (x * x).sum(1)  # (T, d)
         chosen = (norm + 1.0) * remaining  # so that even of features that are all 0 a remaining one is chosen
-        unit = (index == chosen.argmax(-1, keepdim=True)).to(x.dtype)  # (T, d + 1)
-        column = x @ unit.unsqueeze(-1)  # (T, M, 1)
-        size = (norm * unit).sum(1).sqrt()  # (T,)
-        direction = column * ((size > _ROUNDING).to(x.dtype) / size.clamp_min(_ROUNDING))[:, None, None]
-        row = direction.transpose(1, 2) @ x  # (T, 1, d + 1)
+        unit = (index == chosen.argmax(-1, keepdim=True)).to(x.dtype)  # (T, d)
+        column = x @ unit.unsqueeze(-1)  # (T, d, 1)
+        size = (column * column).sum(1, keepdim=True).sqrt()  # (T, 1, 1)
+        direction = column / size.clamp_min(_ROUNDING)
         remaining = remaining * (1.0 - unit)
-        x = (x - direction @ row) * (remaining + (1.0 - is_feature)).unsqueeze(1)
-        found = (size > RANK_TOLERANCE).to(x.dtype)
-        pivots.append(_Pivot(unit[:, :d], row.squeeze(1), size, found))
-    return pivots, x[:, :, -1]
+        x = x - direction @ (direction.transpose(1, 2) @ x)
+        found.append((size > RANK_TOLERANCE).to(x.dtype))
+    return torch.cat(found, dim=1).sum(dim=(1, 2))
 
 
-def _factor(pivots: Sequence[_Pivot], scale: Tensor) -> tuple[Tensor, Tensor]:
-    """root (T, d, d) and projection (T, d), in the units of features and reward."""
-    rows = torch.stack([pivot.row for pivot in pivots], dim=1) * scale.unsqueeze(1)  # (T, d, d + 1)
-    return rows[:, :, :-1], rows[:, :, -1]
-
-
-def _solve(pivots: Sequence[_Pivot]) -> Tensor:
-    """Back substitution, (T, d); a feature that the others give already gets 0."""
-    w = torch.zeros_like(pivots[0].unit)
-    for pivot in reversed(pivots):
-        rest = pivot.row[:, -1] - (pivot.row[:, :-1] * w).sum(1)
-        value = pivot.found * rest / pivot.size.clamp_min(RANK_TOLERANCE)
-        w = w + pivot.unit * value.unsqueeze(-1)
+def _solve(triangle: Tensor) -> Tensor:
+    """w (T, d) of the triangular factor (T, d, d + 1), by back substitution."""
+    d = triangle.shape[1]
+    w = triangle[:, d - 1 :, d] / triangle[:, d - 1 :, d - 1].clamp_min(_ROUNDING)  # (T, 1)
+    for i in reversed(range(d - 1)):
+        rest = triangle[:, i : i + 1, d] - (triangle[:, i, i + 1 : d] * w).sum(1, keepdim=True)
+        w = torch.cat([rest / triangle[:, i : i + 1, i].clamp_min(_ROUNDING), w], dim=1)
     return w
 
 

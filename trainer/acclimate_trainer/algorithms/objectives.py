@@ -3,10 +3,17 @@
 All objectives share the dynamics and differ in the weights w of the reward wᵀφ (Barreto et al. 2017, equation 2). One
 recurrent network is conditioned on the objective that it is to act for, as universal successor features are (Borsa et
 al. 2019): an actor π(s, z) and successor features ψ(s, a, z) of what π(·, z) earns in each feature. A library of
-objectives z stands for a library of policies. For weights w that nobody trained for, every policy of the library, and
-the network's own guess for w, proposes an action, and generalised policy improvement takes the best by all their ψ:
+objectives z stands for a library of policies. For weights w that nobody trained for, generalised policy improvement
+compares all of them, and the network's own guess for w, in every state, and does what the best of them would do:
 
-    a = argmax over a_j of max over i of wᵀψ(s, a_j, z_i)        a_j = π(s, z_j)      (Barreto et al. 2017, equation 7)
+    a = π(s, z_i)  with  i = argmax wᵀψ(s, π(s, z_i), z_i),  and between nearly equal ones their softmax-weighted mean
+
+Barreto et al. 2017 (equation 7) take the best action by any policy's ψ. Their Theorem 1 needs less: that the action's
+value by some policy is at least what each policy promises for itself, which is so here as well. With actions that are
+continuous and held for one tick, one tick of another policy's action changes next to nothing, and what the maximum
+over all pairs finds is the error of ψ; what following a policy changes is large against it. The softmax keeps the
+action continuous where two policies are worth the same: an argmax would chatter between them, which costs reward, and
+would turn the last digit in which two engines differ into another action.
 
 What the servo is, the hidden state has to find out, as in `rl2`: it is the belief over the dynamics, and serves all
 policies. The actor is trained through the simulator, then ψ by the vector TD loss on what the actors do.
@@ -15,7 +22,7 @@ policies. The actor is trained through the simulator, then ψ by the vector TD l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,14 +30,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.errors import UsageError
-from acclimate.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.manifest import AdaptationSpec, ObservationChannel, StateTensor, WindowSpec
 from acclimate.servo_features import FEATURES, servo_features
 from torch import Tensor
 
 from acclimate_trainer import task_vector
 from acclimate_trainer.algorithms.rl2 import N_IN, RecurrentConfig, features, new_trial
 from acclimate_trainer.contract import Act, Adapt, Tensors, Window
-from acclimate_trainer.families.servo import ServoFamily
+from acclimate_trainer.families.servo import OBSERVATION, ServoFamily
 from acclimate_trainer.limits import COUNT, SHARE, require
 from acclimate_trainer.networks import SIGMA_START, bounded, sigma
 from acclimate_trainer.recurrent import gru, gru_over_time, initial_gru
@@ -40,7 +47,8 @@ from acclimate_trainer.training import FOR_TRAINING, Losses, TrainingConfig, cli
 
 NAMES = tuple(FEATURES)
 N_FEATURES = len(NAMES)
-N_OBS = 4  # what the policy sees of an observation; a reward may follow
+N_OBS = len(OBSERVATION)  # what the policy sees of an observation; the reward follows
+REWARD = ObservationChannel("reward", "1", -1000.0, 1000.0)
 DEFAULT = (1.0, 0.0, 0.0, 0.1, 0.0)
 """What a servo is rewarded for unless somebody says otherwise: to follow, without much chatter."""
 LIBRARY = (
@@ -54,12 +62,15 @@ LIBRARY = (
     (0.2, 0.2, 0.2, 0.2, 0.2),
 )
 """Objectives of the library's policies."""
+TEMPERATURE = 0.05  # of the softmax, in units of the reward per tick of weights that add up to 1
 WINDOW = WindowSpec(episodes=1, steps=100)
 _STEPS = 8  # windows of one trial that a task vector may be inferred from
 _INPUT_SCALE = 2.6  # as in `rl2`
 _ACTOR_SCALE = 0.1  # of the initial weights of what the actor is made of
 _TINY = 1e-6
-_PSI_BIAS = FOR_TRAINING + "psi_bias"  # the same for all actions and policies, and so of no use in choosing one
+_PSI_BIAS = (
+    FOR_TRAINING + "psi_bias"
+)  # the same for all actions and policies, and so of no use in choosing one
 
 
 @dataclass(frozen=True)
@@ -74,9 +85,9 @@ class ObjectivesConfig(RecurrentConfig):
     """Width of both hidden layers of ψ."""
     adjoint_decay: float = 0.97
     """Factor on the gradient through the simulated state and the hidden one, per tick backwards."""
-    discount: float = 0.95
+    discount: float = 0.97
     """Of the features that ψ adds up, per tick."""
-    actor_share: float = 0.8
+    actor_share: float = 0.6
     """Share of training, at its beginning, in which the actor learns; then its successor features are learned."""
     others: int = 3
     """Objectives besides its own that ψ learns from each transition for."""
@@ -143,15 +154,15 @@ class ObjectivesPolicy:
         w = state["task_vector"]  # (T, d)
         z = torch.cat([direction(state["library"]), direction(w).unsqueeze(1)], dim=1)  # (T, P + 1, d)
         proposed = actions(state, x, hidden, z)  # (T, E, P + 1)
-        value = torch.amax(values(state, x, hidden, z, proposed, w), dim=2)  # (T, E, P + 1) by the proposing one
-        best = torch.argmax(value, dim=-1, keepdim=True)  # (T, E, 1)
-        action = torch.addcmul(torch.gather(proposed, -1, best), sigma(state), noise)
+        per_tick = w / (w.abs().sum(-1, keepdim=True) + _TINY)
+        share = torch.softmax(values(state, x, hidden, z, proposed, per_tick) / TEMPERATURE, dim=-1)
+        action = torch.addcmul((share * proposed).sum(-1, keepdim=True), sigma(state), noise)
         following = {
             "hidden": hidden,
             "previous_action": F.hardtanh(action),
             "begins": torch.zeros_like(state["begins"]),
         }
-        return Act(action, following, {"policy": best.to(torch.float32).squeeze(-1)})
+        return Act(action, following, {"library": 1.0 - share[..., -1]})
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         phi, following = window_features(window)
@@ -203,21 +214,19 @@ def actions(params: Tensors, x: Tensor, hidden: Tensor, z: Tensor) -> Tensor:
 
 
 def last_layer(params: Tensors, x: Tensor, hidden: Tensor, z: Tensor, action: Tensor) -> Tensor:
-    """What ψ is linear in, of every policy z (T, P, d) and every action (T, E, A): (T, E·P·A, K)."""
+    """What ψ is linear in, of each policy z (T, P, d) and an action for each, (T, E, P): (T, E·P, K)."""
     tasks, rows = x.shape[:2]
     seen = torch.baddbmm(params["psi_bias0"], torch.cat([x, hidden], dim=-1), params["psi_seen"])
-    of_z = torch.bmm(z, params["psi_objective"])  # (T, P, K)
-    of_action = action.unsqueeze(-1) * params["psi_action"].unsqueeze(1)  # (T, E, A, K)
-    first = of_z.unsqueeze(1).unsqueeze(3) + (seen.unsqueeze(2) + of_action).unsqueeze(2)  # (T, E, P, A, K)
-    flat = torch.tanh(first).reshape(tasks, rows * z.shape[1] * action.shape[2], -1)
+    both = seen.unsqueeze(2) + torch.bmm(z, params["psi_objective"]).unsqueeze(1)  # (T, E, P, K)
+    first = torch.tanh(torch.addcmul(both, action.unsqueeze(-1), params["psi_action"].unsqueeze(1)))
+    flat = first.reshape(tasks, rows * z.shape[1], -1)
     return torch.tanh(torch.baddbmm(params["psi_bias1"], flat, params["psi_hidden"]))
 
 
 def values(params: Tensors, x: Tensor, hidden: Tensor, z: Tensor, action: Tensor, w: Tensor) -> Tensor:
-    """wᵀψ of every action (T, E, A) by every policy z (T, P, d), up to a constant: (T, E, P, A)."""
-    y = last_layer(params, x, hidden, z, action)
+    """wᵀψ of each policy z (T, P, d) and its action (T, E, P), up to a constant: (T, E, P)."""
     by_w = torch.bmm(params["psi"], w.unsqueeze(-1))  # (T, K, 1)
-    return torch.bmm(y, by_w).reshape(*x.shape[:2], z.shape[1], action.shape[2])
+    return torch.bmm(last_layer(params, x, hidden, z, action), by_w).reshape(action.shape)
 
 
 def window_features(window: Window) -> tuple[Tensor, Tensor]:
@@ -240,6 +249,13 @@ def window_features(window: Window) -> tuple[Tensor, Tensor]:
     return phi, one_ago * two_ago
 
 
+def rewarded(window: Window, w: Tensor) -> Window:
+    """The window with the rewards of w (T, d) as one more entry of the observations that follow a transition."""
+    reward = (window_features(window)[0] * w[:, None, None]).sum(-1)
+    column = torch.cat([torch.zeros_like(reward[:, :, :1]), reward], dim=2).unsqueeze(-1)
+    return window._replace(obs=torch.cat([window.obs[..., :N_OBS], column], dim=-1))
+
+
 def initial_parameters(c: ObjectivesConfig, rng: np.random.Generator) -> dict[str, Tensor]:
     """Names and shapes: the GRU's, the actor's, those of ψ, `sigma`. The controller begins with a gain of 1."""
     params = initial_gru(N_IN, c.hidden, rng)
@@ -259,9 +275,7 @@ def initial_parameters(c: ObjectivesConfig, rng: np.random.Generator) -> dict[st
         params[name] = torch.tensor(
             scale * rng.standard_normal(shape) / math.sqrt(shape[0]), dtype=torch.float32
         )
-    start = torch.tensor(
-        _ACTOR_SCALE / math.sqrt(N_IN) * rng.standard_normal((1, N_IN)), dtype=torch.float32
-    )
+    start = torch.tensor(_ACTOR_SCALE / math.sqrt(N_IN) * rng.standard_normal((1, N_IN)), dtype=torch.float32)
     params["controller_bias"] = torch.cat([start, torch.tensor([[1.0, 0.0]])], dim=1)
     params["mix_bias"] = torch.zeros(1, c.mixing)
     params |= {f"psi_bias{i}": torch.zeros(1, c.critic) for i in range(2)}
@@ -322,10 +336,10 @@ class Objectives:
         episodes = run_trial(self.actor(meta), told, self._family, trial, self._config.adjoint_decay)
         phi = torch.stack([_features(part).mean(dim=(1, 2)) for part in episodes]).mean(0)  # (T, d)
         reward = (w * phi).sum(-1)
-        return Losses(-reward, {"reward": reward, **dict(zip(NAMES, phi.unbind(-1), strict=True))})
+        return Losses(-reward, {"return": reward, **dict(zip(NAMES, phi.unbind(-1), strict=True))})
 
     def objectives(self, n: int, rng: np.random.Generator) -> Tensor:
-        """Weights that add up to 1, (n, d): their roots lie anywhere on the part of the sphere where all are positive."""
+        """Weights that add up to 1, (n, d): their roots lie anywhere on the positive part of the sphere."""
         if self._only:
             return (self._default / self._default.sum()).expand(n, -1)
         squares = rng.standard_normal((n, N_FEATURES)) ** 2
@@ -334,12 +348,13 @@ class Objectives:
     def _psi_steps(
         self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
     ) -> Iterator[Mapping[str, float]]:
-        for name, value in meta.items():
-            if not _of_psi(name):
-                value.grad = None
         psi = {name: value for name, value in meta.items() if _of_psi(name)}
-        batch = self.transitions(meta, config.meta_batch_size, rng, progress)
+        for name in meta.keys() - psi.keys():
+            meta[name].grad = None  # so that the optimizer leaves the actor as it is
+        w = self._half_listed(config.meta_batch_size, rng)
+        batch, phi = self.transitions(meta, w, rng, progress)
         wanted = self.targets(meta, batch)
+        figures = {"return": float((w * phi).sum(-1).mean())}
         for _ in range(self._config.epochs):
             order = torch.from_numpy(rng.permutation(len(wanted)))
             for index in order.chunk(self._config.minibatches):
@@ -347,64 +362,65 @@ class Objectives:
                 loss = F.mse_loss(found, wanted[index])
                 explained = 1.0 - loss.detach() / wanted[index].var(dim=(0, 1, 2)).mean()
                 norm = clip_gradient(loss, psi, config.clip)
-                yield {"td_loss": float(loss.detach()), "explained": float(explained), "grad_norm": norm}
+                yield figures | {
+                    "td_loss": float(loss.detach()),
+                    "explained": float(explained),
+                    "grad_norm": norm,
+                }
+
+    def _half_listed(self, n: int, rng: np.random.Generator) -> Tensor:
+        """Objectives (n, d), about half of them the library's."""
+        listed = self._library[torch.from_numpy(rng.integers(0, len(self._library), n))]
+        return torch.where(torch.from_numpy(rng.random((n, 1)) < 0.5), listed, self.objectives(n, rng))
 
     @torch.no_grad()
     def transitions(
-        self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float
-    ) -> Transitions:
-        """What the actor, exploring, does for objectives drawn anew, half of them the library's."""
-        c = self._config
-        w = self.objectives(tasks, rng)
-        listed = torch.from_numpy(rng.integers(0, len(self._library), tasks))
-        w = torch.where(torch.from_numpy(rng.random((tasks, 1)) < 0.5), self._library[listed], w)
+        self, meta: Tensors, w: Tensor, rng: np.random.Generator, progress: float
+    ) -> tuple[Transitions, Tensor]:
+        """What the actor, exploring, does for objectives w (T, d); and its features per tick, (T, d)."""
+        c, tasks = self._config, len(w)
         trial = new_trial(self._family, c, tasks, rng, progress, explore=c.side_by_side)
-        stacked = {name: value.expand(tasks, *value.shape) for name, value in meta.items()}
-        episodes = run_trial(self.actor(meta), {**stacked, "task_vector": w}, self._family, trial)
-        x = [_seen(part) for part in episodes]  # (T, E, S, N_IN)
+        told = {**_stacked(meta, tasks), "task_vector": w}
+        episodes = run_trial(self.actor(meta), told, self._family, trial)
+        x = torch.stack([_seen(part) for part in episodes])  # (episodes, T, E, S, N_IN)
         hidden = self._believed(meta, x)
-        last = slice(None, -1)
-        columns = [
-            (a[:, :, last], h[:, :, last], part.action[:, :, last], _features(part)[:, :, last], a[:, :, 1:], h[:, :, 1:])
-            for a, h, part in zip(x, hidden, episodes, strict=True)
-        ]  # fmt: skip
-        seen, believed, action, phi, following, then = (
-            torch.cat([column.flatten(1, 2) for column in parts], dim=1)
-            for parts in zip(*columns, strict=True)
-        )
+        action = torch.stack([F.hardtanh(part.action.squeeze(-1)) for part in episodes])
+        phi = torch.stack([_features(part) for part in episodes])
         others = self.objectives(tasks * c.others, rng).view(tasks, c.others, -1)
         z = direction(torch.cat([w.unsqueeze(1), others], dim=1))
-        return Transitions(seen, believed, F.hardtanh(action.squeeze(-1)), phi, following, then, z)
+        now, following = slice(None, -1), slice(1, None)
+        columns = (x[:, :, :, now], hidden[:, :, :, now], action[:, :, :, now], phi[:, :, :, now],
+                   x[:, :, :, following], hidden[:, :, :, following])  # fmt: skip
+        flat = [column.transpose(0, 1).flatten(1, 3) for column in columns]  # (T, N, …)
+        return Transitions._make([*flat, z]), phi.mean(dim=(0, 2, 3))
 
-    def _believed(self, meta: Tensors, x: Sequence[Tensor]) -> list[Tensor]:
-        """Hidden states (T, E, S, H) along the episodes of a trial."""
-        tasks, rows, steps, _ = x[0].shape
-        over_time = torch.cat([part.flatten(0, 1).transpose(0, 1) for part in x])
-        hidden = gru_over_time(meta, over_time, over_time.new_zeros(1, tasks * rows, self._config.hidden))
-        return [part.transpose(0, 1).reshape(tasks, rows, steps, -1) for part in hidden.split(steps)]
+    def _believed(self, meta: Tensors, x: Tensor) -> Tensor:
+        """Hidden states along the episodes of trials, x (episodes, T, E, S, N_IN): (episodes, T, E, S, H)."""
+        episodes, tasks, rows, steps, n_in = x.shape
+        over_time = x.permute(0, 3, 1, 2, 4).reshape(episodes * steps, tasks * rows, n_in)
+        start = over_time.new_zeros(1, tasks * rows, self._config.hidden)
+        hidden = gru_over_time(meta, over_time, start)
+        return hidden.view(episodes, steps, tasks, rows, -1).permute(0, 2, 3, 1, 4)
 
     @torch.no_grad()
     def targets(self, meta: Tensors, batch: Transitions) -> Tensor:
         """(1 − γ)·φ + γ·ψ(s', π(s', z), z): the vector TD target of ψ, which is in units of φ, (T, N, Z, d)."""
-        stacked = _stacked(meta, len(batch.x))
-        action = actions(stacked, batch.next_x, batch.next_hidden, batch.z)  # (T, N, Z)
-        parts = [
-            _psi(stacked, batch.next_x, batch.next_hidden, batch.z[:, k : k + 1], action[:, :, k : k + 1])
-            for k in range(batch.z.shape[1])
-        ]
-        gamma = self._config.discount
-        return (1.0 - gamma) * batch.phi.unsqueeze(2) + gamma * torch.cat(parts, dim=2)
+        params = _stacked(meta, len(batch.x))
+        action = actions(params, batch.next_x, batch.next_hidden, batch.z)  # (T, N, Z)
+        following = _psi(params, batch.next_x, batch.next_hidden, batch.z, action)
+        return torch.lerp(batch.phi.unsqueeze(2), following, self._config.discount)
 
 
 def successor_features(meta: Tensors, batch: Transitions) -> Tensor:
     """ψ of each transition's action, for each of its objectives, per tick: (T, N, Z, d)."""
-    return _psi(_stacked(meta, len(batch.x)), batch.x, batch.hidden, batch.z, batch.action.unsqueeze(-1))
+    action = batch.action.unsqueeze(-1).expand(-1, -1, batch.z.shape[1])
+    return _psi(_stacked(meta, len(batch.x)), batch.x, batch.hidden, batch.z, action)
 
 
 def _psi(params: Tensors, x: Tensor, hidden: Tensor, z: Tensor, action: Tensor) -> Tensor:
-    """(T, N, Z, d) for one action in each state, (T, N, 1)."""
+    """(T, N, Z, d) of policies z (T, Z, d) and an action for each, (T, N, Z)."""
     y = last_layer(params, x, hidden, z, action)
-    return torch.baddbmm(params[_PSI_BIAS], y, params["psi"]).view(*x.shape[:2], z.shape[1], -1)
+    return torch.baddbmm(params[_PSI_BIAS], y, params["psi"]).view(*action.shape, -1)
 
 
 def _features(part: Episodes) -> Tensor:
