@@ -12,7 +12,7 @@ from acclimate.arrays import FloatArray, pack_arrays, unpack_arrays
 from acclimate.bundle import Bundle
 from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
-from acclimate.manifest import Objective, Objectives, ObservationChannel
+from acclimate.manifest import Objectives, ObservationChannel
 from acclimate.servo_features import FEATURES
 from acclimate_trainer.algorithms.objectives import REWARD
 from acclimate_trainer.configuration import Config, ConfigError, family_ranges, parse_config
@@ -63,8 +63,7 @@ class Trained:
         """What the policy can be told to drive for."""
         if self.config.objectives is None:
             return None
-        named = tuple(Objective(name, meaning) for name, meaning in FEATURES.items())
-        return Objectives("task_vector", named, REWARD.name)
+        return Objectives("task_vector", FEATURES, REWARD.name)
 
     def resolved(self) -> Json:
         """The config as JSON, with every range of the family; `parse_config` reads it back."""

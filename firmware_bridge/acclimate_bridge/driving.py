@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, get_args
 
@@ -14,6 +16,8 @@ from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.loop import ControlLoop
 from acclimate.loop_stats import LoopStats
+from acclimate.manifest import Manifest
+from acclimate.objectives import objectives_of, set_objective
 from acclimate.policy import Policy, Scope
 from acclimate.trial import EpisodeKey, tracking_error
 from acclimate.window import Episode
@@ -22,6 +26,7 @@ from acclimate_bridge.host_link import HostLink, LinkStats
 from acclimate_bridge.options import moment
 from acclimate_bridge.references import TrackingReferences
 from acclimate_bridge.transport import SerialTransport
+from acclimate_bridge.wishes import Listener, Wish, wishes_of
 
 KEY = EpisodeKey(0, "measure", 0)  # of the one episode that it is
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -36,19 +41,23 @@ class Reset(NamedTuple):
 
 
 class DrivePlan(NamedTuple):
-    """For how long to drive, in s, and what to reset on the way."""
+    """For how long to drive, in s, what to reset on the way, and what to drive for; `listen`: to stdin, too."""
 
     seconds: float
     resets: tuple[Reset, ...]
+    wishes: tuple[Wish, ...] = ()
+    listen: bool = False
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> DrivePlan | None:
+    def of(cls, args: argparse.Namespace, manifest: Manifest) -> DrivePlan | None:
         """As the options of `run` say; None where they mean a trial. Raises UsageError where they contradict."""
         seconds: float | None = args.seconds
         resets = tuple(Reset(*moment("reset", text, "SCOPE", SCOPES)) for text in args.reset or ())
         if seconds is None:
             if resets:
                 raise UsageError("--reset needs --seconds; a trial in shots resets by itself what has to be")
+            if args.listen:
+                raise UsageError("--listen needs --seconds; a trial in shots measures one objective")
             return None
         if args.shots is not None or args.episodes is not None:
             raise UsageError(
@@ -59,7 +68,9 @@ class DrivePlan(NamedTuple):
         for scope, at in resets:
             if at >= seconds:
                 raise UsageError(f"--reset {scope}@{at:g} comes after the end: --seconds is {seconds:g}")
-        return cls(seconds, resets)
+        if args.listen:
+            objectives_of(manifest)
+        return cls(seconds, resets, wishes_of(args.objective, manifest, seconds), args.listen)
 
 
 class Driven(NamedTuple):
@@ -77,32 +88,39 @@ def drive_on(port: str, baud: int, policy: Policy, plan: DrivePlan, seed: int) -
     clock, manifest = RealClock(), policy.manifest
     ticks = round(plan.seconds / manifest.control_dt)
     references = TrackingReferences(manifest, ticks, seed, 0)
-    events = _events(policy, plan.resets)
+    events = _events(policy, plan)
     policy.reset("trial")
+    for wish in plan.wishes:
+        if not wish.at:
+            set_objective(policy, wish.weights)
+    heard = Listener(policy, sys.stdin, _tell).poll if plan.listen else None
     with (
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
-        episode = Drive(loop, references(loop.measure(), KEY), events).on(ticks + 1)
+        episode = Drive(loop, references(loop.measure(), KEY), events, every=heard).on(ticks + 1)
         forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
         return Driven(plan, episode, forgotten, loop.stats(), link.stats)
 
 
-def _events(policy: Policy, resets: Sequence[Reset]) -> dict[int, Callable[[], None]]:
-    """By tick, what is reset after its command."""
-    due: dict[int, list[Scope]] = {}
-    for scope, at in resets:
-        due.setdefault(round(at / policy.manifest.control_dt), []).append(scope)
+def _events(policy: Policy, plan: DrivePlan) -> dict[int, Callable[[], None]]:
+    """By tick, what is reset and what is asked for after its command."""
+    due: dict[int, list[Callable[[], None]]] = {}
+    steps = [(reset.at, partial(policy.reset, reset.scope)) for reset in plan.resets]
+    steps += [(wish.at, partial(set_objective, policy, wish.weights)) for wish in plan.wishes if wish.at]
+    for at, step in steps:
+        due.setdefault(round(at / policy.manifest.control_dt), []).append(step)
+    return {tick: partial(_all, steps) for tick, steps in due.items()}
 
-    def event(scopes: Sequence[Scope]) -> Callable[[], None]:
-        def reset() -> None:
-            for scope in scopes:
-                policy.reset(scope)
 
-        return reset
+def _all(steps: Sequence[Callable[[], None]]) -> None:
+    for step in steps:
+        step()
 
-    return {tick: event(scopes) for tick, scopes in due.items()}
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def curve(policy: Policy, driven: Driven) -> list[tuple[float, float, float]]:
@@ -120,7 +138,10 @@ def tree(policy: Policy, driven: Driven) -> dict[str, Json]:
         {"scope": scope, "at": at, "tensors": list(names)}
         for (scope, at), names in zip(driven.plan.resets, driven.forgotten, strict=True)
     ]
+    wishes: list[Json] = [{"at": wish.at, "weights": dict(wish.weights)} for wish in driven.plan.wishes]
+    asked: dict[str, Json] = {} if policy.manifest.objectives is None else {"objectives": wishes}
     return {
+        **asked,
         "seconds": driven.plan.seconds,
         "rms": tracking_error(policy.manifest)(driven.episode),
         "curve": [{"from": a, "to": b, "rms": rms} for a, b, rms in curve(policy, driven)],
@@ -141,5 +162,9 @@ def lines(policy: Policy, driven: Driven) -> list[str]:
     for (scope, at), names in zip(driven.plan.resets, driven.forgotten, strict=True):
         said.append(
             f"reset of the {scope} at {at:g} s: {', '.join(names) or 'nothing'} back to the initial value"
+        )
+    for weights, at in driven.plan.wishes:
+        said.append(
+            f"objective from {at:g} s on: {', '.join(f'{name}={weight:g}' for name, weight in weights.items())}"
         )
     return said

@@ -22,9 +22,13 @@ def at_least(option: str, value: int, least: int) -> int:
 
 
 def allowed_shots(manifest: Manifest, wanted: int | None) -> int:
-    """Adaptation steps as asked for, or for None as many as the bundle allows. Raises UsageError."""
+    """Adaptation steps as asked for, or for None as many as the bundle allows. Raises UsageError.
+
+    Steps that infer an objective are taken only where asked for: few devices measure a reward.
+    """
     most = manifest.adaptation.max_steps if manifest.adaptation else 0
-    shots = most if wanted is None else wanted
+    usual = most if manifest.objectives is None else 0
+    shots = usual if wanted is None else wanted
     if not 0 <= shots <= most:
         raise UsageError(f"--shots must be from 0 to {most} with bundle {manifest.name!r}, found {shots}")
     return shots

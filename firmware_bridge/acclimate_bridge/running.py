@@ -19,11 +19,12 @@ from acclimate.guard import Guard
 from acclimate.loop import ControlLoop
 from acclimate.loop_stats import LoopStats
 from acclimate.manifest import Manifest
+from acclimate.objectives import set_objective
 from acclimate.policy import Policy
 from acclimate.recording import Recording
 from acclimate.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
 
-from acclimate_bridge import driving
+from acclimate_bridge import driving, wishes
 from acclimate_bridge.driving import DrivePlan
 from acclimate_bridge.host_link import HostLink, LinkStats
 from acclimate_bridge.options import allowed_shots, at_least, writable
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         )
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
-    plan = DrivePlan.of(args) or _trial_plan(args, manifest)
+    plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy, recording = Policy(bundle), Recording()
     with _terminable():
         if isinstance(plan, DrivePlan):
@@ -69,7 +70,8 @@ class _Said(NamedTuple):
 
 def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
     episodes = EPISODES if args.episodes is None else at_least("--episodes", args.episodes, 1)
-    return TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=True)
+    # Where a step changes what is driven for, the tracking error may well grow: that is not what to judge it by.
+    return TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=manifest.objectives is None)
 
 
 def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording: Recording) -> _Said:
@@ -82,9 +84,12 @@ def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording
 
 
 def _tried(args: argparse.Namespace, policy: Policy, plan: TrialPlan, recording: Recording) -> _Said:
+    for wish in wishes.wishes_of(args.objective, policy.manifest):
+        set_objective(policy, wish.weights)
     report, link = _drive(args.port, args.baud, policy, plan, args.seed, recording)
     return _Said(
-        _tree(report) | _traffic(report.stats, link), [*_lines(report), *_traffic_lines(report.stats, link)]
+        _tree(report) | wishes.tree(policy) | _traffic(report.stats, link),
+        [*_lines(report), *wishes.lines(policy, report.shots), *_traffic_lines(report.stats, link)],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from acclimate_bridge.device_core import DeviceCore, Profile
+from acclimate_bridge.judge import JudgedServo
 from acclimate_bridge.messages import Schema, WireChannel
 from acclimate_bridge.plant import Plant
 
@@ -18,9 +19,17 @@ SCHEMA = Schema(
 )
 
 
+JUDGED_SCHEMA = Schema(
+    sensors=(*SCHEMA.sensors, WireChannel("reward", "1", 2.0**-20, -1024.0, 1024.0)),
+    actuators=(*SCHEMA.actuators, WireChannel("target", "rad", 2.0**-20, -math.tau, math.tau)),
+)
 RATE = 100.0  # Hz
 
 
 def servo_device(plant: Plant, boot_id: int, now: float = 0.0, rate: float = RATE) -> DeviceCore:
-    """A servo, measured in position and velocity and driven by duty, as a device that boots at `now`."""
-    return DeviceCore(plant, Profile(SCHEMA, rate), boot_id, now)
+    """A servo, measured in position and velocity and driven by duty, as a device that boots at `now`.
+
+    One that is judged is told the target, too, and measures a reward.
+    """
+    schema = JUDGED_SCHEMA if isinstance(plant, JudgedServo) else SCHEMA
+    return DeviceCore(plant, Profile(schema, rate), boot_id, now)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from acclimate.errors import UsageError
+from acclimate.objectives import parse_objective
+from acclimate.servo_features import FEATURES
 
 from acclimate_bridge.changes import Change
 from acclimate_bridge.deployments import described, stated_deployment
@@ -50,6 +52,7 @@ def simulate(args: argparse.Namespace) -> int:
         rate=args.rate,
         fault=fault,
         changes=[Change.parse(text) for text in args.change or ()],
+        reward=parse_objective(args.reward, FEATURES) if args.reward is not None else None,
         announce=_tell,
     )
     link = Path(args.link) if args.link else None

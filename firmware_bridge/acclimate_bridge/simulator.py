@@ -8,7 +8,7 @@ import select
 import signal
 import time
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -18,6 +18,7 @@ from acclimate.errors import UsageError
 
 from acclimate_bridge.changes import Change, changed
 from acclimate_bridge.deployments import described
+from acclimate_bridge.judge import JudgedServo
 from acclimate_bridge.messages import State
 from acclimate_bridge.options import moment
 from acclimate_bridge.plant import Deployment, SimulatedServo
@@ -67,15 +68,17 @@ class Simulator:
         rate: float = RATE,
         fault: Fault | None = None,
         changes: Sequence[Change] = (),
+        reward: Mapping[str, float] | None = None,
         announce: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`announce` is told of each change as it happens."""
+        """`announce` is told of each change as it happens. reward: weights by which it judges itself, if it does."""
         self._rng = rng
         self._fault = fault
         self._changes = sorted(changes, key=lambda change: change.after)
         self._announce = announce
         self._plant = SimulatedServo(servo, deployment, rng, q0=q0, friction=friction, control_dt=1.0 / rate)
-        self._core = servo_device(self._plant, self._boot_id(), rate=rate)
+        plant = self._plant if reward is None else JudgedServo(self._plant, reward)
+        self._core = servo_device(plant, self._boot_id(), rate=rate)
         self._driven_since: float | None = None
         self._muted = False
         self._backlog = b""  # of a frame that the terminal had no room for

@@ -43,6 +43,11 @@ def _configure_simulate(parser: argparse.ArgumentParser) -> None:
         metavar="KIND@SECONDS",
         help="payload, polarity or supply changes after SECONDS of being driven; may be given several times",
     )
+    add(
+        "--reward",
+        metavar="NAME=WEIGHT,…",
+        help="measure a reward, too: accurate, frugal, smooth, quiet and fast, weighted as given",
+    )
     add("--seed", type=int, default=0, help="of encoder noise and boot ids (default 0)")
     add("--link", metavar="PATH", help="keep a symbolic link to the port at PATH")
     add("--fault", metavar="KIND@SECONDS", help=argparse.SUPPRESS)
@@ -79,6 +84,13 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         metavar="SCOPE@SECONDS",
         help="with --seconds: begin a new trial or episode on the way; may be given several times",
     )
+    add(
+        "--objective",
+        action="append",
+        metavar="NAME=WEIGHT,…[@SECONDS]",
+        help="what to drive for, with names from the bundle; with --seconds also later on the way, as often as given",
+    )
+    add("--listen", action="store_true", help="with --seconds: take such objectives from stdin, a line each")
     add("--seed", type=int, default=0, help="of references and exploration (0)")
     add("--save", metavar="FILE", help="write what was learned to FILE")
     add("--record", metavar="FILE", help="write every episode to FILE, an .npz")

@@ -28,10 +28,12 @@ class Drive:
         reference: FloatArray,
         events: Events | None = None,
         rng: np.random.Generator | None = None,
+        every: Callable[[], None] | None = None,
     ) -> None:
-        """reference (ticks, n_ref); events are called after the command of their tick; rng is for exploration."""
+        """reference (ticks, n_ref); events are called after the command of their tick, `every` after each; rng is for
+        exploration."""
         self._loop, self._reference, self._rng = loop, reference, rng
-        self._events = events or {}
+        self._events, self._every = events or {}, every
         self._episodes: list[Episode] = []
         self.tick = 0  # how many have been driven
 
@@ -69,3 +71,5 @@ class Drive:
         self.tick += 1
         if event is not None:
             event()
+        if self._every is not None:
+            self._every()

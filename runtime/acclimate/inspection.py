@@ -66,6 +66,7 @@ def _lines(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]
         f"act          {_graph(m.graphs.act)}",
         f"adapt        {_graph(m.graphs.adapt) if m.graphs.adapt else 'none: this policy does not adapt'}",
         *_adaptation(m),
+        *_objectives(bundle),
         *_titled("members", [f"{name:<12} {file.size:>9} bytes" for name, file in m.files.items()]),
         _golden(bundle, engine, deviations),
     ]
@@ -97,6 +98,15 @@ def _adaptation(m: Manifest) -> list[str]:
         f"window       {m.window.episodes} episodes of {m.window.steps} ticks ({seconds:g} s), "
         f"at most {m.adaptation.max_steps} steps, trust radius {m.limits.trust_radius:g}"
     ]
+
+
+def _objectives(bundle: Bundle) -> list[str]:
+    o = bundle.manifest.objectives
+    if o is None:
+        return []
+    weights = bundle.state[o.state]
+    rows = [f"{f.name:<16} {w:<6g} {f.meaning}" for f, w in zip(o.features, weights, strict=True)]
+    return _titled("objectives", rows)
 
 
 def _golden(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> str:

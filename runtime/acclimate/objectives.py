@@ -14,18 +14,17 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.errors import UsageError
-from acclimate.manifest import Manifest, Objectives
+from acclimate.manifest import Manifest, Objective, Objectives
 from acclimate.policy import Policy
 
 
-def parse_objective(text: str, manifest: Manifest) -> dict[str, float]:
+def parse_objective(text: str, features: Sequence[Objective]) -> dict[str, float]:
     """NAME=WEIGHT,NAME=WEIGHT… as in quiet=2,fast=1. Raises UsageError, listing the valid names."""
-    objectives = _objectives_of(manifest)
     changes: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise UsageError(f"objective {text!r} is not NAME=WEIGHT,…; valid names: {_names(objectives)}")
+            raise UsageError(f"objective {text!r} is not NAME=WEIGHT,…; valid names: {_names(features)}")
         if name in changes:
             raise UsageError(f"objective {text!r} names {name!r} twice")
         try:
@@ -34,14 +33,14 @@ def parse_objective(text: str, manifest: Manifest) -> dict[str, float]:
             raise UsageError(
                 f"objective {text!r}: the weight of {name!r} is {value!r}, expected a number"
             ) from None
-        _check(objectives, name, changes[name])
+        _check(features, name, changes[name])
     return changes
 
 
 def objective(policy: Policy) -> dict[str, float]:
     """The weights that the next `act` reads, by name. Raises UsageError for a policy without objectives."""
-    objectives = _objectives_of(policy.manifest)
-    return dict(zip(_listed(objectives), map(float, policy.state(objectives.state)), strict=True))
+    objectives = objectives_of(policy.manifest)
+    return dict(zip(_listed(objectives.features), map(float, policy.state(objectives.state)), strict=True))
 
 
 def set_objective(policy: Policy, weights: Mapping[str, float] | Sequence[float] | FloatArray) -> None:
@@ -50,8 +49,8 @@ def set_objective(policy: Policy, weights: Mapping[str, float] | Sequence[float]
     Raises UsageError for another number of weights, an unknown name, a weight that is not finite or out of its range,
     and for weights that are all 0; PolicyError while an adaptation is running. The weights are then unchanged.
     """
-    objectives = _objectives_of(policy.manifest)
-    names = _listed(objectives)
+    objectives = objectives_of(policy.manifest)
+    names = _listed(objectives.features)
     if not isinstance(weights, Mapping):
         if np.shape(weights) != (len(names),):
             raise UsageError(
@@ -60,7 +59,7 @@ def set_objective(policy: Policy, weights: Mapping[str, float] | Sequence[float]
             )
         weights = dict(zip(names, map(float, weights), strict=True))
     for name, weight in weights.items():
-        _check(objectives, name, weight)
+        _check(objectives.features, name, weight)
     w = np.array([{**objective(policy), **weights}[name] for name in names], np.float32)
     if not w.any():
         raise UsageError(
@@ -74,28 +73,29 @@ def described(policy: Policy) -> str:
     return ", ".join(f"{name}={weight:.3g}" for name, weight in objective(policy).items() if weight) or "none"
 
 
-def _objectives_of(manifest: Manifest) -> Objectives:
+def objectives_of(manifest: Manifest) -> Objectives:
+    """Raises UsageError for a bundle without any."""
     if manifest.objectives is None:
         raise UsageError(
             f"bundle {manifest.name!r} has no objectives to choose from: it was trained for one alone; "
-            "export a run of [objectives] for a policy that has"
+            "`acclimate train servo_wide_objectives` trains one that has"
         )
     return manifest.objectives
 
 
-def _check(objectives: Objectives, name: str, weight: float) -> None:
-    feature = next((f for f in objectives.features if f.name == name), None)
+def _check(features: Sequence[Objective], name: str, weight: float) -> None:
+    feature = next((f for f in features if f.name == name), None)
     if feature is None:
-        raise UsageError(f"there is no objective {name!r}; valid names: {_names(objectives)}")
+        raise UsageError(f"there is no objective {name!r}; valid names: {_names(features)}")
     if not math.isfinite(weight) or not feature.minimum <= weight <= feature.maximum:
         raise UsageError(
             f"the weight of {name!r} is {weight:g}, expected a number from {feature.minimum:g} to {feature.maximum:g}"
         )
 
 
-def _listed(objectives: Objectives) -> list[str]:
-    return [feature.name for feature in objectives.features]
+def _listed(features: Sequence[Objective]) -> list[str]:
+    return [feature.name for feature in features]
 
 
-def _names(objectives: Objectives) -> str:
-    return ", ".join(_listed(objectives))
+def _names(features: Sequence[Objective]) -> str:
+    return ", ".join(_listed(features))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol, Self, TypeVar
 
+from acclimate.manifest import Objective
+
 
 class _Arithmetic(Protocol):
     """Floats, numpy arrays and torch tensors."""
@@ -20,14 +22,18 @@ class _Arithmetic(Protocol):
 
 Value = TypeVar("Value", bound=_Arithmetic)
 
-FEATURES: dict[str, str] = {
-    "accurate": "follow the target closely: minus the tracking error, in units of 0.05 rad",
-    "frugal": "take little power: minus five times the squared duty, what a motor at a stop would turn into heat",
-    "smooth": "move without jerks: minus the change of acceleration, in units of 0.01 rad per tick³",
-    "quiet": "drive without chatter: minus five times the change of the duty from tick to tick",
-    "fast": "be at the target for as long as can be: 1 there, a half at 0.03 rad from it",
-}
-"""The names of the features, in the order of w, and what more weight on them asks for."""
+FEATURES = (
+    Objective("accurate", "minus the tracking error, in units of 0.05 rad: follow the target closely"),
+    Objective(
+        "frugal", "minus five times the squared duty, the heat of a motor that is held: take little power"
+    ),
+    Objective(
+        "smooth", "minus the change of acceleration, in units of 0.01 rad per tick³: move without jerks"
+    ),
+    Objective("quiet", "minus five times the change of the duty from tick to tick: drive without chatter"),
+    Objective("fast", "1 at the target, a half at 0.03 rad from it: be there soon, and stay"),
+)
+"""The features in the order of w, and what more weight on them asks for."""
 
 
 def servo_features(

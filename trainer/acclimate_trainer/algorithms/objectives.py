@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ from acclimate_trainer.rollouts import Episodes
 from acclimate_trainer.servo_trials import previous_actions, run_trial
 from acclimate_trainer.training import FOR_TRAINING, Losses, TrainingConfig, clip_gradient, meta_gradient
 
-NAMES = tuple(FEATURES)
+NAMES = tuple(feature.name for feature in FEATURES)
 N_FEATURES = len(NAMES)
 N_OBS = len(OBSERVATION)  # what the policy sees of an observation; the reward follows
 REWARD = ObservationChannel("reward", "1", -1000.0, 1000.0)
@@ -135,7 +135,12 @@ class ObjectivesPolicy:
             StateTensor("hidden", (self._hidden,), "trial", "act"),
             StateTensor("previous_action", (1,), "episode", "act"),
             StateTensor("begins", (1,), "episode", "act"),
-            *task_vector.state_tensors(N_FEATURES),
+            *(
+                replace(t, reset="never")
+                if t.name == "task_vector"
+                else t  # what to drive for outlives a trial
+                for t in task_vector.state_tensors(N_FEATURES)
+            ),
         )
 
     def initial(self) -> dict[str, Tensor]:
