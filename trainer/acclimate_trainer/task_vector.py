@@ -2,7 +2,7 @@
 
 What has been seen is kept as a triangular factor and not as normal equations:
 
-    rootᵀ·root = Σ φφᵀ,   rootᵀ·projection = Σ φ·r
+    rootᵀ·root = Σ φφᵀ,   rootᵀ·projection = Σ φ·(r − φᵀw)
 
 This is the information filter in square-root form (Bierman 1977, "Factorization Methods for Discrete Sequential
 Estimation", chapter V): a new window is stacked under the root, and one orthogonal elimination of both is the root
@@ -13,6 +13,10 @@ is better than either where arithmetic is float32:
   A reward in float32 is rounded already, and that alone costs κ: no method can be better.
 - the covariance form has to begin with a prior, which biases w, hides what has not been seen, and may lose its
   positive definiteness to rounding. The root begins with zeros, and its rank says what has been seen.
+
+What is regressed is the surprise, r − φᵀw of the present w; w moves by the solution, and the projection is 0 from then
+on. So nothing that was rounded once is kept for ever: w moves until rewards agree with it to the last digit, however
+many windows there are. Whoever sets w from outside gives it the weight of all that has been seen: reset that, too.
 
 Features are scaled to unit norm for the elimination, so that their units do not matter.
 """
@@ -71,24 +75,25 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     weight = valid.to(features.dtype)
     phi = torch.where(valid.unsqueeze(-1), features, 0.0)
     r = torch.where(valid, reward, 0.0)
+    w = state["task_vector"]
+    surprise = r - (phi @ w.unsqueeze(-1)).squeeze(-1)  # (T, N)
     past = memory**0.5 * torch.cat([state["root"], state["projection"].unsqueeze(-1)], dim=2)  # (T, d, d + 1)
-    seen = torch.cat([past, torch.cat([phi, r.unsqueeze(-1)], dim=2)], dim=1)  # (T, d + N, d + 1)
+    seen = torch.cat([past, torch.cat([phi, surprise.unsqueeze(-1)], dim=2)], dim=1)  # (T, d + N, d + 1)
 
-    scale = (seen * seen).sum(1).sqrt().clamp_min(_TINY)  # (T, d + 1) of every feature, and of the reward
+    scale = (seen * seen).sum(1).sqrt().clamp_min(_TINY)  # (T, d + 1) of every feature, and of the surprise
     # In the features' own order there is but one root. An order chosen by size would be decided by the last digit where
     # two are alike, and another engine would keep another root.
     triangle, rest = _triangulate(seen / scale.unsqueeze(1))
     d = triangle.shape[1]
     root, projection = torch.split(triangle * scale.unsqueeze(1), [d, 1], dim=2)
-    fitted = _solve(triangle) * (scale[:, -1:] / scale[:, :-1])  # (T, d)
+    change = _solve(triangle) * (scale[:, -1:] / scale[:, :-1])  # (T, d)
 
     rank = _rank(triangle[:, :, :d])
     spans = (rank > d - 0.5).unsqueeze(-1)
-    w = torch.where(spans, fitted, state["task_vector"])
+    change = torch.where(spans, change, 0.0)
     count = weight.sum(1)
     unexplained, size = _rms(rest[:, d:] * scale[:, -1:], count), _rms(r, count)
     share = (unexplained / size.clamp_min(_TINY)).clamp_min(LEAST_RESIDUAL)
-    change = w - state["task_vector"]
     info = {
         "rank": rank,
         "residual": share * size,
@@ -98,10 +103,10 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     }
     following = {
         "root": root,
-        "projection": projection.squeeze(-1),
+        "projection": torch.where(spans, 0.0, projection.squeeze(-1)),
         "count": memory * state["count"] + count.unsqueeze(-1),
     }
-    return Adapt({**following, "task_vector": w}, info)
+    return Adapt({**following, "task_vector": w + change}, info)
 
 
 def _usable(features: Tensor, reward: Tensor, mask: Tensor) -> Tensor:
