@@ -98,7 +98,7 @@ def test_the_state_is_a_root_of_the_normal_equations(spans: bool) -> None:
     if not spans:
         features[..., 3] = features[..., 1]
     state = feed(begin(4, default=0.5), features, reward, 4).next
-    root, projection, w = (state[name].numpy() for name in ("root", "projection", "task_vector"))
+    root, projection, w = (state[name].numpy() for name in ("root", "projection", "solution"))
     np.testing.assert_allclose(root.swapaxes(1, 2) @ root, features.swapaxes(1, 2) @ features, atol=1e-4)
     surprise = reward - np.einsum("tnd,td->tn", features, w)
     moment = np.einsum("tkd,tk->td", root, projection)
@@ -135,6 +135,16 @@ def test_w_is_kept_until_the_features_span() -> None:
         state = found.next
     np.testing.assert_allclose(state["task_vector"], w, atol=1e-4)
     np.testing.assert_allclose(found.info["step_norm"], np.linalg.norm(w - 7.0, axis=1), rtol=1e-4)
+
+
+def test_w_set_from_outside_holds_until_rewards_say_otherwise() -> None:
+    """One window later it is the least-squares solution again, as if nobody had touched it."""
+    features, w, reward = random_task()
+    state = dict(feed(begin(4), features[:, :30], reward[:, :30]).next)
+    state["task_vector"] = torch.full((4, D), 100.0)
+    found = feed(state, features[:, 30:], reward[:, 30:])
+    np.testing.assert_allclose(found.next["task_vector"], w, atol=1e-5)
+    np.testing.assert_allclose(found.info["step_norm"], np.linalg.norm(w - 100.0, axis=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["twice the same", "sum of others", "always 0", "all always 0"])

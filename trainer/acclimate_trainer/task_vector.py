@@ -2,7 +2,11 @@
 
 What has been seen is kept as a triangular factor and not as normal equations:
 
-    rootᵀ·root = Σ φφᵀ,   rootᵀ·projection = Σ φ·(r − φᵀw)
+    rootᵀ·root = Σ φφᵀ,   rootᵀ·projection = Σ φ·(r − r̂)
+
+where r̂ = φᵀ·solution, and solution is what w was when φ last spanned, 0 before. From then on the projection is 0, and
+what is regressed is the surprise alone: nothing that was rounded once is kept for ever, and w is as good after a
+million transitions as after a hundred.
 
 This is the information filter in square-root form (Bierman 1977, "Factorization Methods for Discrete Sequential
 Estimation", chapter V): a new window is stacked under the root, and one orthogonal elimination of both is the root
@@ -13,10 +17,6 @@ is better than either where arithmetic is float32:
   A reward in float32 is rounded already, and that alone costs κ: no method can be better.
 - the covariance form has to begin with a prior, which biases w, hides what has not been seen, and may lose its
   positive definiteness to rounding. The root begins with zeros, and its rank says what has been seen.
-
-What is regressed is the surprise, r − φᵀw of the present w; w moves by the solution, and the projection is 0 from then
-on. So nothing that was rounded once is kept for ever: w moves until rewards agree with it to the last digit, however
-many windows there are. Whoever sets w from outside gives it the weight of all that has been seen: reset that, too.
 
 Features are scaled to unit norm for the elimination, so that their units do not matter.
 """
@@ -33,7 +33,7 @@ from torch import Tensor
 from acclimate_trainer.contract import Adapt, Tensors
 
 RANK_TOLERANCE = 1e-3  # a feature of which the others leave a smaller share than this is one of theirs
-LEAST_RESIDUAL = 5e-6
+LEAST_RESIDUAL = 5e-6  # share of the reward that may be rounding
 _ROUNDING = 3e-5  # what is left where nothing is
 _FAR = 1e6  # beyond anything that is a feature or a reward
 _TINY = 1e-12  # a feature that has never been larger has never been seen
@@ -41,7 +41,7 @@ _TINY = 1e-12  # a feature that has never been larger has never been seen
 
 def state_tensors(d: int) -> tuple[StateTensor, ...]:
     """What `regress` keeps of d features; a new device or task begins anew."""
-    shapes = {"root": (d, d), "projection": (d,), "count": (1,), "task_vector": (d,)}
+    shapes = {"root": (d, d), "projection": (d,), "solution": (d,), "count": (1,), "task_vector": (d,)}
     return tuple(StateTensor(name, shape, "trial", "adapt") for name, shape in shapes.items())
 
 
@@ -52,6 +52,7 @@ def initial_state(default: Tensor | Sequence[float]) -> dict[str, Tensor]:
     return {
         "root": torch.zeros(d, d),
         "projection": torch.zeros(d),
+        "solution": torch.zeros(d),
         "count": torch.zeros(1),
         "task_vector": w.clone(),
     }
@@ -75,8 +76,7 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     weight = valid.to(features.dtype)
     phi = torch.where(valid.unsqueeze(-1), features, 0.0)
     r = torch.where(valid, reward, 0.0)
-    w = state["task_vector"]
-    surprise = r - (phi @ w.unsqueeze(-1)).squeeze(-1)  # (T, N)
+    surprise = r - (phi @ state["solution"].unsqueeze(-1)).squeeze(-1)  # (T, N)
     past = memory**0.5 * torch.cat([state["root"], state["projection"].unsqueeze(-1)], dim=2)  # (T, d, d + 1)
     seen = torch.cat([past, torch.cat([phi, surprise.unsqueeze(-1)], dim=2)], dim=1)  # (T, d + N, d + 1)
 
@@ -86,11 +86,12 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     triangle, rest = _triangulate(seen / scale.unsqueeze(1))
     d = triangle.shape[1]
     root, projection = torch.split(triangle * scale.unsqueeze(1), [d, 1], dim=2)
-    change = _solve(triangle) * (scale[:, -1:] / scale[:, :-1])  # (T, d)
+    fitted = state["solution"] + _solve(triangle) * (scale[:, -1:] / scale[:, :-1])  # (T, d)
 
     rank = _rank(triangle[:, :, :d])
     spans = (rank > d - 0.5).unsqueeze(-1)
-    change = torch.where(spans, change, 0.0)
+    w = torch.where(spans, fitted, state["task_vector"])
+    change = w - state["task_vector"]
     count = weight.sum(1)
     unexplained, size = _rms(rest[:, d:] * scale[:, -1:], count), _rms(r, count)
     share = (unexplained / size.clamp_min(_TINY)).clamp_min(LEAST_RESIDUAL)
@@ -104,9 +105,10 @@ def regress(state: Tensors, features: Tensor, reward: Tensor, mask: Tensor, memo
     following = {
         "root": root,
         "projection": torch.where(spans, 0.0, projection.squeeze(-1)),
+        "solution": torch.where(spans, fitted, state["solution"]),
         "count": memory * state["count"] + count.unsqueeze(-1),
     }
-    return Adapt({**following, "task_vector": w + change}, info)
+    return Adapt({**following, "task_vector": w}, info)
 
 
 def _usable(features: Tensor, reward: Tensor, mask: Tensor) -> Tensor:
