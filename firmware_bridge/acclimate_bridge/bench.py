@@ -18,6 +18,7 @@ from acclimate.trial import EpisodeKey, Trial, TrialPlan, tracking_error
 
 from acclimate_bridge.deployments import draw_deployment, privileged
 from acclimate_bridge.host_link import HostLink
+from acclimate_bridge.judge import JudgedServo
 from acclimate_bridge.pid import Pid
 from acclimate_bridge.plant import Deployment, SimulatedServo
 from acclimate_bridge.references import TrackingReferences, generator
@@ -136,13 +137,22 @@ class Bench:
 
     @contextmanager
     def rig(
-        self, controller: Controller, field: Field, manifest: Manifest | None = None, shots: int = 0
+        self,
+        controller: Controller,
+        field: Field,
+        manifest: Manifest | None = None,
+        shots: int = 0,
+        reward: Mapping[str, float] | None = None,
     ) -> Iterator[Rig]:
-        """A fresh device under this controller; `manifest` is the controller's own where it has one."""
+        """A fresh device under this controller; `manifest` is the controller's own where it has one.
+
+        reward: weights by which the device judges itself, if it does (`JudgedServo`).
+        """
         clock = VirtualClock()
         noise = generator(self._seed, *field.key, _PLANT)
         plant = SimulatedServo(field.servo, field.deployment, noise, friction=self._friction, q0=field.q0)
-        transport = LockstepTransport(servo_device(plant, _BOOT_ID), clock)
+        device = servo_device(plant if reward is None else JudgedServo(plant, reward), _BOOT_ID)
+        transport = LockstepTransport(device, clock)
         trial = TrialPlan(shots, self._episodes)
         with (
             HostLink(transport, clock, samples_per_period=1) as link,

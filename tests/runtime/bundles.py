@@ -26,6 +26,8 @@ from acclimate.manifest import (
     Limits,
     Manifest,
     NoiseSpec,
+    Objective,
+    Objectives,
     ObservationChannel,
     PidGains,
     StateTensor,
@@ -109,9 +111,25 @@ def recurrent(m: Manifest) -> Manifest:
     return replace(frozen, name="recurrent", algorithm="rl2", state=state)
 
 
+def with_objectives(m: Manifest) -> Manifest:
+    """The frozen policy with weights that can be set, though it drives the same whatever they are."""
+    frozen = without_adapt(m)
+    state = (*frozen.state, StateTensor("w", (2,), "never"))
+    features = (Objective("quiet", "less noise"), Objective("fast", "less time", -1.0, 10.0))
+    return replace(
+        frozen,
+        name="wishful",
+        algorithm="successor_features",
+        state=state,
+        objectives=Objectives("w", features),
+    )
+
+
 def members(m: Manifest) -> dict[str, bytes]:
     """Everything but the manifest."""
-    files = {"act.onnx": act_model(), "state.npz": pack_arrays(INITIAL), "golden.npz": golden(m).pack()}
+    wished = {"w": np.array([1.0, 0.5], np.float32)} if any(t.name == "w" for t in m.state) else {}
+    initial = INITIAL | wished
+    files = {"act.onnx": act_model(), "state.npz": pack_arrays(initial), "golden.npz": golden(m).pack()}
     return files | ({"adapt.onnx": adapt_model()} if m.graphs.adapt else {})
 
 

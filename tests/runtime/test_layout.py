@@ -5,7 +5,7 @@ import pytest
 from acclimate.device import Channel
 from acclimate.errors import MismatchError
 from acclimate.layout import Layout, differences
-from acclimate.manifest import ObservationChannel
+from acclimate.manifest import Graphs, Manifest, ObservationChannel, TensorSpec
 
 from . import bundles
 from .devices import CAPS
@@ -23,6 +23,40 @@ def test_channels_are_matched_by_name_in_any_order() -> None:
 
 def test_a_fitting_device_differs_in_nothing() -> None:
     assert differences(bundles.manifest(), CAPS) == []
+
+
+def _rewarded() -> Manifest:
+    """The small bundle with a reward that it could infer its weights from."""
+    m = bundles.with_objectives(bundles.manifest())
+    assert m.objectives is not None
+    reward = ObservationChannel("reward", "1", -100.0, 100.0)
+    graphs = Graphs(replace(m.graphs.act, inputs=(TensorSpec("obs", (5,)), *m.graphs.act.inputs[1:])))
+    objectives = replace(m.objectives, reward="reward")
+    return replace(m, observation=(*m.observation, reward), graphs=graphs, objectives=objectives)
+
+
+def test_a_reward_is_taken_where_the_device_measures_one() -> None:
+    caps = replace(CAPS, sensors=(*CAPS.sensors, Channel("reward", "1", -100.0, 100.0)))
+    layout = Layout(_rewarded(), caps)
+    assert layout.rewarded
+    assert (layout.from_device.tolist(), layout.sensors.tolist()) == ([0, 1, 4], [1, 0, 2])
+
+
+def test_a_device_may_lack_the_reward_but_not_measure_another_one() -> None:
+    layout = Layout(_rewarded(), CAPS)
+    assert not layout.rewarded
+    assert (layout.from_device.tolist(), layout.sensors.tolist()) == ([0, 1], [1, 0])
+    other = replace(CAPS, sensors=(*CAPS.sensors, Channel("reward", "V", -100.0, 100.0)))
+    assert differences(_rewarded(), other) == ["sensor 'reward' in 'V', expected '1'"]
+
+
+def test_a_device_with_an_actuator_by_a_references_name_is_told_the_reference() -> None:
+    told = Channel("target_velocity", "rad/s", -20.0, 20.0)
+    layout = Layout(bundles.manifest(), replace(CAPS, actuators=(told, *CAPS.actuators)))
+    assert (layout.told.tolist(), layout.of_reference.tolist()) == ([0], [1])
+    assert layout.actuators.tolist() == [2]
+    other = replace(CAPS, actuators=(*CAPS.actuators, told._replace(unit="deg/s")))
+    assert Layout(bundles.manifest(), other).told.size == 0
 
 
 def test_every_difference_is_listed_at_once() -> None:

@@ -26,6 +26,8 @@ def test_json_and_back_is_the_same_manifest() -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
     frozen = bundles.without_adapt(manifest)
     assert Manifest.from_json(frozen.to_json()) == frozen
+    wishful = bundles.with_objectives(manifest)
+    assert Manifest.from_json(wishful.to_json()) == wishful
 
 
 def test_sizes() -> None:

@@ -1,0 +1,220 @@
+"""Servo objectives over the wire: the weights w of one policy are moved, each point zero-shot, and what that changes.
+
+Beside policies of the same size, trained for one w alone for as many steps. The devices are servos that training never
+saw, on a virtual clock. Trains in runs/bench/servo_objectives, and goes on there if it was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from acclimate.arrays import FloatArray
+from acclimate.bundle import load
+from acclimate.guard import Guard
+from acclimate.objectives import objective, set_objective
+from acclimate.policy import Policy
+from acclimate.servo_features import FEATURES, servo_features
+from acclimate.stats import Interval, mean_interval
+from acclimate.trial import EpisodeKey
+from acclimate.window import Episode, Window
+from acclimate_bridge.bench import Bench, Field
+from acclimate_bridge.servo_files import load_servo
+from acclimate_export.jobs import Job, run_jobs
+from acclimate_trainer.configuration import find_config, load_config, to_toml
+
+from benchmarks._objectives_picture import Point, Switch, draw
+from benchmarks.harness import Figure
+
+CONFIG = "servo_wide_objectives"
+FOLDER = Path("runs/bench/servo_objectives")
+SERVOS = ("MX-64", "MX-106", "XL-320")
+DEVICES = 8  # per servo
+SECONDS = 8  # of driving
+SWITCH_AT = 200  # ticks
+NAMES = tuple(feature.name for feature in FEATURES)
+Weights = Mapping[str, float]
+
+# The path of the Pareto picture, from accurate to frugal, and what else an operator may ask for.
+PARETO: tuple[Weights, ...] = tuple(
+    {"accurate": 1.0, "frugal": x} for x in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+)
+OTHERS: tuple[Weights, ...] = (
+    {"accurate": 1.0, "quiet": 1.0},
+    {"accurate": 1.0, "smooth": 1.0},
+    {"fast": 1.0},
+)
+ALONE: tuple[Weights, ...] = (*PARETO[2::2], OTHERS[0])  # for which a policy is trained alone
+REWARDED: Weights = {
+    "accurate": 1.0,
+    "frugal": 0.7,
+    "smooth": 0.2,
+    "quiet": 0.4,
+    "fast": 2.0,
+}  # to be inferred
+
+
+class Drives(NamedTuple):
+    """What a policy did on all devices: φ per tick (n, d), RMS tracking error in rad and mean square duty (n,)."""
+
+    phi: FloatArray
+    error: FloatArray
+    energy: FloatArray
+
+    def returns(self, weights: Weights) -> FloatArray:
+        """The reward per tick of weights that add up to 1, (n,)."""
+        w = np.array([weights.get(name, 0.0) for name in NAMES])
+        result: FloatArray = self.phi @ (w / w.sum())
+        return result
+
+
+def run(seed: int) -> Mapping[str, Figure]:
+    """Errors (rad), energies (mean square duty) and returns by w, of one policy and of those trained for it alone."""
+    out = FOLDER / f"seed{seed}"
+    folders = _train(out, seed)
+    policy = Policy(load(folders["all"] / "objectives.acclimate"), "onnxruntime")
+    bench = Bench("all", {"all": policy}, None, shots={"all": 0}, steps=100, episodes=1, seed=seed)
+    fields = [bench.field(load_servo(name), device) for name in SERVOS for device in range(DEVICES)]
+    figures: dict[str, Figure] = {}
+    found: dict[str, Drives] = {}
+    points: list[Point] = []
+    for weights in (*PARETO, *OTHERS):
+        found[label(weights)] = _drive_all(bench, policy, weights, fields)
+        figures |= _figures("zero_shot", weights, found[label(weights)])
+        print(f"{label(weights)}: {figures[f'error.zero_shot.{label(weights)}']}", flush=True)
+    for weights in ALONE:
+        name = label(weights)
+        alone = Policy(load(folders[name] / "objectives.acclimate"), "onnxruntime")
+        done = _drive_all(bench, alone, weights, fields)
+        figures |= _figures("alone", weights, done)
+        # Paired, device by device: what the one policy leaves, and what driving on for accuracy alone would leave.
+        best = done.returns(weights)
+        figures[f"regret.zero_shot.{name}"] = mean_interval(best - found[name].returns(weights))
+        figures[f"regret.unchanged.{name}"] = mean_interval(best - found["accurate=1"].returns(weights))
+        points.append(Point(name, float(done.energy.mean()), float(done.error.mean())))
+    figures |= _inferred(bench, policy, fields)
+    effect, switch = _switch(bench, policy, fields)
+    figures["ticks_to_effect"] = effect
+    path = [found[label(w)] for w in PARETO]
+    zero_shot = [
+        Point(label(w), float(d.energy.mean()), float(d.error.mean()))
+        for w, d in zip(PARETO, path, strict=True)
+    ]
+    draw(zero_shot, points, switch, Path("docs/servo_objectives.png"))
+    return figures
+
+
+def label(weights: Weights) -> str:
+    """Such as accurate=1,frugal=0.25."""
+    return ",".join(f"{name}={weight:g}" for name, weight in weights.items() if weight)
+
+
+def _train(out: Path, seed: int) -> dict[str, Path]:
+    """Folders of the runs, by `label` of what they are trained for; "all" for all objectives."""
+    config = load_config(find_config(CONFIG))
+    assert config.objectives is not None
+    steps = round(config.objectives.actor_share * config.training.iterations)
+    jobs = {"all": config}
+    for weights in ALONE:
+        # No successor features: with one policy there is nothing to choose from. As many steps of the actor.
+        only = replace(config.objectives, only=dict(weights), actor_share=1.0)
+        jobs[label(weights)] = replace(
+            config, objectives=only, training=replace(config.training, iterations=steps)
+        )
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    train, export = [], []
+    for name, wanted in jobs.items():
+        written = out / f"{name}.toml"
+        written.write_text(to_toml(wanted), encoding="utf-8")
+        train.append(Job(name, ("train", str(written), "--out", str(out / name), "--seed", str(seed)),
+                         out / "logs" / f"train_{name}.txt"))  # fmt: skip
+        export.append(Job(name, ("export", str(out / name)), out / "logs" / f"export_{name}.txt"))
+    cores = len(os.sched_getaffinity(0))
+    run_jobs("training", train, cores)
+    run_jobs("exporting", export, cores)
+    return {name: out / name for name in jobs}
+
+
+def _drive_all(bench: Bench, policy: Policy, weights: Weights, fields: Sequence[Field]) -> Drives:
+    episodes = [_drive(bench, policy, weights, field) for field in fields]
+    phi = np.stack([features(episode).mean(0) for episode in episodes])
+    errors = [np.sqrt(np.mean((e.obs[1:, 0] - e.obs[1:, 2]) ** 2)) for e in episodes]
+    energy = [np.mean(e.applied**2) for e in episodes]
+    return Drives(phi, np.array(errors), np.array(energy))
+
+
+def _drive(
+    bench: Bench, policy: Policy, weights: Weights, field: Field, switch: Weights | None = None
+) -> Episode:
+    """One drive without a pause from a fresh policy; at `SWITCH_AT`, other weights, if any."""
+    policy.restore()
+    set_objective(policy, {name: weights.get(name, 0.0) for name in NAMES})
+    done = 0
+
+    def between() -> None:
+        nonlocal done
+        if done == SWITCH_AT and switch is not None:
+            set_objective(policy, {name: switch.get(name, 0.0) for name in NAMES})
+        done += 1
+
+    with bench.rig(policy, field, policy.manifest) as rig:
+        ticks = round(SECONDS / policy.manifest.control_dt)
+        reference = bench.references(field, ticks)(rig.loop.measure(), EpisodeKey(0, "measure", 0))
+        return rig.loop.run_episode(reference, between=between)
+
+
+def features(episode: Episode) -> FloatArray:
+    """φ of every tick with three before it, (steps − 2, d), of what was measured and commanded."""
+    position, target = episode.obs[:, 0].astype(float), episode.obs[:, 2].astype(float)
+    duty = episode.applied[:, 0].astype(float)
+    back = (position[3:], position[2:-1], position[1:-2], position[:-3])
+    return np.stack(servo_features(back, target[3:], duty[2:], duty[1:-1]), axis=-1)
+
+
+def _figures(kind: str, weights: Weights, drives: Drives) -> dict[str, Figure]:
+    name = label(weights)
+    return {
+        f"error.{kind}.{name}": mean_interval(drives.error),
+        f"energy.{kind}.{name}": mean_interval(drives.energy),
+        f"chatter.{kind}.{name}": mean_interval(-drives.phi[:, NAMES.index("quiet")] / 5.0),
+        f"return.{kind}.{name}": mean_interval(drives.returns(weights)),
+    }
+
+
+def _inferred(bench: Bench, policy: Policy, fields: Sequence[Field]) -> dict[str, Figure]:
+    """How far from the truth w is that was inferred from the rewards of one second, relative to its largest weight."""
+    errors = []
+    for field in fields:
+        policy.restore()
+        spec = policy.manifest.window
+        assert spec is not None
+        with bench.rig(policy, field, policy.manifest, reward=REWARDED) as rig:
+            references = bench.references(field, spec.steps)
+            noise = bench.exploration(field)
+            reference = references(rig.loop.measure(), EpisodeKey(0, "explore", 0))
+            window = Window.of([rig.loop.run_episode(reference, explore=True, rng=noise)])
+            result = policy.adapt(window)
+            if Guard.of(policy.manifest).accept(result, window).ok:
+                policy.commit()
+        found = objective(policy)
+        worst = max(abs(found[name] - REWARDED[name]) for name in NAMES)
+        errors.append(worst / max(REWARDED.values()))
+    return {"inferred_w_error": mean_interval(errors), "inferred_w_error_worst": max(errors)}
+
+
+def _switch(bench: Bench, policy: Policy, fields: Sequence[Field]) -> tuple[float, Switch]:
+    """After how many ticks the commands differ from those of a twin whose weights stay; the slowest device's count."""
+    before, after = {"fast": 1.0}, {"accurate": 0.2, "quiet": 1.0}
+    late, shown = 0, None
+    for field in fields:
+        changed = _drive(bench, policy, before, field, after)
+        same = _drive(bench, policy, before, field)
+        first = int(np.argmax(np.abs(changed.applied - same.applied).max(1) > 0.0))
+        late = max(late, first - SWITCH_AT)
+        shown = shown or Switch(changed.obs, changed.applied, SWITCH_AT, label(before), label(after))
+    assert shown is not None
+    return float(late), shown
