@@ -19,7 +19,7 @@ from acclimate.guard import Guard
 from acclimate.objectives import objective, set_objective
 from acclimate.policy import Policy
 from acclimate.servo_features import FEATURES, servo_features
-from acclimate.stats import Interval, mean_interval
+from acclimate.stats import mean_interval
 from acclimate.trial import EpisodeKey
 from acclimate.window import Episode, Window
 from acclimate_bridge.bench import Bench, Field
