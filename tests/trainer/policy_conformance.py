@@ -217,7 +217,7 @@ class PolicyConformance:
         return Manifest(
             "candidate", policy.algorithm, self.control_dt, self.observation, self.action, policy.state,
             Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("servo", "wide", {}),
-            window, policy.adaptation, policy.privileged,
+            window, policy.adaptation, privileged=policy.privileged,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2 import Rl2Config
 from acclimate_trainer.algorithms.servo_ppo import ServoPpoConfig
+from acclimate_trainer.algorithms.successor import SuccessorConfig
 from acclimate_trainer.configuration import (
     ALGORITHMS,
     BanditConfig,
@@ -103,11 +104,24 @@ def refusal(text: str, path: Path) -> str:
         ("[robust]", "[student]\nteacher = 'x'\ntolerance = 0", "[student] tolerance must be above 0, found 0.0"),
         ("[robust]", "[student]\nteacher = 'x'\nexplore = 9", "[student] explore must be from 0 to side_by_side, 6, found 9"),  # noqa: E501
         ("[robust]", "[robust]\n[pid]\nrounds = 0", "[pid] rounds must be at least 1, found 0"),
-        ("[family]", '[family]\nname = "arm"', "[family] name is 'arm'; valid: 'servo', 'bandit', 'tabular'"),
+        ("[family]", '[family]\nname = "arm"', "[family] name is 'arm'; valid: 'servo', 'bandit', 'tabular', 'reacher'"),  # noqa: E501
         ("[family]", '[family]\nname = "bandit"\narms = 0', "[family] arms must be at least 1, found 0"),
         ("[family]", '[family]\nname = "tabular"\npreset = "wide"', "[family] unknown key 'preset'; valid keys: name, episodes"),  # noqa: E501
         ("[family]", '[family]\nname = "bandit"', "[robust] does not train on the family 'bandit'; valid there: [ppo]"),
-        ("[family]", '[family]\nname = ["bandit"]', "[family] name is ['bandit']; valid: 'servo', 'bandit', 'tabular'"),
+        ("[family]", '[family]\nname = ["bandit"]', "[family] name is ['bandit']; valid: 'servo', 'bandit', 'tabular', 'reacher'"),  # noqa: E501
+        ("[family]", '[family]\nname = "reacher"', "[robust] does not train on the family 'reacher'; valid there: [successor]"),  # noqa: E501
+        ("[robust]", "[successor]", "[successor] does not train on the family 'servo'; valid there: " + ", ".join(f"[{name}]" for name in ALGORITHMS[:-1])),  # noqa: E501
+        ("[family]", '[family]\nname = "reacher"\ntargets = "all"', "[family] targets is 'all'; valid: training, test"),
+        ("[family]", '[family]\nname = "reacher"\nepisode_steps = 0', "[family] episode_steps must be at least 1, found 0"),  # noqa: E501
+        ("[robust]", "[successor]\nwidth = 1", f"[successor] unknown key 'width'; valid keys: {keys(SuccessorConfig)}"),
+        ("[robust]", '[successor]\nnetwork = "one"', "[successor] network is 'one'; valid: library, separate, universal"),  # noqa: E501
+        ("[robust]", '[successor]\nfeatures = "none"', "[successor] features is 'none'; valid: given, learned"),
+        ("[robust]", '[successor]\nobjectives = "far"', "[successor] objectives is 'far'; valid: near, all"),
+        ("[robust]", "[successor]\nexploration = [1, 2]", "[successor] exploration must be two numbers from 0 to 1, found [1.0, 2.0]"),  # noqa: E501
+        ("[robust]", "[successor]\ndiscount = 1", "[successor] discount must be from 0 to below 1, found 1.0"),
+        ("[robust]", "[successor]\nrefine_steps = -1", "[successor] refine_steps must be at least 0, found -1"),
+        ("[robust]", "[successor]\nwindow_steps = 0", "[successor] window_steps must be at least 1, found 0"),
+        ("[robust]", '[successor]\nnetwork = "universal"\nfeatures = "learned"', "[successor] network 'universal' learns from the family's features; expected features 'given', found 'learned'"),  # noqa: E501
         ("[robust]", "[ppo]\nentropy = 0.1", f"[ppo] unknown key 'entropy'; valid keys: {keys(ServoPpoConfig)}"),
         ("[robust]", "[ppo]\nclip_ratio = 0", "[ppo] clip_ratio must be above 0, found 0.0"),
         ("[robust]", "[ppo]\nchange = 2", "[ppo] change must be from 0 to 1, found 2.0"),

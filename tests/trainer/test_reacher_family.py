@@ -45,7 +45,7 @@ def test_a_step_follows_the_equation() -> None:
         fine = Arms(fine.angle + reacher.CONTROL_DT / n * velocity, velocity)
     found = reacher.step(start, torch.tensor([2]))
     assert_close(found.angle, fine.angle, rtol=0, atol=0.02)
-    assert_close(found.velocity, fine.velocity, rtol=0, atol=0.05)
+    assert_close(found.velocity, fine.velocity, rtol=0, atol=0.1)
 
 
 def test_features_are_one_at_a_target_and_fall_by_four_per_metre() -> None:

@@ -19,6 +19,7 @@ from acclimate_trainer.algorithms.ppo import PpoConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2 import Rl2Config
 from acclimate_trainer.algorithms.servo_ppo import ServoPpoConfig
+from acclimate_trainer.algorithms.successor import SuccessorConfig
 from acclimate_trainer.families.servo import PRESETS, ServoRanges
 from acclimate_trainer.limits import COUNT, NOT_NEGATIVE, require
 from acclimate_trainer.pid_search import PidConfig
@@ -74,7 +75,33 @@ class TabularConfig:
         require(self, {"episodes": COUNT})
 
 
-FAMILIES: Mapping[str, type] = {"servo": FamilyConfig, "bandit": BanditConfig, "tabular": TabularConfig}
+@dataclass(frozen=True)
+class ReacherConfig:
+    """Section [family] for the reacher."""
+
+    name: str = "reacher"
+    """The task family."""
+    targets: str = "training"
+    """Which targets the policies are for: training (4) or test (8)."""
+    episode_steps: int = 50
+    """Ticks of an episode."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for targets or episodes that there are not."""
+        if self.targets not in ("training", "test"):
+            raise UsageError(f"targets is {self.targets!r}; valid: training, test")
+        require(self, {"episode_steps": COUNT})
+
+
+FAMILIES: Mapping[str, type] = {
+    "servo": FamilyConfig,
+    "bandit": BanditConfig,
+    "tabular": TabularConfig,
+    "reacher": ReacherConfig,
+}
+
+
+Family: TypeAlias = FamilyConfig | BanditConfig | TabularConfig | ReacherConfig
 
 
 @dataclass(frozen=True)
@@ -83,7 +110,7 @@ class Config:
 
     name: str
     seed: int
-    family: FamilyConfig | BanditConfig | TabularConfig
+    family: Family
     training: TrainingConfig
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
@@ -92,6 +119,7 @@ class Config:
     ppo: PpoConfig | ServoPpoConfig | None = None
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
+    successor: SuccessorConfig | None = None
     pid: PidConfig | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +145,13 @@ class Config:
         return self.family
 
 
-ALGORITHMS = ("maml", "rl2", "objectives", "student", "ppo", "robust", "oracle")
+ALGORITHMS = ("maml", "rl2", "objectives", "student", "ppo", "robust", "oracle", "successor")
+_TRAIN_ON: Mapping[str, tuple[str, ...]] = {
+    "servo": ALGORITHMS[:-1],
+    "bandit": ("ppo",),
+    "tabular": ("ppo",),
+    "reacher": ("successor",),
+}
 
 
 def built_in() -> dict[str, Path]:
@@ -161,12 +195,14 @@ def parse_config(tree: Mapping[str, Value], where: str) -> Config:
         raise ConfigError(
             f"{where}: expected exactly one of the sections {', '.join(f'[{n}]' for n in ALGORITHMS)}, found {found}"
         )
+    valid = _TRAIN_ON[config.family.name]
+    if config.algorithm not in valid:
+        raise ConfigError(
+            f"{where}: [{config.algorithm}] does not train on the family {config.family.name!r}; "
+            f"valid there: {', '.join(f'[{name}]' for name in valid)}"
+        )
     if isinstance(config.family, FamilyConfig):
         family_ranges(config.family, where)
-    elif config.ppo is None:
-        raise ConfigError(
-            f"{where}: [{config.algorithm}] does not train on the family {config.family.name!r}; valid there: [ppo]"
-        )
     return config
 
 

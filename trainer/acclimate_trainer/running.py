@@ -22,10 +22,13 @@ from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2 import Rl2
 from acclimate_trainer.algorithms.servo_ppo import ServoPpo, ServoPpoConfig
+from acclimate_trainer.algorithms.successor import Successor, SuccessorConfig
 from acclimate_trainer.configuration import (
     BanditConfig,
     Config,
+    Family,
     FamilyConfig,
+    ReacherConfig,
     TabularConfig,
     family_ranges,
     find_config,
@@ -33,6 +36,7 @@ from acclimate_trainer.configuration import (
 )
 from acclimate_trainer.contract import Policy
 from acclimate_trainer.curves import draw_curve
+from acclimate_trainer.families import reacher
 from acclimate_trainer.families.bandit import BanditFamily
 from acclimate_trainer.families.servo import ServoFamily
 from acclimate_trainer.families.tabular import TabularFamily
@@ -46,6 +50,8 @@ _SAVE_EVERY = 20.0  # s
 
 def algorithm_of(config: Config) -> Algorithm:
     """What a config trains."""
+    if config.successor is not None:
+        return on_reacher(config.family, config.successor)
     return _discrete(config.family, config.ppo) if isinstance(config.ppo, PpoConfig) else on_servos(config)
 
 
@@ -68,7 +74,15 @@ def on_servos(config: Config) -> PerTask | ServoPpo | Objectives:
     return Reactive(family, config.oracle, oracle=True)
 
 
-def _discrete(family: FamilyConfig | BanditConfig | TabularConfig, config: PpoConfig) -> Algorithm:
+def on_reacher(family: Family, config: SuccessorConfig) -> Successor:
+    """Successor features of the targets that a config of the reacher names."""
+    assert isinstance(family, ReacherConfig)  # a Config trains nothing else by them
+    training, every = len(reacher.TRAINING), reacher.N_FEATURES
+    targets = range(training) if family.targets == "training" else range(training, every)
+    return Successor(targets, family.episode_steps, config)
+
+
+def _discrete(family: Family, config: PpoConfig) -> Algorithm:
     if isinstance(family, BanditConfig):
         return Ppo(BanditFamily(family.arms, family.episodes), config)
     assert isinstance(family, TabularConfig)  # a Config trains nothing else by PPO

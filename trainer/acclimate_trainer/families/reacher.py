@@ -35,10 +35,9 @@ from torch import Tensor
 
 CONTROL_DT = 0.05  # s
 DISCOUNT = 0.9
-_SUBSTEPS = 5
 LINKS = (0.1, 0.11)  # m
 _MASSES = (0.036, 0.036, 0.004)  # of both links and of the tip, kg
-ROTOR, DAMPING, TORQUE = 1e-3, 5e-3, 0.05  # of either joint: kg·m², N·m·s/rad, N·m at its most
+ROTOR, DAMPING, TORQUE = 1e-3, 8e-3, 0.08  # of either joint: kg·m², N·m·s/rad, N·m at its most
 ELBOW_STOP = 3.0  # rad
 _SPEED = 2.0 * TORQUE / DAMPING  # rad/s; twice what a joint by itself tends to
 
@@ -84,16 +83,14 @@ def reset(shape: tuple[int, ...], rng: np.random.Generator) -> Arms:
 
 
 def step(arms: Arms, action: Tensor) -> Arms:
-    """One control step under action numbers (…), by the semi-implicit Euler method."""
-    torque, dt = ACTIONS[action], CONTROL_DT / _SUBSTEPS
-    angle, velocity = arms
-    for _ in range(_SUBSTEPS):
-        velocity = velocity + dt * acceleration(Arms(angle, velocity), torque)
-        angle = angle + dt * velocity
-        stopped = angle[..., 1].abs() > ELBOW_STOP
-        angle = torch.stack([angle[..., 0], angle[..., 1].clamp(-ELBOW_STOP, ELBOW_STOP)], -1)
-        velocity = torch.stack([velocity[..., 0], torch.where(stopped, 0.0, velocity[..., 1])], -1)
-    return Arms(angle, velocity)
+    """One control step under action numbers (…), by the midpoint method (Runge-Kutta of order 2)."""
+    torque, half = ACTIONS[action], 0.5 * CONTROL_DT
+    middle = Arms(arms.angle + half * arms.velocity, arms.velocity + half * acceleration(arms, torque))
+    angle = arms.angle + CONTROL_DT * middle.velocity
+    velocity = arms.velocity + CONTROL_DT * acceleration(middle, torque)
+    shoulder, elbow = angle.unbind(-1)
+    going = torch.stack([torch.ones_like(elbow), (elbow.abs() <= ELBOW_STOP).to(angle.dtype)], -1)
+    return Arms(torch.stack([shoulder, elbow.clamp(-ELBOW_STOP, ELBOW_STOP)], -1), velocity * going)
 
 
 def acceleration(arms: Arms, torque: Tensor) -> Tensor:
@@ -117,8 +114,7 @@ def energy(arms: Arms) -> Tensor:
 
 def directions(angle: Tensor) -> Tensor:
     """Unit vectors along both links (…, 4): cosines of upper and lower link, then sines."""
-    both = torch.cat([angle[..., :1], angle[..., :1] + angle[..., 1:]], -1)
-    return torch.cat([torch.cos(both), torch.sin(both)], -1)
+    return torch.sin(angle @ _TO_LINKS + _QUARTERS)  # of both angles at once: cos x = sin(x + π/2)
 
 
 def tip(links: Tensor) -> Tensor:
@@ -148,4 +144,6 @@ def one_hot(target: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(target, N_FEATURES).to(torch.float32)
 
 
+_TO_LINKS = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
+_QUARTERS = 0.5 * math.pi * torch.tensor([1.0, 1.0, 0.0, 0.0])
 _TO_TIP = torch.tensor([[LINKS[0], 0.0], [LINKS[1], 0.0], [0.0, LINKS[0]], [0.0, LINKS[1]]])
