@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from acclimate_trainer import task_vector
 from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
+from acclimate_trainer.algorithms.objectives import REWARD, Objectives, ObjectivesConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
 from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config, Rl2Policy
 from acclimate_trainer.contract import Act, Policy, Tensors, stacked
-from acclimate_trainer.families.servo import PRESETS, PRIVILEGED, ServoFamily
+from acclimate_trainer.families.servo import OBSERVATION, PRESETS, PRIVILEGED, ServoFamily
+from torch import Tensor
 
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
 
@@ -55,6 +58,23 @@ class TestRl2(PolicyConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return rl2()
+
+
+class TestObjectives(AdaptivePolicyConformance):
+    observation = (*OBSERVATION, REWARD)
+    counters = tuple(
+        t.name for t in task_vector.state_tensors(1) if t.name != "task_vector"
+    )  # what w comes from
+
+    def state(self, policy: Policy, tasks: int, episodes: int, *, seed: int) -> dict[str, Tensor]:
+        """At the begin of a trial: what has been seen is a triangle, and not anything near it."""
+        kept = {name: stacked(policy, tasks, episodes)[name].contiguous() for name in self.counters}
+        return PolicyConformance.state(self, policy, tasks, episodes, seed=seed) | kept
+
+    @pytest.fixture
+    def policy(self) -> Policy:
+        algorithm = Objectives(FAMILY, ObjectivesConfig(hidden=8, mixing=6, critic=8))
+        return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
 
 
 class TestRobust(PolicyConformance):

@@ -173,9 +173,10 @@ class ObjectivesPolicy:
         phi, following = window_features(window)
         tasks = phi.shape[0]
         reward = window.obs[:, :, 1:, N_OBS].reshape(tasks, -1)
-        return task_vector.regress(
+        adapt = task_vector.regress(
             state, phi.reshape(tasks, -1, N_FEATURES), reward, (window.mask * following).reshape(tasks, -1)
         )
+        return adapt._replace(info={**adapt.info, "loss": adapt.info["residual"].square()})
 
 
 class ActorPolicy(ObjectivesPolicy):
