@@ -71,7 +71,7 @@ def test_gpi_finds_the_old_policy_that_a_task_needs() -> None:
     tasks = tasks_of((5.0, -5.0, 0.0), (-5.0, 5.0, 0.0), (5.0, -5.0, 0.0), runs=10)
     told = PLAYERS["told"](CROSS, tasks, 3000, CAREFUL, rng()).mean(2)
     carried = PLAYERS["carried"](CROSS, tasks, 3000, CAREFUL, rng()).mean(2)
-    assert told[2, 0] > 0.8 * told[0, -1]
+    assert told[2, 0] > 0.97 * told[0, -1]
     assert carried[2, 0] < 0.5 * told[2, 0]
 
 
