@@ -1,1 +1,1 @@
-"""Ceilings and classical baselines of the discrete families: what RL² is measured against."""
+"""Ceilings and classical algorithms of the discrete families: what the learned policies are measured against."""
