@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from acclimate_trainer.successor_features import action_values, gpi, of_action, td_target
+from acclimate_trainer.successor_features import action_values, gpi, of_action, td_target, traced_targets
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -64,3 +64,21 @@ def test_the_target_is_what_is_seen_and_what_follows_and_has_no_gradient() -> No
     target = td_target(phi, ahead, 0.5)
     assert target.tolist() == [[2.0, 2.0]]
     assert not target.requires_grad
+
+
+def test_traced_targets_go_on_while_what_was_done_is_what_the_policy_does() -> None:
+    """Three steps of one feature; the action of the last state is another than the policy's."""
+    phi = torch.tensor([1.0, 2.0, 4.0]).view(3, 1)
+    psi = torch.tensor([9.0, 10.0, 20.0, 40.0]).view(4, 1)
+    agrees = torch.tensor([0.0, 1.0, 0.0])
+    last, cut = 4.0 + 0.5 * 40.0, 2.0 + 0.5 * 20.0
+    first = 1.0 + 0.5 * (10.0 + 0.8 * (cut - 10.0))
+    assert_close(traced_targets(phi, psi, agrees, 0.5, 0.8).flatten(), torch.tensor([first, cut, last]))
+    assert_close(traced_targets(phi, psi, agrees, 0.5, 0.0), td_target(phi, psi[1:], 0.5))
+
+
+def test_on_a_policys_own_path_the_whole_trace_is_its_return() -> None:
+    phi, psi = torch.randn(2, 5, 3), torch.zeros(2, 6, 3)
+    found = traced_targets(phi, psi, torch.ones(2, 5), 0.9, 1.0)
+    expected = sum(0.9**k * phi[:, k] for k in range(5))
+    assert_close(found[:, 0], expected)

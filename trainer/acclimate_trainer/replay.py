@@ -1,6 +1,6 @@
 """A replay memory that is part of a run's state: tensors that training carries along, saves and resumes.
 
-A ring of rows, one for each group of learners that share what they have seen; the oldest are overwritten.
+It keeps whole episodes, the newest, for each group of learners that share what they have seen.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from torch import Tensor
 
 from acclimate_trainer.training import FOR_TRAINING
 
-_ROWS, _WRITTEN = FOR_TRAINING + "replay.rows", FOR_TRAINING + "replay.written"
+_EPISODES, _WRITTEN = FOR_TRAINING + "replay.episodes", FOR_TRAINING + "replay.written"
 
 
-def empty(groups: int, capacity: int, width: int) -> dict[str, Tensor]:
-    """A memory of `capacity` rows of `width` numbers for each group."""
-    return {_ROWS: torch.zeros(groups, capacity, width), _WRITTEN: torch.zeros(1)}
-
-
-@torch.no_grad()
-def write(memory: Mapping[str, Tensor], rows: Tensor) -> None:
-    """Append rows (groups, n, width), in place; n is at most the capacity."""
-    kept, written = memory[_ROWS], memory[_WRITTEN]
-    places = (int(written) + torch.arange(rows.shape[1])) % kept.shape[1]
-    kept[:, places] = rows
-    written += rows.shape[1]
+def empty(groups: int, capacity: int, steps: int, width: int) -> dict[str, Tensor]:
+    """A memory of `capacity` episodes of `steps` rows of `width` numbers, for each group."""
+    return {_EPISODES: torch.zeros(groups, capacity, steps, width), _WRITTEN: torch.zeros(1)}
 
 
 @torch.no_grad()
-def draw(memory: Mapping[str, Tensor], n: int, rng: np.random.Generator) -> Tensor:
-    """Rows (groups, n, width) of what has been written, each group's own, with replacement."""
-    kept = memory[_ROWS]
-    groups, filled = kept.shape[0], min(int(memory[_WRITTEN]), kept.shape[1])
-    index = torch.from_numpy(rng.integers(0, filled, (groups, n)))
-    return kept[torch.arange(groups).unsqueeze(1), index]
+def write(memory: Mapping[str, Tensor], episodes: Tensor) -> None:
+    """Add episodes (groups, n, steps, width), in place, over the oldest; n is at most the capacity."""
+    kept, written = memory[_EPISODES], memory[_WRITTEN]
+    places = (int(written) + torch.arange(episodes.shape[1])) % kept.shape[1]
+    kept[:, places] = episodes
+    written += episodes.shape[1]
+
+
+@torch.no_grad()
+def draw(memory: Mapping[str, Tensor], n: int, length: int, rng: np.random.Generator) -> Tensor:
+    """n stretches of `length` rows (groups, n, length, width) out of episodes, each group's own, with replacement."""
+    kept = memory[_EPISODES]
+    groups, capacity, steps = kept.shape[:3]
+    episode = torch.from_numpy(rng.integers(0, min(int(memory[_WRITTEN]), capacity), (groups, n, 1)))
+    row = torch.from_numpy(rng.integers(0, steps - length + 1, (groups, n, 1))) + torch.arange(length)
+    return kept[torch.arange(groups)[:, None, None], episode, row]

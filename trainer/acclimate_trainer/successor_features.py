@@ -56,3 +56,21 @@ def td_target(features: Tensor, following: Tensor, discount: float) -> Tensor:
     features: φ of the transition (…, d). following: ψ(s', a') of the policy that is learned (…, d), zero after an end.
     """
     return (features + discount * following).detach()
+
+
+def traced_targets(
+    features: Tensor, following: Tensor, agrees: Tensor, discount: float, trace: float
+) -> Tensor:
+    """Targets (…, n, d) of n transitions in a row, which go on for as long as what was done is what the policy does.
+
+    G_t = φ_t + γ·[ψ_{t+1} + λ·c_{t+1}·(G_{t+1} − ψ_{t+1})], Retrace(λ) for a policy without chance (Munos et al. 2016,
+    equation 4): with λ = 0 `td_target`; with more, an error of ψ counts fewer times in ψ itself.
+
+    features: φ (…, n, d). following: ψ(s_t, a_t) of the policy's own actions, at all n + 1 states (…, n + 1, d).
+    agrees: c, 1 where the action taken in state t is the policy's (…, n). trace: λ.
+    """
+    ahead, out = following[..., -1, :], []
+    for t in range(features.shape[-2] - 1, -1, -1):
+        out.append(td_target(features[..., t, :], ahead, discount))
+        ahead = following[..., t, :] + trace * agrees[..., t, None] * (out[-1] - following[..., t, :])
+    return torch.stack(out[::-1], -2)

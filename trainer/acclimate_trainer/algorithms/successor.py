@@ -5,7 +5,9 @@ Policy i is for task w_i. Its ψ_i is learned off-policy, from transitions of wh
     ψ_i(s, a) ← φ(s, a, s') + γ·ψ_i(s', a'),   a' = argmax_b max_k w_iᵀψ_k(s', b)
 
 (Barreto et al. 2017, algorithm 3 and equation 4; the next action is that of generalised policy improvement), with a
-replay memory and a slowly following target network (Mnih et al. 2015, Lillicrap et al. 2016).
+replay memory and a slowly following target network (Mnih et al. 2015, Lillicrap et al. 2016). Targets go along what was
+done for as long as that is what policy i does (`successor_features.traced_targets`): one step alone lets ψ's errors
+count up to 1/(1 − γ) times in ψ itself, and GPI takes the largest of many values, errors included.
 
 φ is a function of the state that is arrived at, φ(s'), and a network has only to say what acting adds to where one is:
 
@@ -32,7 +34,7 @@ training reward is a linear function.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +56,7 @@ from acclimate_trainer.psi_networks import (
     library_psi,
     universal_psi,
 )
-from acclimate_trainer.successor_features import gpi, of_action, td_target
+from acclimate_trainer.successor_features import gpi, of_action, traced_targets
 from acclimate_trainer.successor_policies import UNIT, LibraryPolicy, PolicyConfig, UniversalPolicy
 from acclimate_trainer.training import FOR_TRAINING, TrainingConfig, clip_gradient
 
@@ -88,11 +90,15 @@ class SuccessorConfig(PolicyConfig):
     """γ."""
     exploration: tuple[float, float] = (1.0, 0.1)
     """Share of random actions at the start, and from half of training on."""
-    replay: int = 50_000
-    """Transitions that are remembered."""
+    replay: int = 100_000
+    """Transitions that are remembered, in whole episodes."""
     batch: int = 128
-    """Transitions of one step of the optimizer."""
-    steps: int = 50
+    """Transitions of one step of the optimizer, in stretches of one episode."""
+    stretch: int = 8
+    """Transitions in a row of which targets are made."""
+    trace: float = 0.9
+    """λ: how far targets go along what was done, for as long as that is what the policy does; 0: one step."""
+    steps: int = 60
     """Steps of the optimizer in one iteration."""
     following: float = 0.02
     """How far the target network follows in one step."""
@@ -107,9 +113,9 @@ class SuccessorConfig(PolicyConfig):
             raise UsageError(
                 "network 'universal' learns from the family's features; expected features 'given', found 'learned'"
             )
-        counts = ("n_features", "per_transition", "hidden", "replay", "batch", "steps")
+        counts = ("n_features", "per_transition", "hidden", "replay", "batch", "steps", "stretch")
         require(self, {**dict.fromkeys(counts, COUNT), "spread": NOT_NEGATIVE, "discount": BELOW_ONE,
-                       "following": POSITIVE})  # fmt: skip
+                       "following": POSITIVE, "trace": SHARE})  # fmt: skip
         for share in self.exploration:
             if not SHARE.holds(share):
                 raise UsageError(
@@ -118,11 +124,10 @@ class SuccessorConfig(PolicyConfig):
 
 
 class Batch(NamedTuple):
-    """Transitions of G groups: one for all policies, or one for each."""
+    """Stretches of n transitions in a row, of G groups: one for all policies, or one for each."""
 
-    x: Tensor  # inputs before (G, B, f)
-    action: Tensor  # int64 (G, B)
-    following: Tensor  # inputs after (G, B, f)
+    x: Tensor  # inputs before each, and after the last (G, B, n + 1, f)
+    action: Tensor  # int64 (G, B, n)
 
 
 class Successor:
@@ -135,9 +140,16 @@ class Successor:
         config: SuccessorConfig,
         play: Sequence[int] | None = None,
     ) -> None:
-        """targets: which of the family's targets the policies are for. play: which of these policies act; None: all."""
+        """targets: which of the family's targets the policies are for. play: which of these policies act; None: all.
+
+        Raises UsageError for an episode that no stretch fits into.
+        """
+        if config.stretch > episode_steps:
+            raise UsageError(
+                f"[successor] stretch must fit into episodes of {episode_steps} steps, found {config.stretch}"
+            )
         self.targets, self.config = tuple(targets), config
-        self._steps, self._play = episode_steps, tuple(range(len(targets)) if play is None else play)
+        self.episode_steps, self._play = episode_steps, tuple(range(len(targets)) if play is None else play)
         self._universal, self._separate = config.network == "universal", config.network == "separate"
         self._given = reacher.one_hot(torch.tensor(self.targets))  # (P, 12)
         self._learned = config.features == "learned"
@@ -155,7 +167,8 @@ class Successor:
         target = {_TARGET + name: value.clone() for name, value in params.items()}
         if self._learned:
             params |= initial_features(reacher.N_INPUTS, self.sizes.features, policies, rng)
-        return params | target | replay.empty(policies if self._separate else 1, c.replay, _WIDTH)
+        groups, episodes = policies if self._separate else 1, max(1, c.replay // self.episode_steps)
+        return params | target | replay.empty(groups, episodes, self.episode_steps, _WIDTH)
 
     def task_vectors(self, meta: Tensors) -> Tensor:
         """w of each policy's task, (P, d)."""
@@ -168,6 +181,15 @@ class Successor:
         if self._universal:
             return UniversalPolicy(params, vectors, self.config.discount, self.config)
         return LibraryPolicy(params, vectors.mean(0), self.config.discount, self.config)
+
+    def alone(self, meta: Tensors, policy: int) -> LibraryPolicy:
+        """One policy of a library by itself, for its own task."""
+        own = {
+            n: meta[n][policy : policy + 1].detach()
+            for n in self._names(meta)
+            if not n.startswith("features.")
+        }
+        return LibraryPolicy(own, self.task_vectors(meta)[policy], self.config.discount, self.config)
 
     def updates(
         self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
@@ -183,18 +205,19 @@ class Successor:
 
     def loss(self, meta: Tensors, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Squared TD error of ψ in the networks' units, and of rewards where φ is learned; and figures to report."""
-        batch = _batch(replay.draw(meta, self.config.batch, rng))
-        phi = self._features(meta, batch.following)
-        change = (phi - self._features(meta, batch.x)).detach() / UNIT
+        c = self.config
+        batch = _batch(replay.draw(meta, max(1, c.batch // c.stretch), c.stretch, rng))
+        phi = self._features(meta, batch.x)  # (G, B, n + 1, d)
+        change = phi.diff(dim=2).detach() / UNIT
         error = (
             self._universal_error(meta, batch, change, rng)
             if self._universal
             else self._library_error(meta, batch, change)
         )
-        td = error.square().mean(dim=(1, 2)).sum()
+        td = error.square().flatten(1).mean(1).sum()
         if not self._learned:
             return td, {"td_loss": float(td.detach())}
-        rewards = reacher.features(batch.following[..., :4])[..., list(self.targets)]
+        rewards = reacher.features(batch.x[..., :4])[..., list(self.targets)]
         explained = F.mse_loss(phi @ meta["features.rewards"], rewards)
         return td + explained, {"td_loss": float(td.detach()), "reward_loss": float(explained.detach())}
 
@@ -203,28 +226,36 @@ class Successor:
         return learned_features(meta, x) if self._learned else reacher.features(x[..., :4])
 
     def _library_error(self, meta: Tensors, batch: Batch, change: Tensor) -> Tensor:
-        """(P, B, d)"""
+        """Of every policy and transition, (P, B, n, d)."""
         policies, w = len(self.targets), self.task_vectors(meta)
-        found = of_action(self._psi(meta, _each(batch.x, policies)), _each(batch.action, policies))
+        x, action, change = (t.expand(policies, *t.shape[1:]) for t in (*batch, change))
+        found = of_action(self._psi(meta, x[:, :, :-1]), action)
         with torch.no_grad():
-            ahead = self._psi(_target(meta), _each(batch.following, policies))  # (P, B, A, d)
-            choice = gpi(ahead.unsqueeze(2) if self._separate else _by_task(ahead, policies), w)
-            target = td_target(change, of_action(ahead, choice.action), self.config.discount)
+            every = self._psi(_target(meta), x).flatten(1, 2)  # (P, B · (n + 1), A, d)
+            own = gpi(every.unsqueeze(2) if self._separate else _by_task(every), w).action
+            target = self._targets(change, of_action(every, own), own, action)
         return found - target
 
     def _universal_error(
         self, meta: Tensors, batch: Batch, change: Tensor, rng: np.random.Generator
     ) -> Tensor:
-        """(1, B · per_transition, d)"""
+        """Of every objective drawn and transition, (1, B · per_transition, n, d)."""
         n, actions = self.config.per_transition, self.sizes.actions
-        x, action, following, change = (t[0].repeat_interleave(n, 0) for t in (*batch, change))
+        x, action, change = (t[0].repeat_interleave(n, 0) for t in (*batch, change))
         z = self.objectives(len(x), rng)
-        found = of_action(universal_psi(meta, x, z, actions), action)
+        found = of_action(universal_psi(meta, x[:, :-1], z.unsqueeze(1), actions), action)
         with torch.no_grad():
-            ahead = universal_psi(_target(meta), following, z, actions)  # (rows, A, d)
-            best = (ahead @ z.unsqueeze(-1)).squeeze(-1).argmax(-1)
-            target = td_target(change, of_action(ahead, best), self.config.discount)
+            every = universal_psi(_target(meta), x, z.unsqueeze(1), actions)  # (rows, n + 1, A, d)
+            own = torch.einsum("rtad,rd->rta", every, z).argmax(-1)
+            target = self._targets(change, of_action(every, own), own, action)
         return (found - target).unsqueeze(0)
+
+    def _targets(self, change: Tensor, following: Tensor, own: Tensor, action: Tensor) -> Tensor:
+        """Of ψ (…, n, d); `following` and the policy's `own` actions at n + 1 states, in the order of these."""
+        stretches = (*action.shape[:-1], action.shape[-1] + 1)
+        agrees = (own.view(stretches)[..., :-1] == action).to(change.dtype)
+        ahead = following.view(*stretches, -1)
+        return traced_targets(change, ahead, agrees, self.config.discount, self.config.trace)
 
     def objectives(self, n: int, rng: np.random.Generator) -> Tensor:
         """Objectives z (n, d) that a universal network learns for."""
@@ -243,7 +274,7 @@ class Successor:
         state, steps, total = reacher.reset((tasks, rows), rng), [], 0.0
         mine = torch.tensor([self.targets[i] for i in self._play])[:, None, None].expand(tasks, rows, 1)
         x = _inputs(state)
-        for _ in range(self._steps):
+        for _ in range(self.episode_steps):
             random = torch.from_numpy(rng.integers(0, self.sizes.actions, (tasks, rows)))
             at_random = torch.from_numpy(rng.random((tasks, rows)) < share)
             action = torch.where(at_random, random, self._greedy(meta, x))
@@ -251,7 +282,7 @@ class Successor:
             before, x = x, _inputs(state)
             steps.append(torch.cat([before, action.unsqueeze(-1).float(), x], -1))
             total += float(reacher.features(x[..., :4]).gather(-1, mine).mean())
-        seen = torch.stack(steps, 1).flatten(1, 2)  # (tasks, steps · rows, width)
+        seen = torch.stack(steps, 2)  # (tasks, rows, steps, width)
         replay.write(meta, seen if self._separate else seen.flatten(0, 1).unsqueeze(0))
         return total
 
@@ -271,7 +302,9 @@ class Successor:
         return gpi(psi, w).action
 
     def _psi(self, params: Tensors, x: Tensor) -> Tensor:
-        return library_psi(params, x, self.sizes.actions)
+        """ψ (P, …, A, d) of each policy on inputs x (P, …, f)."""
+        psi = library_psi(params, x.flatten(1, -2), self.sizes.actions)
+        return psi.reshape(*x.shape[:-1], *psi.shape[-2:])
 
     @torch.no_grad()
     def _follow(self, meta: Tensors) -> None:
@@ -288,10 +321,12 @@ class Successor:
 def grown(algorithm: Successor, meta: Tensors, target: int, best: int) -> tuple[Successor, dict[str, Tensor]]:
     """A library with one more policy, for family target `target`, that begins as a copy of policy `best`.
 
-    Only the new one acts; all go on learning from what it sees, and from what is remembered: refinement in the target.
+    Only the new one acts, exploring as at the end of training; all go on learning from what it sees, and from what is
+    remembered: refinement in the target. For features that are given.
     """
-    policies = len(algorithm.targets)
-    larger = Successor((*algorithm.targets, target), algorithm._steps, algorithm.config, play=(policies,))
+    policies, last = len(algorithm.targets), algorithm.config.exploration[1]
+    config = replace(algorithm.config, exploration=(last, last))
+    larger = Successor((*algorithm.targets, target), algorithm.episode_steps, config, play=(policies,))
     stacked = {name for name in meta if name.removeprefix(_TARGET)[0] in "wb" and name[-1].isdigit()}
     copied = {
         name: torch.cat([value, value[best : best + 1]]) if name in stacked else value.clone()
@@ -301,9 +336,9 @@ def grown(algorithm: Successor, meta: Tensors, target: int, best: int) -> tuple[
 
 
 def _batch(rows: Tensor) -> Batch:
-    """Replayed rows (G, B, width)."""
+    """Replayed rows (G, B, n, width)."""
     n = reacher.N_INPUTS
-    return Batch(rows[..., :n], rows[..., n].long(), rows[..., n + 1 :])
+    return Batch(torch.cat([rows[..., :n], rows[..., -1:, n + 1 :]], dim=-2), rows[..., n].long())
 
 
 def _inputs(arms: reacher.Arms) -> Tensor:
@@ -315,11 +350,6 @@ def _target(meta: Tensors) -> dict[str, Tensor]:
     return {name.removeprefix(_TARGET): value for name, value in meta.items() if name.startswith(_TARGET)}
 
 
-def _each(shared: Tensor, policies: int) -> Tensor:
-    """What groups (G, …) share, for each policy (P, …)."""
-    return shared.expand(policies, *shared.shape[1:])
-
-
-def _by_task(psi: Tensor, tasks: int) -> Tensor:
-    """Every policy's ψ (P, B, A, d) for each task to choose from, (T, B, P, A, d)."""
-    return psi.transpose(0, 1).expand(tasks, -1, -1, -1, -1)
+def _by_task(psi: Tensor) -> Tensor:
+    """Every policy's ψ (P, rows, A, d) for each policy's task to choose from, (T, rows, P, A, d)."""
+    return psi.transpose(0, 1).expand(len(psi), -1, -1, -1, -1)

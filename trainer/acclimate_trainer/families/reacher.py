@@ -83,8 +83,13 @@ def reset(shape: tuple[int, ...], rng: np.random.Generator) -> Arms:
 
 
 def step(arms: Arms, action: Tensor) -> Arms:
-    """One control step under action numbers (…), by the midpoint method (Runge-Kutta of order 2)."""
-    torque, half = ACTIONS[action], 0.5 * CONTROL_DT
+    """One control step under action numbers (…)."""
+    return driven(arms, ACTIONS[action])
+
+
+def driven(arms: Arms, torque: Tensor) -> Arms:
+    """One control step under torques (…, 2), by the midpoint method (Runge-Kutta of order 2)."""
+    half = 0.5 * CONTROL_DT
     middle = Arms(arms.angle + half * arms.velocity, arms.velocity + half * acceleration(arms, torque))
     angle = arms.angle + CONTROL_DT * middle.velocity
     velocity = arms.velocity + CONTROL_DT * acceleration(middle, torque)

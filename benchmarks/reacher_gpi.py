@@ -1,0 +1,273 @@
+"""The reacher's eight test targets, for which nobody trained: by successor features and GPI, against training for each.
+
+Returns are mean rewards per tick of greedy episodes, all from the same starts. A score is 0 for random actions and 1
+for a policy that was trained on that very target (`scratch`): by the same algorithm, with as many transitions as the
+whole library of four had, and as many steps of the optimizer. Every seed trains everything anew, in
+runs/bench/reacher_gpi, and goes on there if it was interrupted; n is the number of seeds.
+
+best_single     the best of the library's four policies, by itself, chosen with hindsight for each target
+gpi             GPI over the library, w known
+inferred        the same, w inferred from 50 transitions by the exported `adapt` on onnxruntime; kept at the mean of the
+                training tasks where these did not span
+device          after that: last-layer refinement, in the same graph, from WINDOWS more windows of 50 transitions
+trainer         GPI over the library and a fifth policy that learned for REFINING iterations on the target
+universal       one network told w (Borsa et al. 2019), trained near the training tasks' w
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from acclimate.atomic import write_atomically
+from acclimate.engines import Graph
+from acclimate.engines.onnx import OnnxEngine
+from acclimate.stats import Interval, mean_interval
+from acclimate_export.onnx_graphs import to_onnx
+from acclimate_export.tracing import trace_adapt
+from acclimate_trainer.algorithms.successor import Successor, grown
+from acclimate_trainer.contract import Adapt, Policy, Tensors, Window, stacked
+from acclimate_trainer.families import reacher
+from acclimate_trainer.reacher_trials import Played, play
+from acclimate_trainer.run_directory import RunDirectory
+from acclimate_trainer.running import algorithm_of, run_training
+from acclimate_trainer.successor_features import action_values
+from acclimate_trainer.successor_policies import LibraryPolicy, inputs
+from acclimate_trainer.training import Progress, TrainingConfig, train
+from torch import Tensor
+
+from benchmarks.harness import Figure
+
+SEEDS = 3
+FOLDER = Path("runs/bench/reacher_gpi")
+EPISODES, TICKS = 96, 50
+TRIALS = 4  # in which w is inferred, on each target
+WINDOWS, GENTLE = 4, 0.02  # windows to refine from, and the noise that explores in them
+REFINE_STEPS, REFINE_LR = 20, 0.1
+REFINING = TrainingConfig(iterations=10, meta_batch_size=32, outer_lr=0.001, clip=10.0)
+TESTED = range(len(reacher.TRAINING), reacher.N_FEATURES)
+W = reacher.one_hot(torch.tensor(TESTED))  # (8, 12)
+SHOWN = ("best_single", "gpi", "inferred", "device", "trainer", "universal")
+Found: TypeAlias = dict[str, list[float]]  # by condition, for each target
+
+
+def run(seed: int) -> Mapping[str, Figure]:
+    """score.CONDITION and return.CONDITION over all test targets, score.CONDITION.TARGET; how well w was inferred."""
+    torch.set_num_threads(1)
+    found = [_of_seed(number) for number in range(seed, seed + SEEDS)]
+    scores = [{name: _scores(one, name) for name in SHOWN} for one in found]
+    figures: dict[str, Figure] = {}
+    for name in ("random", "scratch", *SHOWN):
+        figures[f"return.{name}"] = mean_interval([float(np.mean(one[name])) for one in found])
+    for name in SHOWN:
+        figures[f"score.{name}"] = mean_interval([float(np.mean(one[name])) for one in scores])
+    for name in SHOWN:
+        for i, target in enumerate(TESTED):
+            figures[f"score.{name}.{_where(target)}"] = mean_interval([one[name][i] for one in scores])
+    for name in ("spanned", "w_error"):
+        figures[name] = mean_interval([float(np.mean(one[name])) for one in found])
+    _draw(figures, FOLDER / "reacher_gpi.png")
+    return figures
+
+
+def _scores(found: Found, name: str) -> list[float]:
+    rows = zip(found[name], found["random"], found["scratch"], strict=True)
+    return [(value - low) / (high - low) for value, low, high in rows]
+
+
+def _where(target: int) -> str:
+    """Such as 22_0, in cm."""
+    return "_".join(f"{100 * float(x):.0f}" for x in reacher.TARGETS[target])
+
+
+def _of_seed(seed: int) -> Found:
+    """Everything of one seed; what has been found is not computed again."""
+    folder, found = FOLDER / f"seed{seed}", Found()
+    steps: Mapping[str, Callable[[Path, int], Found]] = {
+        "zero_shot": _zero_shot,
+        "scratch": _scratch,
+        "universal": _universal,
+        "on_device": _on_device,
+        "in_trainer": _in_trainer,
+    }
+    for name, step in steps.items():
+        path = folder / f"{name}.json"
+        if not path.exists():
+            result = step(folder, seed)
+            write_atomically(path, json.dumps(result).encode())
+            print(
+                f"seed {seed}: " + ", ".join(f"{n} {np.mean(v):.3f}" for n, v in result.items()), flush=True
+            )
+        found |= json.loads(path.read_bytes())
+    return found
+
+
+def _trained(folder: Path, seed: int, name: str) -> tuple[Successor, dict[str, Tensor]]:
+    """By the built-in config reacher_NAME, or where that was interrupted."""
+    out = folder / name
+    run_training(argparse.Namespace(config=f"reacher_{name}", out=str(out), seed=seed, iterations=None,
+                                    fresh=False, json=False))  # fmt: skip
+    opened = RunDirectory.open(out)
+    algorithm, progress = algorithm_of(opened.config), opened.load()
+    assert isinstance(algorithm, Successor)
+    assert progress is not None
+    return algorithm, {name: value.detach() for name, value in progress.meta.items()}
+
+
+def _zero_shot(folder: Path, seed: int) -> Found:
+    algorithm, meta = _trained(folder, seed, "library")
+    policy, n = algorithm.policy(meta), len(algorithm.targets)
+    single = [_returns(algorithm.alone(meta, i), seed) for i in range(n)]
+    return {
+        "random": _returns(policy, seed, noise=100.0),
+        "best_single": np.max(single, axis=0).tolist(),
+        "gpi": _returns(policy, seed),
+    }
+
+
+def _scratch(folder: Path, seed: int) -> Found:
+    algorithm, meta = _trained(folder, seed, "scratch")
+    policies = [algorithm.alone(meta, i) for i in range(len(algorithm.targets))]
+    state = {name: torch.stack([p.initial()[name] for p in policies]) for name in policies[0].initial()}
+    return {"scratch": _returns(policies[0], seed, state)}
+
+
+def _universal(folder: Path, seed: int) -> Found:
+    algorithm, meta = _trained(folder, seed, "universal")
+    return {"universal": _returns(algorithm.policy(meta), seed)}
+
+
+def _on_device(folder: Path, seed: int) -> Found:
+    """w inferred from the first window, then refinement from more: both by one exported graph, trial by trial."""
+    algorithm, meta = _trained(folder, seed, "library")
+    config = replace(algorithm.config, refine_steps=REFINE_STEPS, refine_lr=REFINE_LR)
+    plain = algorithm.policy(meta)
+    policy = Successor(algorithm.targets, algorithm.episode_steps, config).policy(meta)
+    assert policy.window is not None
+    tasks, shape = len(TESTED) * TRIALS, (policy.window.episodes, policy.window.steps)
+    truth, rng = W.repeat_interleave(TRIALS, 0), np.random.default_rng([seed, 7])
+    infer, refine = _adapt_graph(plain), _adapt_graph(policy)
+
+    def window(state: Tensors, scale: float) -> Window:
+        noise = scale * torch.tensor(
+            rng.standard_normal((tasks, *shape, policy.n_noise)), dtype=torch.float32
+        )
+        return play(policy, state, truth, reacher.reset((tasks, shape[0]), rng), noise).window
+
+    begin = stacked(policy, tasks, 1)
+    inferred = _adapted(infer, begin, window(begin, 1.0))
+    known = {**begin, **inferred.next}
+    state = known
+    for _ in range(WINDOWS):
+        state = {**state, **_adapted(refine, state, window(state, GENTLE)).next}
+    spanned = inferred.info["rank"] > reacher.N_FEATURES - 0.5
+    error = (known["task_vector"] - truth).abs().amax(1)
+    return {
+        "inferred": _by_target(_returns(policy, seed, known, truth)),
+        "device": _by_target(_returns(policy, seed, state, truth)),
+        "spanned": _by_target(spanned.float().tolist()),
+        "w_error": [float(error[spanned].mean())],
+    }
+
+
+def _in_trainer(folder: Path, seed: int) -> Found:
+    algorithm, meta = _trained(folder, seed, "library")
+    policy = algorithm.policy(meta)
+    assert isinstance(policy, LibraryPolicy)
+    begin = reacher.reset((1, EPISODES), np.random.default_rng([seed, 8]))
+    psi = policy.psi(stacked(policy, 1, EPISODES), inputs(reacher.observe(begin, torch.zeros(1, EPISODES))))
+    out = []
+    for i, target in enumerate(TESTED):
+        best = int(action_values(psi, W[i : i + 1]).amax(-1).mean((0, 1)).argmax())
+        larger, copied = grown(algorithm, meta, target, best)
+        kept: list[Progress] = []
+        train(larger, REFINING, seed, Progress(0, copied, {}), lambda p, _, kept=kept: kept.append(p))  # type: ignore[misc]
+        refined = {name: value.detach() for name, value in kept[-1].meta.items()}
+        out += _returns(larger.policy(refined), seed, truth=W[i : i + 1])
+    return {"trainer": out}
+
+
+def _returns(
+    policy: Policy, seed: int, state: Tensors | None = None, truth: Tensor = W, noise: float = 0.0
+) -> list[float]:
+    """Mean reward per tick on each task of `truth` (T, 12); without a state, w is known."""
+    tasks, rng = len(truth), np.random.default_rng([seed, 9])
+    begin = reacher.reset((1, EPISODES), rng)  # the same starts for all
+    angle, velocity = (x.expand(tasks, EPISODES, 2) for x in begin)
+    known = {**stacked(policy, tasks, EPISODES), "task_vector": truth}
+    shape = (tasks, EPISODES, TICKS, policy.n_noise)
+    given = (
+        noise * torch.tensor(rng.standard_normal(shape), dtype=torch.float32) if noise else torch.zeros(shape)
+    )
+    played: Played = play(policy, state or known, truth, reacher.Arms(angle, velocity), given)
+    return [float(x) for x in played.reward.mean((1, 2))]
+
+
+def _by_target(values: Sequence[float]) -> list[float]:
+    """Means over the trials of each target."""
+    return [float(x) for x in np.reshape(values, (len(TESTED), TRIALS)).mean(1)]
+
+
+def _adapt_graph(policy: Policy) -> Graph:
+    exported = to_onnx(trace_adapt(policy, len(reacher.OBSERVATION), len(reacher.ACTION)), "adapt")
+    return OnnxEngine().load(exported.model, exported.spec, "adapt").bind()
+
+
+def _adapted(graph: Graph, state: Tensors, window: Window) -> Adapt:
+    """`adapt` on the engine, task by task, as each device would."""
+    given = {f"state.{name}": value for name, value in state.items()}
+    given |= {f"window.{name}": value for name, value in window._asdict().items()}
+    rows: dict[str, list[Tensor]] = defaultdict(list)
+    for task in range(len(window.mask)):
+        for name, array in graph.inputs.items():
+            array[...] = given[name][task].numpy()
+        graph.run()
+        for name, array in graph.outputs.items():
+            rows[name].append(torch.from_numpy(array.copy()))
+    out = {name: torch.stack(values) for name, values in rows.items()}
+    following = {n.removeprefix("next."): v for n, v in out.items() if n.startswith("next.")}
+    return Adapt(
+        following, {n.removeprefix("info."): v[:, 0] for n, v in out.items() if n.startswith("info.")}
+    )
+
+
+def _draw(figures: Mapping[str, Figure], path: Path) -> None:
+    """Scores by condition, with each target as a point."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(8, 4), layout="constrained")
+    axes = picture.add_subplot()
+    for x, name in enumerate(SHOWN):
+        whole = figures[f"score.{name}"]
+        assert isinstance(whole, Interval)
+        axes.bar(x, whole.mean, 0.6, color="#2f6fb5", alpha=0.6)
+        if whole.n > 1:
+            axes.errorbar(
+                x,
+                whole.mean,
+                [[whole.mean - whole.low], [whole.high - whole.mean]],
+                color="#222222",
+                capsize=4,
+            )
+        each = [figures[f"score.{name}.{_where(target)}"] for target in TESTED]
+        points = [one.mean for one in each if isinstance(one, Interval)]
+        axes.plot(np.linspace(x - 0.2, x + 0.2, len(points)), points, ".", color="#c98a3a")
+    axes.axhline(1.0, color="#4c9a5b", linewidth=1.0)
+    axes.text(-0.45, 1.01, "a policy trained on the target", color="#4c9a5b", fontsize=8)
+    axes.set_xticks(range(len(SHOWN)), SHOWN)
+    axes.set(
+        ylabel="score (0: random actions)",
+        title="Eight targets that nobody trained for; points: each of them",
+    )
+    axes.grid(alpha=0.3, axis="y")
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    write_atomically(path, buffer.getvalue())
