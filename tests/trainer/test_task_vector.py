@@ -181,7 +181,7 @@ def test_a_reward_that_changes_is_inconsistent_with_any_w() -> None:
 
 
 def test_features_that_are_dependent_only_together_are_found_out() -> None:
-    """Kahan's example: each of 24 is far from the span of those before it, and yet they are all but singular."""
+    """Each of 24 is far from the span of those before it, and yet they are all but singular."""
     d = 24
     triangle = np.eye(d) - np.triu(np.ones((d, d)), 1)
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((40, d)))[0]
