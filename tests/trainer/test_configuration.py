@@ -120,6 +120,8 @@ def refusal(text: str, path: Path) -> str:
         ("[robust]", "[successor]\nexploration = [1, 2]", "[successor] exploration must be two numbers from 0 to 1, found [1.0, 2.0]"),  # noqa: E501
         ("[robust]", "[successor]\ndiscount = 1", "[successor] discount must be from 0 to below 1, found 1.0"),
         ("[robust]", "[successor]\nrefine_steps = -1", "[successor] refine_steps must be at least 0, found -1"),
+        ("[robust]", '[successor]\nnetwork = "universal"\nrefine_steps = 2', "[successor] refine_steps refines one policy of a library, which network 'universal' is not; expected 0, found 2"),  # noqa: E501
+        ("[robust]", "[successor]\ntrace = 2", "[successor] trace must be from 0 to 1, found 2.0"),
         ("[robust]", "[successor]\nwindow_steps = 0", "[successor] window_steps must be at least 1, found 0"),
         ("[robust]", '[successor]\nnetwork = "universal"\nfeatures = "learned"', "[successor] network 'universal' learns from the family's features; expected features 'given', found 'learned'"),  # noqa: E501
         ("[robust]", "[ppo]\nentropy = 0.1", f"[ppo] unknown key 'entropy'; valid keys: {keys(ServoPpoConfig)}"),

@@ -113,6 +113,11 @@ class SuccessorConfig(PolicyConfig):
             raise UsageError(
                 "network 'universal' learns from the family's features; expected features 'given', found 'learned'"
             )
+        if self.network == "universal" and self.refine_steps:
+            raise UsageError(
+                "refine_steps refines one policy of a library, which network 'universal' is not; "
+                f"expected 0, found {self.refine_steps}"
+            )
         counts = ("n_features", "per_transition", "hidden", "replay", "batch", "steps", "stretch")
         require(self, {**dict.fromkeys(counts, COUNT), "spread": NOT_NEGATIVE, "discount": BELOW_ONE,
                        "following": POSITIVE, "trace": SHARE})  # fmt: skip
