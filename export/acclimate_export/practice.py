@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from acclimate.manifest import WindowSpec
-from acclimate_trainer.algorithms.objectives import N_FEATURES, rewarded
 from acclimate_trainer.contract import Adapt, Policy, Tensors, Window
+from acclimate_trainer.objective_policies import N_FEATURES, rewarded
 from acclimate_trainer.rollouts import draw, rollout
 from torch import Tensor
 

@@ -14,10 +14,10 @@ from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
 from acclimate.manifest import Objectives, ObservationChannel
 from acclimate.servo_features import FEATURES
-from acclimate_trainer.algorithms.objectives import REWARD
 from acclimate_trainer.configuration import Config, ConfigError, family_ranges, parse_config
 from acclimate_trainer.contract import Policy
 from acclimate_trainer.families.servo import OBSERVATION, ServoFamily
+from acclimate_trainer.objective_policies import REWARD
 from acclimate_trainer.run_directory import CHECKPOINT, RunDirectory
 from acclimate_trainer.running import on_servos
 from acclimate_trainer.training import FOR_TRAINING

@@ -9,22 +9,19 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate.servo_features import servo_features
-from acclimate_trainer.algorithms.objectives import (
-    DEFAULT,
+from acclimate_trainer.algorithms.objectives import DEFAULT, Objectives, ObjectivesConfig, successor_features
+from acclimate_trainer.algorithms.rl2 import new_trial
+from acclimate_trainer.contract import Act, Tensors, Window, stacked
+from acclimate_trainer.objective_policies import (
     N_FEATURES,
     NAMES,
     ActorPolicy,
-    Objectives,
-    ObjectivesConfig,
     ObjectivesPolicy,
     actions,
     direction,
     rewarded,
-    successor_features,
     window_features,
 )
-from acclimate_trainer.algorithms.rl2 import new_trial
-from acclimate_trainer.contract import Act, Tensors, Window, stacked
 from acclimate_trainer.servo_trials import run_trial
 from acclimate_trainer.training import FOR_TRAINING, Progress, TrainingConfig, start, train
 from torch import Tensor
