@@ -2,8 +2,8 @@
 
 40 of the paper's 250 tasks, 20,000 transitions each as there, 10 runs with tasks of their own. Everything is played
 twice: as in the paper, where tables begin at zero, and with optimistic first values, which a small deterministic
-world rewards. Step size and exploration of each player are the best of a grid, found on other tasks
-(`rooms_tuning`). Plays in runs/bench/rooms_gpi, and goes on there with the next player if it was interrupted.
+world rewards. Step size and exploration of each player were found on other tasks, on the grid of
+`rooms_tuning`. Plays in runs/bench/rooms_gpi, and goes on there with the next player if it was interrupted.
 """
 
 from __future__ import annotations
