@@ -88,10 +88,10 @@ def targets_of(meta: Tensors) -> dict[str, Tensor]:
 @pytest.mark.parametrize("network", ["library", "separate"])
 def test_the_loss_is_the_td_error_of_psi_by_hand(network: str) -> None:
     """One stretch after the other, policy by policy: next actions by GPI over all, or by a policy's own."""
-    algorithm = Successor((0, 5), 4, replace(SMALL, network=network, batch=9))
+    algorithm = Successor((0, 5), 4, replace(SMALL, network=network, batch=60))
     meta = filled(algorithm)
     loss, _ = algorithm.loss(meta, np.random.default_rng(3))
-    rows, target = replay.draw(meta, 3, 3, np.random.default_rng(3)), targets_of(meta)
+    rows, target = replay.draw(meta, 20, 3, np.random.default_rng(3)), targets_of(meta)
     expected = 0.0
     for i, feature in enumerate((0, 5)):
         for stretch in rows[i if network == "separate" else 0]:
@@ -108,7 +108,7 @@ def test_the_loss_is_the_td_error_of_psi_by_hand(network: str) -> None:
             wanted = by_hand(change, ahead, [a == b for a, b in zip(taken, own[:-1], strict=True)])
             for x, action, goal in zip(states[:-1], taken, wanted, strict=True):
                 found = library_psi(meta, x.expand(2, 1, 6), 9)[i, 0, action]
-                expected += float((goal - found).square().mean()) / 9
+                expected += float((goal - found).square().mean()) / 60
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
