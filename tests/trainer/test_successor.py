@@ -60,13 +60,16 @@ def test_stretches_lie_within_an_episode_and_begin_anywhere_in_it() -> None:
 
 
 def filled(algorithm: Successor, seed: int = 0) -> dict[str, Tensor]:
-    """Parameters, with a target network that differs, and transitions as the algorithm makes them."""
+    """Parameters, with a target network that differs, and episodes whose states have nothing to do with each other."""
     rng = np.random.default_rng(seed)
     meta = algorithm.initial(rng)
     for name, value in meta.items():
         if name.startswith("training.target."):
             value += 0.1 * torch.tensor(rng.standard_normal(value.shape), dtype=torch.float32)
-    algorithm._explore(meta, 8, rng, 0.0)
+    groups, _, steps, _ = meta[EPISODES].shape
+    states = torch.tensor(rng.standard_normal((groups, 8, steps + 1, 6)), dtype=torch.float32)
+    action = torch.from_numpy(rng.integers(0, 9, (groups, 8, steps, 1))).float()
+    replay.write(meta, torch.cat([states[:, :, :-1], action, states[:, :, 1:]], -1))
     return meta
 
 
