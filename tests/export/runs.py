@@ -11,11 +11,14 @@ EPISODES, STEPS, HIDDEN = 4, 60, 8
 _SECTIONS = {
     "maml": f"[maml]\nhidden = {HIDDEN}\nsupport_episodes = {EPISODES}\nepisode_steps = {STEPS}\n",
     "rl2": f"[rl2]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
+    "objectives": f"[objectives]\nhidden = {HIDDEN}\nmixing = 6\ncritic = 8\nepisodes = 2\nside_by_side = 2\n"
+    f"episode_steps = {STEPS}\n",
     "ppo": f"[ppo]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
     "robust": f"[robust]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
     "oracle": f"[oracle]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
 }
-NAMES = {"maml": "adaptive", "rl2": "rl2", "robust": "robust", "oracle": "oracle"}  # of the bundles' files
+# Of the bundles' files.
+NAMES = {"maml": "adaptive", "rl2": "rl2", "objectives": "objectives", "robust": "robust", "oracle": "oracle"}
 
 
 def config(algorithm: str, *, iterations: int = 2, preset: str = "wide") -> str:
