@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -28,6 +28,7 @@ from acclimate_trainer.contract import Adapt, Tensors
 from acclimate_trainer.families.servo import ACTION, CONTROL_DT, OBSERVATION
 from torch import Tensor
 
+from acclimate_export.formats import Converted, Source, convert
 from acclimate_export.onnx_graphs import OnnxGraph, to_onnx
 from acclimate_export.practice import Stage, practise, replay
 from acclimate_export.tracing import trace_act, trace_adapt
@@ -43,30 +44,52 @@ _N_OBS, _N_ACT = sum(c.size for c in OBSERVATION), sum(c.size for c in ACTION)
 
 @dataclass(frozen=True)
 class Parts:
-    """What `acclimate.bundle.write_bundle` takes, and the graphs' sizes in nodes."""
+    """What `acclimate.bundle.write_bundle` takes, the graphs' sizes in nodes, and facts of members beside ONNX."""
 
     manifest: Manifest
     members: Mapping[str, bytes]
     nodes: Mapping[str, int]
+    facts: Mapping[str, Mapping[str, Json]]  # by member, of those that have any
 
 
-def make_parts(trained: Trained, pid: PidGains | None, figures: Mapping[str, Json]) -> Parts:
-    """Everything of a bundle. `figures` go into its provenance. Raises as `trust_radius`."""
-    graphs = {"act": to_onnx(trace_act(trained.policy, _N_OBS, _N_ACT), "act")}
-    if trained.policy.window is not None:
-        graphs["adapt"] = to_onnx(trace_adapt(trained.policy, _N_OBS, _N_ACT), "adapt")
+def make_parts(
+    trained: Trained, pid: PidGains | None, figures: Mapping[str, Json], formats: Sequence[str] = ()
+) -> Parts:
+    """Everything of a bundle. `figures` go into its provenance; `formats` are those beside ONNX.
+
+    Raises as `trust_radius`, and UsageError for a graph that a format cannot hold.
+    """
+    sources = _sources(trained)
+    graphs = {source.name: source.onnx for source in sources}
+    converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
     manifest = _manifest(trained, graphs, pid, figures)
     nodes = {name: graph.nodes for name, graph in graphs.items()}
-    return Parts(manifest, _members(trained, graphs), nodes)
+    facts = {member: result.facts for member, result in converted.items() if result.facts}
+    return Parts(manifest, _members(trained, graphs, converted), nodes, facts)
 
 
-def _members(trained: Trained, graphs: Mapping[str, OnnxGraph]) -> dict[str, bytes]:
+def _sources(trained: Trained) -> list[Source]:
+    traces = {"act": trace_act(trained.policy, _N_OBS, _N_ACT)}
+    if trained.policy.window is not None:
+        traces["adapt"] = trace_adapt(trained.policy, _N_OBS, _N_ACT)
+    return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
+
+
+def _members(
+    trained: Trained, graphs: Mapping[str, OnnxGraph], converted: Mapping[str, Converted]
+) -> dict[str, bytes]:
     files = {"act": ACT, "adapt": ADAPT}
-    return {files[name]: graph.model for name, graph in graphs.items()} | {
-        STATE: pack_arrays({name: as_array(value) for name, value in trained.policy.initial().items()}),
-        GOLDEN: record_golden(trained).pack(),
-        META: trained.pack_meta(),
-    }
+    models = {files[name]: graph.model for name, graph in graphs.items()}
+    others = {member: result.model for member, result in converted.items()}
+    return (
+        models
+        | others
+        | {
+            STATE: pack_arrays({name: as_array(value) for name, value in trained.policy.initial().items()}),
+            GOLDEN: record_golden(trained).pack(),
+            META: trained.pack_meta(),
+        }
+    )
 
 
 def _manifest(

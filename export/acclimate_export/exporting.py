@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from acclimate_bridge.options import writable
 from acclimate_trainer.run_directory import RunDirectory
 
 from acclimate_export.bundling import Parts, make_parts
+from acclimate_export.formats import parse_formats
 from acclimate_export.parity import Parity, compare
 from acclimate_export.trained import Trained, from_run
 from acclimate_export.verifying import described, parity_tree
@@ -27,13 +29,14 @@ _WRONG = 1e-3  # a graph that is this far from torch, relatively, is not the sam
 
 def run_export(args: argparse.Namespace) -> int:
     """Export as `args` say; print what the bundle is and how well it agrees with torch."""
+    formats = parse_formats(args.format)
     run = RunDirectory.open(Path(args.run))
     torch.set_num_threads(1)  # the same sums in the same order, and so the same bytes
     trained, iteration = from_run(run, unfinished=args.unfinished)
     default = run.path / f"{_NAMES.get(trained.policy.algorithm, trained.policy.algorithm)}.acclimate"
     out = writable("--out", args.out) or default
     _warn_if_unfinished(run, iteration)
-    parts = make_parts(trained, run.pid(), {"iterations": iteration, **run.recent(iteration)})
+    parts = make_parts(trained, run.pid(), {"iterations": iteration, **run.recent(iteration)}, formats)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(
@@ -80,11 +83,16 @@ def _lines(bundle: Bundle, parts: Parts, parity: Parity) -> list[str]:
     return [
         f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, preset {m.family.preset}",
         f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
+        *(f"{member:9} {_facts(facts)}" for member, facts in parts.facts.items()),
         *learning,
         *(f"parity    {line}" for line in described(parity)),
         f"next      acclimate verify {bundle.path}",
         *drive,
     ]
+
+
+def _facts(facts: Mapping[str, Json]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
 
 
 def _tree(bundle: Bundle, parts: Parts, parity: Parity) -> dict[str, Json]:
@@ -99,5 +107,6 @@ def _tree(bundle: Bundle, parts: Parts, parity: Parity) -> dict[str, Json]:
         "trust_radius": bundle.manifest.limits.trust_radius,
         "nodes": dict(parts.nodes),
         "members": sizes,
+        "facts": {member: dict(facts) for member, facts in parts.facts.items()},
         "verify": parity_tree(parity),
     }

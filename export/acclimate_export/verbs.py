@@ -17,6 +17,12 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the bundle to write (RUN/NAME.acclimate; NAME is adaptive, robust or oracle)",
     )
+    add(
+        "--format",
+        default="onnx",
+        metavar="LIST",
+        help="forms of the graphs, with commas between them: onnx, which is always in, and c (onnx)",
+    )
     add("--unfinished", action="store_true", help="export a run whose training is not done")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")
 

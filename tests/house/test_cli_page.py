@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8
 SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 VERBS = {name: verb for name, verb in find_verbs().items() if isinstance(verb, Verb)}
 # Objects whose keys are not the verb's own.
-FREE = {"manifest", "info", "figures", "members", "nodes", "verify"}
+FREE = {"manifest", "info", "figures", "members", "facts", "nodes", "verify"}
 
 
 def _actions(verb: Verb) -> list[argparse.Action]:
