@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+from acclimate.engines.c_source import head
 from acclimate.errors import UsageError
 from emx_onnx_cgen.compiler import Compiler, CompilerOptions
 from emx_onnx_cgen.errors import CompilerError
@@ -22,4 +23,4 @@ def to_c(source: Source) -> Converted:
         code = Compiler(options).compile(model)
     except CompilerError as error:
         raise UsageError(f"{source.name}: {error}") from None
-    return Converted(code.encode(), {})
+    return Converted((head(source.name, source.onnx.spec) + code).encode(), {})

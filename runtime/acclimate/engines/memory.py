@@ -45,7 +45,7 @@ class Key(NamedTuple):
 
 def key(bundle: str, engines: Iterable[str]) -> Key:
     """The key of this bundle on this machine, with these engines as they are now. Loads none of them."""
-    return Key(bundle, _machine(), {name: _identity(name) for name in engines})
+    return Key(bundle, processor(), {name: _identity(name) for name in engines})
 
 
 def recall(key: Key) -> Found | None:
@@ -105,7 +105,7 @@ def _sound(found: Found) -> bool:
     )
 
 
-def _machine() -> str:
+def processor() -> str:
     """The processor: what a card that was moved to another board, or a home that several share, differ in."""
     try:
         with _CPUINFO.open(encoding="utf-8", errors="replace") as file:
