@@ -1,4 +1,4 @@
-"""The verb `verify`: the policy in torch against the bundle's graphs on the engine."""
+"""The verb `verify`: the policy in torch against the bundle's graphs on each engine that is here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parity_tree(parity: Parity) -> dict[str, Json]:
     return {
         "ok": parity.ok,
         "rows": rows,
-        "drift": _drift_tree(parity.drift),
+        "drift": [_drift_tree(drift) for drift in parity.drifts],
         "limit": LIMIT,
         "state": parity.state,
         "golden": parity.golden,
@@ -59,10 +59,9 @@ def parity_tree(parity: Parity) -> dict[str, Json]:
 
 def described(parity: Parity) -> list[str]:
     """A line for every graph, and one for everything else that differs."""
-    drifted = [_drift_sentence(parity.drift)] if parity.drift else []
     return [
         *map(_sentence, parity.rows),
-        *drifted,
+        *map(_drift_sentence, parity.drifts),
         *(text for text in (parity.state, parity.golden) if text),
     ]
 
@@ -79,16 +78,20 @@ def _sentence(row: Row) -> str:
 def _drift_sentence(drift: Drift) -> str:
     verdict = "remembers what torch does" if drift.ok else "DRIFTS away from torch"
     return (
-        f"act {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
+        f"act on {drift.engine} {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
         f"in {drift.tensor!r} (limit {DRIFT_LIMIT:g})"
     )
 
 
-def _drift_tree(drift: Drift | None) -> Json:
-    if drift is None:
-        return None
-    numbers: dict[str, Json] = {"max_abs": _finite(drift.max_abs), "max_rel": _finite(drift.max_rel)}
-    return {**numbers, "tensor": drift.tensor, "ticks": drift.ticks, "limit": DRIFT_LIMIT}
+def _drift_tree(drift: Drift) -> Json:
+    return {
+        "engine": drift.engine,
+        "max_abs": _finite(drift.max_abs),
+        "max_rel": _finite(drift.max_rel),
+        "tensor": drift.tensor,
+        "ticks": drift.ticks,
+        "limit": DRIFT_LIMIT,
+    }
 
 
 def _finite(value: float) -> float | None:
