@@ -49,6 +49,7 @@ class _Entry(NamedTuple):
 # By name, which is also the suffix of the members. Loaded when asked for: some need much.
 FORMATS = {
     "c": _Entry(("emx_onnx_cgen",), "export", "acclimate_export.c_graphs", "to_c"),
+    "tflite": _Entry(("litert_torch",), "tflite", "acclimate_export.tflite_graphs", "to_tflite"),
 }
 
 
