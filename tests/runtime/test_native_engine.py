@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 from acclimate.engines import Engine
-from acclimate.engines.c_source import head
+from acclimate.engines.c_source import Face, head
 from acclimate.engines.native import NativeEngine
 from acclimate.manifest import GraphSpec
 from emx_onnx_cgen.compiler import Compiler, CompilerOptions
@@ -19,7 +19,8 @@ from .engine_conformance import EngineConformance
 
 def c_model(name: str, model: bytes, spec: GraphSpec) -> bytes:
     options = CompilerOptions(model_name=name, large_temp_threshold_bytes=0, large_weight_threshold=0)
-    return (head(name, spec) + Compiler(options).compile(onnx.load_from_string(model))).encode()
+    face = Face(name, 0, spec.inputs, spec.outputs)
+    return (head(face) + Compiler(options).compile(onnx.load_from_string(model))).encode()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -37,7 +37,7 @@ _TIMEOUT = 600.0  # s; the largest graph takes seconds on a desktop
 _DIGEST = 32  # bytes of SHA-256 at the end of a file
 
 
-class _Compiler(NamedTuple):
+class Compiler(NamedTuple):
     """A command, and what changes when another version is installed."""
 
     command: tuple[str, ...]
@@ -49,7 +49,7 @@ def build(source: bytes, where: str) -> ctypes.CDLL:
 
     Raises EngineError where no compiler is found, or it refuses the source; `where` names that in errors.
     """
-    compiler = _find_compiler()
+    compiler = find_compiler()
     name = _name(source, compiler)
     folder = _folder()
     if folder is not None and (library := _recall(folder / name)) is not None:
@@ -64,7 +64,7 @@ def build(source: bytes, where: str) -> ctypes.CDLL:
     return _load_once(content, where)
 
 
-def _find_compiler() -> _Compiler:
+def find_compiler() -> Compiler:
     """$CC, or the first of `COMPILERS`; raises EngineError where there is none."""
     asked = shlex.split(os.environ.get("CC", ""))
     for command in [asked] if asked else [[name] for name in COMPILERS]:
@@ -72,7 +72,7 @@ def _find_compiler() -> _Compiler:
         if path is not None:
             real = Path(path).resolve()
             stat = real.stat()
-            return _Compiler((path, *command[1:]), f"{real} {stat.st_size} {stat.st_mtime_ns} {command[1:]}")
+            return Compiler((path, *command[1:]), f"{real} {stat.st_size} {stat.st_mtime_ns} {command[1:]}")
     what = (
         f"$CC is {' '.join(asked)!r}, which is not found"
         if asked
@@ -83,7 +83,7 @@ def _find_compiler() -> _Compiler:
     )
 
 
-def _name(source: bytes, compiler: _Compiler) -> str:
+def _name(source: bytes, compiler: Compiler) -> str:
     parts = (source, compiler.identity.encode(), repr(_TUNED).encode(), processor().encode())
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32] + ".so"
 
@@ -121,7 +121,7 @@ def _keep(path: Path, content: bytes) -> bool:
     return True
 
 
-def _compile(source: bytes, compiler: _Compiler, where: str) -> bytes:
+def _compile(source: bytes, compiler: Compiler, where: str) -> bytes:
     """With the flags for this very processor, or, where the compiler knows none, without."""
     refusals = []
     with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
