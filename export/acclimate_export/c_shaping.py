@@ -1,11 +1,12 @@
 """What emx-onnx-cgen writes, shaped for little memory and for speed; what it computes stays the same.
 
-The generator gives every node its own function, and every tensor in between its own array on the stack. Three things
-are changed here, each only where the text is what was expected:
+The generator gives every node its own function, and every tensor in between its own array on the stack. Here
+some of that is changed, each only where the text is what was expected:
 
 - Products of matrices call `acclimate_matmul` of the prelude, whose loops compilers vectorise.
-- Large tensors in between lie in one workspace, in which memory is used again once a tensor has been read last.
-- Names are local to the file, so that act.c and adapt.c can be linked into one firmware.
+- Nodes that do the same to the same shapes share one function.
+- Tensors in between lie in one workspace, in which memory is used again once a tensor has been read last.
+- Names are local to the file, so that act.c and adapt.c can be linked into one firmware; remarks are short.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-LARGE = 1024  # bytes: from here on a tensor lies in the workspace; the stack has room for the others
+STACK = 4096  # bytes: where all tensors in between fit into this, they lie on the stack
+LARGE = 64  # bytes: elsewhere, from here on a tensor lies in the workspace
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 _SIZES = {"float": 4, "bool": 1, "int64_t": 8, "int32_t": 4}
@@ -23,7 +25,11 @@ _SIZES = {"float": 4, "bool": 1, "int64_t": 8, "int32_t": 4}
 _LOADER = re.compile(r"_Bool \w+_load\(const char \*path\) \{\n(?: .*\n)*\}\n\n")
 _DECLARED = re.compile(r"^extern const .*;\n", re.MULTILINE)
 _CONSTANT = re.compile(r"^const EMX_UNUSED ", re.MULTILINE)
+_INITIALISER = re.compile(r"(?<= = )\{\n[^;]*\};")
+_REMARK = re.compile(r"/\*\n \* (Node|Weight) (\d+):\n(?: \* OpType: (\w+)\n)?(?: \*.*\n)*? \*/\n")
 _NODE = re.compile(r"^EMX_NODE_FN void (\w+)\((.*)\) \{\n((?: .*\n|\n)*)\}\n", re.MULTILINE)
+_REMARKED = re.compile(r"/\* node .*\n" + _NODE.pattern[1:] + r"\n?", re.MULTILINE)
+_CALLED = re.compile(r"\bnode\d+_\w+")
 _ARRAY = re.compile(r"(?:const )?(\w+) (\w+)((?:\[\d+\])+)")
 _TEMPORARY = re.compile(r"    (\w+) (tmp\w+)((?:\[\d+\])+);\n")
 _NAME = re.compile(r"\btmp\w+")
@@ -49,8 +55,8 @@ class _Array(NamedTuple):
 
 def shape(code: str, function: str) -> Shaped:
     """`code` is what the generator made of a graph; `function` is its name there."""
-    code = _CONSTANT.sub("static const EMX_UNUSED ", _DECLARED.sub("", _LOADER.sub("", code)))
-    code = _NODE.sub(lambda match: _node(*match.groups()), code)
+    code = _compact(_CONSTANT.sub("static const EMX_UNUSED ", _DECLARED.sub("", _LOADER.sub("", code))))
+    code = _shared(_NODE.sub(lambda match: _node(*match.groups()), code))
     start = code.index(f"void {function}(")
     body, workspace = _planned(code[start:])
     if workspace:
@@ -60,9 +66,29 @@ def shape(code: str, function: str) -> Shaped:
     return Shaped(code[:start] + body, workspace)
 
 
+def _compact(code: str) -> str:
+    """Remarks on one line or none, and constants without a line for each number."""
+    code = _REMARK.sub(lambda m: f"/* node {m[2]}: {m[3]} */\n" if m[1] == "Node" else "", code)
+    return _INITIALISER.sub(lambda m: re.sub(r"\n\s*", "", m[0]).replace("0x0.0p+0f", "0.0f"), code)
+
+
+def _shared(code: str) -> str:
+    """Functions that differ in their name only are one."""
+    first: dict[tuple[str, str], str] = {}
+    renamed: dict[str, str] = {}
+    for name, parameters, body in _NODE.findall(code):
+        kept = first.setdefault((parameters, body), name)
+        if kept != name:
+            renamed[name] = kept
+    code = _REMARKED.sub(lambda match: "" if match[1] in renamed else match[0], code)
+    return _CALLED.sub(lambda match: renamed.get(match[0], match[0]), code)
+
+
 def _node(name: str, parameters: str, body: str) -> str:
     arrays = [_array(text) for text in parameters.split(", ")]
-    return f"EMX_NODE_FN void {name}({_restricted(parameters)}) {{\n{_product(arrays, body) or body}}}\n"
+    known = [array for array in arrays if array is not None]
+    product = _product(known, body) if len(known) == len(arrays) else ""
+    return f"EMX_NODE_FN void {name}({_restricted(parameters)}) {{\n{product or body}}}\n"
 
 
 def _restricted(parameters: str) -> str:
@@ -70,19 +96,19 @@ def _restricted(parameters: str) -> str:
     return re.sub(r"(\w)\[(\d+)\](?=[\[,]|$)(?<!\]\[)", r"\1[restrict \2]", parameters)
 
 
-def _product(arrays: list[_Array | None], body: str) -> str:
+def _product(arrays: list[_Array], body: str) -> str:
     """The body of a function that multiplies matrices; empty for all others."""
-    known = [array for array in arrays if array is not None and array.kind == "float"]
-    names = [array.name for array in known]
-    if len(known) < len(arrays):
-        return ""
-    if names == ["input0", "input1", "output"] and "acc += input0" in body and len(known[1].shape) == 2:
-        return _matmul(known[0], known[1], known[2])
-    if names == ["input_a", "input_b", "input_c", "output"] and _PLAIN_GEMM in body:
-        a, b, c, out = known
-        untransposed = a.shape == (out.shape[0], b.shape[0]) and b.shape[1] == out.shape[1]
-        if untransposed and c.shape in ((out.shape[1],), (1, out.shape[1])) and "input_a[i][k]" in body:
-            m, n = out.shape
+    names = [array.name for array in arrays if array.kind == "float"]
+    if names == ["input0", "input1", "output"] and "acc += input0" in body and len(arrays[1].shape) == 2:
+        return _matmul(*arrays)
+    if (
+        names == ["input_a", "input_b", "input_c", "output"]
+        and _PLAIN_GEMM in body
+        and "input_a[i][k]" in body
+    ):
+        a, b, c, out = arrays
+        (k, n), m = b.shape, out.shape[0]
+        if a.shape == (m, k) and out.shape == (m, n) and c.shape in ((n,), (1, n)):
             return _matmul(a, b, out) + f"    acclimate_add_rows({m}, {n}, {_start(c)}, {_start(out)});\n"
     return ""
 
@@ -100,7 +126,9 @@ def _start(array: _Array) -> str:
 
 def _planned(body: str) -> tuple[str, int]:
     """The graph's function with its large tensors in a workspace, and how many bytes that has."""
-    large = [array for array in map(_array_of, _TEMPORARY.finditer(body)) if array.size >= LARGE]
+    arrays = list(map(_array_of, _TEMPORARY.finditer(body)))
+    everything = sum(array.size for array in arrays)
+    large = [array for array in arrays if array.size >= LARGE and everything > STACK]
     places = _places(large, _lives(body))
     for array in large:
         declared = f"    {array.kind} {array.name}{_brackets(array.shape)};\n"
