@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from acclimate import archive
 from acclimate.arrays import FloatArray, check_arrays, unpack_arrays
 from acclimate.atomic import write_atomically
+from acclimate.digest import sha256_hex
 from acclimate.errors import BundleError
 from acclimate.golden import Golden
 from acclimate.manifest import Manifest, MemberFile
@@ -55,7 +55,7 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     that `load` would refuse.
     """
     path = Path(path)
-    files = {name: MemberFile(_sha256(content), len(content)) for name, content in sorted(members.items())}
+    files = {name: MemberFile(sha256_hex(content), len(content)) for name, content in sorted(members.items())}
     manifest = replace(manifest, files=files)
     data = archive.pack({MANIFEST: manifest.to_json()} | dict(sorted(members.items())))
     parse(data, path)
@@ -75,7 +75,7 @@ def parse(data: bytes, path: Path) -> Bundle:
     _check_state(path, manifest, state)
     recorded = unpack_arrays(members[GOLDEN], f"{path}: {GOLDEN}")
     golden = Golden.from_arrays(manifest, recorded, f"{path}: {GOLDEN}")
-    return Bundle(path, manifest, members, state, golden, _sha256(text))
+    return Bundle(path, manifest, members, state, golden, sha256_hex(text))
 
 
 def _read_file(path: Path) -> bytes:
@@ -106,7 +106,7 @@ def _check_member(path: Path, name: str, content: bytes, expected: MemberFile | 
         raise BundleError(
             f"{path}: member {name!r} is {len(content)} bytes, expected {expected.size}; it was altered"
         )
-    found = _sha256(content)
+    found = sha256_hex(content)
     if found != expected.sha256:
         raise BundleError(
             f"{path}: member {name!r} was altered: its SHA-256 is {found}, expected {expected.sha256}"
@@ -116,7 +116,3 @@ def _check_member(path: Path, name: str, content: bytes, expected: MemberFile | 
 def _check_state(path: Path, manifest: Manifest, state: Mapping[str, FloatArray]) -> None:
     shapes = {tensor.name: tensor.shape for tensor in manifest.state}
     check_arrays(state, shapes, f"{path}: {STATE}")
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -8,33 +8,27 @@ would end the process. It is written beside and renamed, so that several process
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import shlex
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.atomic import write_atomically
 from acclimate.cache import cache_folder
+from acclimate.digest import sha256_bytes, sha256_hex
 from acclimate.engines.memory import processor
 from acclimate.errors import EngineError, UsageError
 
 COMPILERS = ("cc", "gcc", "clang")  # the first of them that is on PATH; $CC goes before
 
+_DIGEST = 32  # bytes of SHA-256 at the end of a file
+
 # -ffast-math less two things: infinities and NaN stay what they are, since guards look for them; and as none of these
 # flags reaches the linker as a whole, loading the library leaves the process's handling of denormals alone.
-_FLAGS = ("-std=gnu99", "-fPIC", "-shared", "-w", "-O2", "-ftree-vectorize", "-fno-math-errno", "-fno-trapping-math",
-          "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")  # fmt: skip
-_TUNED = (
-    (*_FLAGS, "-march=native"),
-    (*_FLAGS, "-mcpu=native"),
-    tuple(_FLAGS),
-)  # best first; not all know all
-_TIMEOUT = 600.0  # s; the largest graph takes seconds on a desktop
-_DIGEST = 32  # bytes of SHA-256 at the end of a file
+_ALL = ("-std=gnu99", "-fPIC", "-shared", "-w", "-Wl,-z,defs", "-O2", "-ftree-vectorize", "-fno-math-errno",
+        "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")  # fmt: skip
+FLAGS = ((*_ALL, "-march=native"), (*_ALL, "-mcpu=native"), _ALL)  # best first; not all compilers know all
 
 
 class Compiler(NamedTuple):
@@ -54,7 +48,10 @@ def build(source: bytes, where: str) -> ctypes.CDLL:
     folder = _folder()
     if folder is not None and (library := _recall(folder / name)) is not None:
         return library
-    content = _compile(source, compiler, where)
+    # Not before: a library that is there needs nothing of it.
+    from acclimate.engines.c_compiling import compiled
+
+    content = compiled(source, compiler, where)
     if (
         folder is not None
         and _keep(folder / name, content)
@@ -84,8 +81,8 @@ def find_compiler() -> Compiler:
 
 
 def _name(source: bytes, compiler: Compiler) -> str:
-    parts = (source, compiler.identity.encode(), repr(_TUNED).encode(), processor().encode())
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32] + ".so"
+    parts = (source, compiler.identity.encode(), repr(FLAGS).encode(), processor().encode())
+    return sha256_hex(b"".join(map(sha256_bytes, parts)))[:32] + ".so"
 
 
 def _folder() -> Path | None:
@@ -106,7 +103,7 @@ def _recall(path: Path) -> ctypes.CDLL | None:
     """The library in a file; None where it is not there, not whole, or not for this machine."""
     try:
         content = path.read_bytes()
-        whole = hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
+        whole = sha256_bytes(content[:-_DIGEST]) == content[-_DIGEST:]
         return ctypes.CDLL(str(path)) if whole else None
     except OSError:
         return None
@@ -115,41 +112,16 @@ def _recall(path: Path) -> ctypes.CDLL | None:
 def _keep(path: Path, content: bytes) -> bool:
     """Whether the file could be written; a full disk is no reason not to drive."""
     try:
-        write_atomically(path, content + hashlib.sha256(content).digest())
+        write_atomically(path, content + sha256_bytes(content))
     except UsageError:
         return False
     return True
 
 
-def _compile(source: bytes, compiler: Compiler, where: str) -> bytes:
-    """With the flags for this very processor, or, where the compiler knows none, without."""
-    refusals = []
-    with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
-        code, library = Path(folder) / "graph.c", Path(folder) / "graph.so"
-        code.write_bytes(source)
-        for flags in _TUNED:
-            refusal = _run([*compiler.command, *flags, "-o", str(library), str(code), "-lm"])
-            if not refusal:
-                return library.read_bytes()
-            refusals.append(refusal)
-    raise EngineError(f"{where} is refused by {compiler.command[0]}: {refusals[-1]}")
-
-
-def _run(command: list[str]) -> str:
-    """Empty where it worked, or else the first error of its output."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return " ".join(str(error).split())
-    said = [line.strip() for line in done.stderr.splitlines()]
-    errors = [line for line in said if "error" in line] or said or [f"exit code {done.returncode}"]
-    return errors[0] if done.returncode else ""
-
-
 def _load_once(content: bytes, where: str) -> ctypes.CDLL:
     """For this process only."""
+    import tempfile  # not before: a library that is there needs none
+
     with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
         path = Path(folder) / "graph.so"
         path.write_bytes(content)
