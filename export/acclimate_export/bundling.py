@@ -39,7 +39,7 @@ _GOLDEN_SEED, _TRUST_SEED = 20261124, 20261125  # fixed: the same run always giv
 _TRUST_TASKS = 256
 _TRUST_FACTOR, _TRUST_LEAST = 3.0, 1e-6
 _PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
-_N_OBS, _N_ACT = sum(c.size for c in OBSERVATION), sum(c.size for c in ACTION)
+N_OBS, N_ACT = sum(c.size for c in OBSERVATION), sum(c.size for c in ACTION)
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def make_parts(
 
 
 def _sources(trained: Trained) -> list[Source]:
-    traces = {"act": trace_act(trained.policy, _N_OBS, _N_ACT)}
+    traces = {"act": trace_act(trained.policy, N_OBS, N_ACT)}
     if trained.policy.window is not None:
-        traces["adapt"] = trace_adapt(trained.policy, _N_OBS, _N_ACT)
+        traces["adapt"] = trace_adapt(trained.policy, N_OBS, N_ACT)
     return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
 
 
@@ -137,7 +137,7 @@ def trust_radius(trained: Trained) -> float:
         raise UsageError(
             f"{broken} of {len(norms)} adaptation steps of this policy are not finite: train it anew"
         )
-    return _rounded_up(max(_TRUST_FACTOR * float(norms.max()), _TRUST_LEAST))
+    return rounded_up(max(_TRUST_FACTOR * float(norms.max()), _TRUST_LEAST))
 
 
 def record_golden(trained: Trained) -> Golden:
@@ -167,7 +167,7 @@ def _step_norms(state: Tensors, adapted: Adapt) -> Tensor:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def _rounded_up(value: float) -> float:
+def rounded_up(value: float) -> float:
     """To two digits, so that another machine's rounding gives the same number."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.ceil(value / unit) * unit:.2g}")

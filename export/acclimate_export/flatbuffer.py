@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import flatbuffers
+import numpy as np
 from acclimate.errors import UsageError
 from acclimate.manifest import Shape
 from ai_edge_litert import schema_py_generated as schema
@@ -31,14 +32,44 @@ def tidy(model: bytes, name: str, inputs: Mapping[str, Shape], outputs: Mapping[
     tables = schema.ModelT.InitFromPackedBuf(model)
     _check_operators(tables, name)
     (graph,), (signature,) = tables.subgraphs, tables.signatureDefs
-    for tensor in graph.tensors:
-        tensor.name = ""
+    for i, tensor in enumerate(graph.tensors):
+        tensor.name = f"t{i}"
     graph.inputs = _rename(graph, signature.inputs, "args_", inputs)
     graph.outputs = _rename(graph, signature.outputs, "output_", outputs)
     graph.name = signature.signatureKey = name
+    return _packed(tables)
+
+
+def stripped(model: bytes) -> bytes:
+    """The same model without what a tool wrote of itself into it."""
+    return _packed(schema.ModelT.InitFromPackedBuf(model))
+
+
+def signature(model: bytes) -> str:
+    """The name of the only signature."""
+    (only,) = schema.ModelT.InitFromPackedBuf(model).signatureDefs
+    name: str = only.signatureKey.decode()
+    return name
+
+
+def products(model: bytes, least: int) -> list[str]:
+    """Names of the results of all products with a constant matrix of at least `least` entries."""
+    tables = schema.ModelT.InitFromPackedBuf(model)
+    graph = tables.subgraphs[0]
+    found = []
+    for op in graph.operators:
+        if _name(tables.operatorCodes[op.opcodeIndex]) == "FULLY_CONNECTED":
+            weight = graph.tensors[op.inputs[1]]
+            constant = tables.buffers[weight.buffer].data is not None
+            if constant and int(np.prod(weight.shape)) >= least:
+                found.append(graph.tensors[op.outputs[0]].name.decode())
+    return found
+
+
+def _packed(tables: schema.ModelT) -> bytes:
     tables.description, tables.metadata, tables.metadataBuffer = "acclimate", None, None
     _drop_empty_buffers(tables)
-    builder = flatbuffers.Builder(len(model))
+    builder = flatbuffers.Builder(0)
     builder.Finish(tables.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
 
@@ -70,7 +101,7 @@ def _rename(
         tensor = graph.tensors[by_number[number].tensorIndex]
         assert tuple(tensor.shape) == shape, f"{name} is of shape {tensor.shape}, expected {shape}"
         by_number[number].name = name
-        tensor.name = tensor.name or name  # two outputs may be one tensor
+        tensor.name = name  # the last one, where two outputs are one tensor
     ordered = [by_number[number] for number in expected]
     entries[:] = ordered  # type: ignore[index]
     return [entry.tensorIndex for entry in ordered]

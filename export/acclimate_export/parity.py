@@ -21,11 +21,11 @@ from acclimate.errors import EngineError, GoldenError, UsageError
 from acclimate.policy import Policy
 from torch import Tensor
 
-from acclimate_export.drift import Drift, drift, ratio, remembers
+from acclimate_export.drift import QUANTISED_LIMIT, Drift, drift, limit_of, ratio, remembers
 from acclimate_export.practice import Stage, outputs, practise, replay
 from acclimate_export.trained import Trained, as_array
 
-LIMIT = 1e-5  # on max_rel
+LIMIT = 1e-5  # on max_rel, for graphs in float32
 _BATCH = 32  # tasks that torch works on at once
 _MASKED = 0.3  # at most this share of a window is hidden
 _DRIFT_TICKS = 1000
@@ -41,7 +41,7 @@ class Sample(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One graph on one engine. `tensor` is where `max_rel` was found."""
+    """One graph on one engine. `tensor` is where `max_rel` was found; a quantised graph has a limit of its own."""
 
     engine: str
     graph: str
@@ -49,10 +49,11 @@ class Row(NamedTuple):
     max_rel: float
     tensor: str
     inputs: int
+    limit: float = LIMIT
 
     @property
     def ok(self) -> bool:
-        return self.max_rel <= LIMIT  # False for NaN
+        return self.max_rel <= self.limit  # False for NaN
 
 
 class Parity(NamedTuple):
@@ -68,10 +69,10 @@ class Parity(NamedTuple):
         agree = all(row.ok for row in self.rows) and all(drift.ok for drift in self.drifts)
         return agree and not self.state and not self.golden
 
-    @property
-    def max_rel(self) -> float:
-        """The largest of all rows and drifts; NaN where one of them is."""
-        return float(np.max([*(row.max_rel for row in self.rows), *(drift.max_rel for drift in self.drifts)]))
+    def within(self, wrong: float) -> bool:
+        """Whether all rows and drifts are, but for those of quantised graphs, which have their own limit."""
+        found: tuple[Row | Drift, ...] = (*self.rows, *self.drifts)
+        return all(each.max_rel <= (each.limit if each.limit == QUANTISED_LIMIT else wrong) for each in found)
 
 
 def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
@@ -155,8 +156,9 @@ def _windows(stage: Stage) -> Iterator[Sample]:
 class _Tally:
     """Of every output of a graph, the largest difference and the largest expected value so far."""
 
-    def __init__(self, engine: str, graph: str, bound: Graph) -> None:
+    def __init__(self, engine: str, graph: str, bound: Graph, limit: float) -> None:
         self.graph = graph
+        self._limit = limit
         self._engine = engine
         self._bound = bound
         self._worst = dict.fromkeys(bound.outputs, 0.0)
@@ -178,16 +180,17 @@ class _Tally:
         relative = {name: ratio(worst, self._scale[name]) for name, worst in self._worst.items()}
         tensor = max(relative, key=lambda name: float(np.nan_to_num(relative[name], nan=np.inf)))
         largest = float(np.max(list(self._worst.values())))
-        return Row(self._engine, self.graph, largest, relative[tensor], tensor, self._inputs)
+        return Row(self._engine, self.graph, largest, relative[tensor], tensor, self._inputs, self._limit)
 
 
 def _tallies(bundle: Bundle, engine: Engine) -> Iterator[_Tally]:
     """One for each graph."""
-    for name, spec in (("act", bundle.manifest.graphs.act), ("adapt", bundle.manifest.graphs.adapt)):
+    m, limit = bundle.manifest, limit_of(bundle, engine, LIMIT)
+    for name, spec in (("act", m.act_spec(engine.suffix)), ("adapt", m.graphs.adapt)):
         if spec is not None:
             member = f"{name}.{engine.suffix}"
             program = engine.load(bundle.members[member], spec, f"{bundle.path}: {member}")
-            yield _Tally(engine.name, name, program.bind())
+            yield _Tally(engine.name, name, program.bind(), limit)
 
 
 def _stages(trained: Trained, inputs: int, rng: np.random.Generator) -> Iterator[tuple[Stage, int]]:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from acclimate.errors import UsageError
 
 from acclimate_export.flatbuffer import operators, tidy
 from acclimate_export.formats import Converted, Source
+from acclimate_export.quiet import quiet
 from acclimate_export.tracing import Traced
-
-_NO_PROGRESS = {"LITERT_TORCH_SHOW_PROGRESS": "n"}
 
 
 def to_tflite(source: Source) -> Converted:
@@ -31,7 +23,7 @@ def convert_graph(traced: Traced, name: str) -> bytes:
 
 
 def _convert(traced: Traced, name: str) -> bytes:
-    with _quiet():
+    with quiet():
         import litert_torch
 
         try:
@@ -41,26 +33,3 @@ def _convert(traced: Traced, name: str) -> bytes:
             raise UsageError(f"{name}: litert-torch cannot convert it: {reason}") from None
         model: bytes = converted.model_content()
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter, from its import on, tells of progress, of GPU libraries that it lacks, and of deprecations."""
-    sys.stderr.flush()
-    before = {name: os.environ.get(name) for name in _NO_PROGRESS}
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    os.environ.update(_NO_PROGRESS)
-    try:
-        os.dup2(nowhere, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
-        logging.disable(level)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

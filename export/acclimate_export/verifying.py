@@ -13,7 +13,6 @@ from acclimate.fields import Json
 from acclimate_bridge.options import at_least
 from acclimate_trainer.run_directory import RunDirectory
 
-from acclimate_export.drift import LIMIT as DRIFT_LIMIT
 from acclimate_export.drift import Drift
 from acclimate_export.parity import LIMIT, Parity, Row, check_same_state, compare
 from acclimate_export.trained import from_bundle, from_run
@@ -44,6 +43,7 @@ def parity_tree(parity: Parity) -> dict[str, Json]:
             "max_rel": _finite(row.max_rel),
             "tensor": row.tensor,
             "inputs": row.inputs,
+            "limit": row.limit,
         }
         for row in parity.rows
     ]
@@ -67,11 +67,12 @@ def described(parity: Parity) -> list[str]:
 
 
 def _sentence(row: Row) -> str:
-    verdict = "agrees with torch" if row.ok else "DIFFERS from torch"
+    near = "agrees with torch" if row.limit == LIMIT else "is quantised, and near torch"
+    verdict = near if row.ok else "DIFFERS from torch"
     what = "ticks" if row.graph == "act" else "windows"
     return (
         f"{row.graph} on {row.engine} {verdict}: at most {row.max_rel:.1e} relative, in {row.tensor!r} "
-        f"(limit {LIMIT:g}, {row.inputs} {what})"
+        f"(limit {row.limit:g}, {row.inputs} {what})"
     )
 
 
@@ -79,7 +80,7 @@ def _drift_sentence(drift: Drift) -> str:
     verdict = "remembers what torch does" if drift.ok else "DRIFTS away from torch"
     return (
         f"act on {drift.engine} {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
-        f"in {drift.tensor!r} (limit {DRIFT_LIMIT:g})"
+        f"in {drift.tensor!r} (limit {drift.limit:g})"
     )
 
 
@@ -90,7 +91,7 @@ def _drift_tree(drift: Drift) -> Json:
         "max_rel": _finite(drift.max_rel),
         "tensor": drift.tensor,
         "ticks": drift.ticks,
-        "limit": DRIFT_LIMIT,
+        "limit": drift.limit,
     }
 
 

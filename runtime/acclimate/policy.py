@@ -92,7 +92,7 @@ class Policy:
 
     def _bind_acts(self) -> tuple[Graph, Graph]:
         """One binding per slot, over one session and one set of outputs."""
-        spec = self.manifest.graphs.act
+        spec = self.manifest.act_spec(self.engine.suffix)
         model, where = self._load("act")
         program = self.engine.load(model, spec, where)
         first = program.bind(_state_inputs(spec, self._memory.act_inputs(0)))
@@ -227,6 +227,12 @@ class Policy:
     def set_state(self, name: str, value: FloatArray) -> None:
         """Set what the next `act` reads. Raises PolicyError for another shape or values not finite."""
         self._known(name)
+        quantised, suffix = self.manifest.quantised_as(self.engine.suffix), self.engine.suffix
+        if quantised and name in quantised.constants:
+            raise PolicyError(
+                f"state {name!r} cannot be set on engine {self.engine.name!r}: act.{suffix} is quantised, "
+                "and has it as a constant; use another engine"
+            )
         target = self._memory.current(name)
         if value.shape != target.shape or not np.isfinite(value).all():
             raise PolicyError(
