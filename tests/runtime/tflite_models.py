@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import flatbuffers
+import numpy as np
 import torch
 from acclimate.manifest import GraphSpec
 from acclimate_export.tflite_graphs import convert_graph
 from acclimate_export.tracing import Traced
+from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from . import bundles
 
 Tensors = dict[str, Tensor]
+CARRY_BYTES = np.float32(bundles.CARRY).tobytes()  # as a constant of the act graph
+MORE_BYTES = np.float32(2.0 * bundles.CARRY).tobytes()
 
 
 @cache
@@ -75,3 +80,12 @@ def traced(spec: GraphSpec, function: Callable[[Tensors], Tensors]) -> Traced:
 
 def _model(name: str, spec: GraphSpec, function: Callable[[Tensors], Tensors]) -> bytes:
     return convert_graph(traced(spec, function), name)
+
+
+def edited(model: bytes, change: Callable[[schema.ModelT], None]) -> bytes:
+    """The model with its tables changed."""
+    tables = schema.ModelT.InitFromPackedBuf(model)
+    change(tables)
+    builder = flatbuffers.Builder(0)
+    builder.Finish(tables.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
