@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
@@ -67,6 +67,8 @@ class LitertEngine:
     @property
     def version(self) -> str:
         """The package that was found, and its release, as in "ai-edge-litert 2.3.0"."""
+        from importlib import metadata  # not before: it takes 2 MB, and only errors tell the version
+
         package = self._package.replace("_", "-")
         return f"{package} {metadata.version(package)}"
 
