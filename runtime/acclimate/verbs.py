@@ -9,13 +9,16 @@ from acclimate.cli import Verb
 
 def _configure_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="a .acclimate file")
+    parser.add_argument(
+        "--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of text")
 
 
 def _inspect(args: argparse.Namespace) -> int:
     from acclimate.inspection import inspect_bundle
 
-    return inspect_bundle(args.bundle, as_json=args.json)
+    return inspect_bundle(args.bundle, args.engine, as_json=args.json)
 
 
 INSPECT = Verb(

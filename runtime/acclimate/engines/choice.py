@@ -14,7 +14,7 @@ from typing import Protocol
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
 from acclimate.engines import ENGINES, memory, missing
-from acclimate.errors import EngineError, GoldenError
+from acclimate.errors import EngineError, GoldenError, NoEngineError
 
 _ROUNDS = 5  # in turns, so that what else the board does falls on all engines
 _ROUND = 0.01  # s, per engine
@@ -60,13 +60,14 @@ def named(engine: str) -> Choice:
 def choose(bundle: Bundle, make: Callable[[str], Acting], *, anew: bool = False) -> Choice:
     """The choice for this bundle on this board; `make` loads the bundle on the engine of a name.
 
-    Where `anew`, or $ACCLIMATE_CHOOSE is "anew", nothing remembered is believed. Raises EngineError where no
-    engine runs the bundle, GoldenError where those that do compute otherwise.
+    Where `anew`, or $ACCLIMATE_CHOOSE is "anew", nothing remembered is believed. Raises NoEngineError or
+    EngineError where no engine runs the bundle, GoldenError where those that do compute otherwise.
     """
     unfit = {name: reason for name in ENGINES if (reason := _unfit(name, bundle))}
     fit = [name for name in ENGINES if name not in unfit]
     if not fit:
-        raise EngineError(f"no engine runs {bundle.path}: {'; '.join(unfit.values())}")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in unfit.items())
+        raise NoEngineError(f"no engine here runs {bundle.path}: {reasons}")
     if len(fit) == 1:
         return Choice(fit[0], "the only engine here that the bundle has members for", {}, unfit)
     key = memory.key(bundle.sha256, fit)
