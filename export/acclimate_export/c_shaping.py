@@ -92,8 +92,12 @@ def _node(name: str, parameters: str, body: str) -> str:
 
 
 def _restricted(parameters: str) -> str:
-    """No output of a node shares memory with its inputs."""
-    return re.sub(r"(\w)\[(\d+)\](?=[\[,]|$)(?<!\]\[)", r"\1[restrict \2]", parameters)
+    """No output of a node shares memory with its inputs; two inputs may be the same."""
+    each = [
+        text if text.startswith("const ") else text.replace("[", "[restrict ", 1)
+        for text in parameters.split(", ")
+    ]
+    return ", ".join(each)
 
 
 def _product(arrays: list[_Array], body: str) -> str:

@@ -95,8 +95,18 @@ def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes])
             raise BundleError(f"{path} lacks the member {name!r}; it has: {', '.join(members) or 'none'}")
     for name, content in members.items():
         _check_member(path, name, content, manifest.files.get(name))
-    if manifest.graphs.adapt is None and ADAPT in members:
-        raise BundleError(f"{path} holds {ADAPT!r}, but its manifest has no graphs.adapt")
+    _check_forms(path, manifest, members)
+
+
+def _check_forms(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
+    """Whatever the graphs are held as, an engine must find both of them, or one where there is only one."""
+    for name in members:
+        stem, _, form = name.partition(".")
+        if stem == "adapt" and manifest.graphs.adapt is None:
+            raise BundleError(f"{path} holds {name!r}, but its manifest has no graphs.adapt")
+        other = {"act": "adapt", "adapt": "act"}.get(stem)
+        if other is not None and manifest.graphs.adapt is not None and f"{other}.{form}" not in members:
+            raise BundleError(f"{path} holds {name!r}, but not {f'{other}.{form}'!r}; an engine needs both")
 
 
 def _check_member(path: Path, name: str, content: bytes, expected: MemberFile | None) -> None:
