@@ -86,6 +86,10 @@ def test_fields_of_inspect(bundle: Path) -> None:
     assert _undocumented("inspect", bundle) == set()
 
 
+def test_fields_of_bench(bundle: Path) -> None:
+    assert _undocumented("bench", bundle, "--seconds", "0.1", "--only", "onnxruntime") == set()
+
+
 def test_fields_of_ports() -> None:
     assert _undocumented("ports") == set()
 
