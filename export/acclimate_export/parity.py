@@ -112,10 +112,10 @@ def _has_program(entry: Entry) -> bool:
 
 
 @torch.no_grad()
-def samples(trained: Trained, inputs: int, seed: int) -> Iterator[Sample]:
-    """At least `inputs` ticks of `act`, and a tenth as many windows of `adapt` for a policy that has it."""
+def samples(trained: Trained, inputs: int, seed: int, windows: float = _WINDOWS) -> Iterator[Sample]:
+    """At least `inputs` ticks of `act`, and, for a policy that has it, `windows` of `adapt` for each of these."""
     rng = np.random.default_rng([seed, 0])
-    for stage, ticks in _stages(trained, inputs, rng):
+    for stage, ticks in _stages(trained, inputs, windows, rng):
         yield from _ticks(trained, stage, ticks, rng)
         if stage.adapted is not None:
             yield from _windows(stage)
@@ -193,11 +193,13 @@ def _tallies(bundle: Bundle, engine: Engine) -> Iterator[_Tally]:
             yield _Tally(engine.name, name, program.bind(), limit)
 
 
-def _stages(trained: Trained, inputs: int, rng: np.random.Generator) -> Iterator[tuple[Stage, int]]:
+def _stages(
+    trained: Trained, inputs: int, windows: float, rng: np.random.Generator
+) -> Iterator[tuple[Stage, int]]:
     """Stages of simulated trials, and how many ticks of each task to compare."""
     adaptation = trained.policy.adaptation
     per_trial = adaptation.max_steps if adaptation else 1
-    tasks = math.ceil(inputs * _WINDOWS / per_trial)
+    tasks = math.ceil(inputs * windows / per_trial)
     ticks = math.ceil(inputs / (tasks * per_trial))
     for first in range(0, tasks, _BATCH):
         for stage in practise(trained, min(_BATCH, tasks - first), rng, masked=_MASKED):
