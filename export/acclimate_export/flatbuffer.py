@@ -108,10 +108,13 @@ def _rename(
 
 
 def _drop_empty_buffers(tables: schema.ModelT) -> None:
-    """The first buffer stands for "no data"; converters make another one for every tensor without."""
+    """The first buffer stands for "no data"; converters make another one for every tensor without.
+
+    Data of length zero is data: the shape of a scalar, for one.
+    """
     kept, moved = [tables.buffers[0]], {0: 0}
     for i, buffer in enumerate(tables.buffers[1:], start=1):
-        if buffer.data is None or len(buffer.data) == 0:
+        if buffer.data is None:
             moved[i] = 0
         else:
             moved[i] = len(kept)

@@ -143,3 +143,18 @@ def test_it_says_nothing_and_imports_no_tool(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "litert []\n"
     assert done.stderr == ""
+
+
+def test_a_graph_without_static_shapes_is_refused(act_spec: GraphSpec) -> None:
+    """A shape that is computed: whoever holds a view of such a tensor reads what is no longer there."""
+
+    def forget_a_shape(tables: schema.ModelT) -> None:
+        graph = tables.subgraphs[0]
+        reshape = next(op for op in graph.operators if len(op.inputs) == 2 and _is_shape(graph, op.inputs[1]))
+        graph.tensors[reshape.inputs[1]].buffer = 0  # no longer a constant
+
+    def _is_shape(graph: schema.SubGraphT, index: int) -> bool:
+        return bool(graph.tensors[index].type == schema.TensorType.INT32)
+
+    with pytest.raises(EngineError, match=r"^act: '.*' gets its shape only as the graph runs"):
+        LitertEngine().load(edited(tflite_models.act_model(), forget_a_shape), act_spec, "act")

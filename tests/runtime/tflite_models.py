@@ -9,6 +9,7 @@ import flatbuffers
 import numpy as np
 import torch
 from acclimate.manifest import GraphSpec
+from acclimate_export.simplify import simplify
 from acclimate_export.tflite_graphs import convert_graph
 from acclimate_export.tracing import Traced
 from ai_edge_litert import schema_py_generated as schema
@@ -75,7 +76,7 @@ def traced(spec: GraphSpec, function: Callable[[Tensors], Tensors]) -> Traced:
         found = function(dict(zip(inputs, tensors, strict=True)))
         return tuple(found[name] for name in outputs)
 
-    return Traced(make_fx(positional)(*inputs.values()), inputs, outputs)
+    return Traced(simplify(make_fx(positional)(*inputs.values())), inputs, outputs)
 
 
 def _model(name: str, spec: GraphSpec, function: Callable[[Tensors], Tensors]) -> bytes:

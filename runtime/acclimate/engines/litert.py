@@ -96,7 +96,7 @@ class LitertProgram:
         # `invoke` itself would count the views' references before every run, and refuse since there are some. They
         # stay valid, for nothing is resized or allocated anew.
         self._invoke: Callable[[], None] = interpreter._interpreter.Invoke  # type: ignore[attr-defined]
-        self._views = {name: interpreter.tensor(index)() for name, index in found.indices.items()}
+        self._views = {n: _view(interpreter, i, f"{where}: {n!r}") for n, i in found.indices.items()}
         self._spec = spec
 
     def bind(
@@ -155,6 +155,13 @@ def _specs(details: _Details, where: str) -> list[TensorSpec]:
         if of["dtype"] is not np.float32:
             raise EngineError(f"{where} {name!r} is {of['dtype'].__name__}, expected float32")
     return [TensorSpec(name, tuple(int(n) for n in of["shape"])) for name, of in details.items()]
+
+
+def _view(interpreter: _Interpreter, index: int, where: str) -> FloatArray:
+    try:
+        return interpreter.tensor(index)()
+    except ValueError:  # there is no memory for it before a run
+        raise EngineError(f"{where} gets its shape only as the graph runs, expected a static one") from None
 
 
 def _bytes(array: FloatArray) -> memoryview:
