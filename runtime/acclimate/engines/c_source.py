@@ -61,10 +61,11 @@ def read_face(source: bytes, where: str) -> Face:
 
 def _head_lines(source: bytes, where: str) -> Iterator[str]:
     """The lines between the first and the last of the head."""
-    first, *lines = source[:_MAX_HEAD].decode("ascii", "replace").split("\n")
-    if first != _FIRST or _LAST not in lines:
+    end = source.find(_LAST.join("\n\n").encode(), 0, _MAX_HEAD)
+    first, *lines = source[: max(end, 0)].decode("ascii", "replace").split("\n")
+    if first != _FIRST:
         raise _refusal(where, f"it does not begin with a comment {_FIRST!r}")
-    return iter(lines[: lines.index(_LAST)])
+    return iter(lines)
 
 
 def _refusal(where: str, why: str) -> EngineError:
