@@ -35,12 +35,12 @@ def _serve(path: str, name: str, *, once: bool) -> None:
         _say({"refused": " ".join(str(error).split())})
         return
     loaded = time.perf_counter()
-    memory = _resident()
+    memory = {"rss_mb": _memory("VmRSS"), "anon_mb": _memory("RssAnon")}
     print(flush=True)  # the first action: an empty line, for the parent's clock
     graphs = ["act"] if subject.adapt is None else ["act", "adapt"]
     took = {"import_ms": 1e3 * (imported - begin), "load_ms": 1e3 * (loaded - imported)}
     choice = subject.choice.lines() if subject.choice else []
-    _say({**took, "rss_mb": memory, "graphs": graphs, "choice": choice})
+    _say({**took, **memory, "graphs": graphs, "choice": choice})
     if not once:
         from acclimate.bench import answers
 
@@ -48,11 +48,11 @@ def _serve(path: str, name: str, *, once: bool) -> None:
             _say(answers.answer(line, bundle, subject))
 
 
-def _resident() -> float:
-    """Resident memory of this process, in MB of 10⁶ bytes; NaN where the system does not tell."""
+def _memory(kind: str) -> float:
+    """Resident memory of this process, in 10⁶ bytes; NaN where the system does not tell."""
     try:
         with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123  (pathlib is not loaded yet)
-            (line,) = [line for line in file if line.startswith("VmRSS:")]
+            (line,) = [line for line in file if line.startswith(f"{kind}:")]
     except (OSError, ValueError):
         return float("nan")
     return int(line.split()[1]) * 1024 / 1e6

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,9 +45,20 @@ class Plan(NamedTuple):
         return self.seconds / 2
 
 
+class Home(NamedTuple):
+    """Which Python runs the processes, and in which environment; None: that of this process."""
+
+    python: str
+    environment: Mapping[str, str] | None = None
+
+
+HERE = Home(sys.executable)
+
+
 class Start(NamedTuple):
     """One process, from its start to the first action (ms), and its resident memory then (10⁶ bytes).
 
+    anon_mb: the part of it that is no file's, and cannot be read again when memory gets scarce.
     import_ms: of this package and numpy; load_ms: of the engine, the bundle and its graphs, the golden check and the
     first action. Neither holds the interpreter's own start.
     """
@@ -56,6 +67,7 @@ class Start(NamedTuple):
     import_ms: float
     load_ms: float
     rss_mb: float
+    anon_mb: float
 
 
 @dataclass
@@ -76,21 +88,26 @@ class Measured:
 class Process:
     """One process of `child`, brought up; `ask` it as long as it is open."""
 
-    def __init__(self, path: Path, name: str, *, once: bool = False) -> None:
+    def __init__(self, path: Path, name: str, *, once: bool = False, home: Home = HERE) -> None:
         """Raises EngineError where the subject is refused, or its process dies."""
-        command = [sys.executable, "-P", "-c", _PROGRAM, str(path), name, *(["once"] if once else [])]
+        command = [home.python, "-P", "-c", _PROGRAM, str(path), name, *(["once"] if once else [])]
         begin = time.perf_counter()
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=home.environment,
             start_new_session=True,  # Ctrl-C is for the parent alone, which ends its children in order
-        )  # fmt: skip
+        )
         try:
             first = self._line()
             acted = 1e3 * (time.perf_counter() - begin)
             told = json.loads(first if first.strip() else self._line())
             if "refused" in told:
                 raise EngineError(told["refused"])
-            self.start = Start(acted, told["import_ms"], told["load_ms"], told["rss_mb"])
+            self.start = Start(acted, *(told[name] for name in Start._fields[1:]))
             self.graphs: list[str] = told["graphs"]
             self.choice: list[str] = told["choice"]
         except BaseException:
@@ -107,6 +124,10 @@ class Process:
             raise self._died() from None
         answer: Json = json.loads(self._line())
         return answer
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def close(self) -> None:
         """End it, whatever it is doing."""
@@ -131,9 +152,9 @@ def _open(pipe: IO[str] | None) -> IO[str]:
 
 
 @contextmanager
-def opened(path: Path, name: str) -> Iterator[Process]:
+def opened(path: Path, name: str, home: Home = HERE) -> Iterator[Process]:
     """A process for as long as the block lasts. Raises as `Process`."""
-    process = Process(path, name)
+    process = Process(path, name, home=home)
     try:
         yield process
     finally:
@@ -169,9 +190,9 @@ def chosen(path: Path) -> list[str]:
         return process.choice
 
 
-def started(path: Path, name: str) -> Start:
+def started(path: Path, name: str, home: Home = HERE) -> Start:
     """One process from its start to the first action, and no further."""
-    process = Process(path, name, once=True)
+    process = Process(path, name, once=True, home=home)
     process.close()
     return process.start
 

@@ -60,6 +60,7 @@ def _row(of: Measured) -> Json:
         "import_ms": middle(of, lambda start: start.import_ms),
         "load_ms": middle(of, lambda start: start.load_ms),
         "rss_mb": middle(of, lambda start: start.rss_mb),
+        "rss_anon_mb": middle(of, lambda start: start.anon_mb),
         "cpu_share_50hz": cpu_share(of),
     }
 

@@ -7,7 +7,7 @@ a bundle to a `Subject`, or to None where it has nothing to say about that bundl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
@@ -17,11 +17,8 @@ from acclimate.errors import UsageError
 from acclimate.manifest import GraphSpec
 from acclimate.policy import Policy, Scope
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 GROUP = "acclimate.rivals"
-DEFAULTS = "onnxruntime_defaults"
+DEFAULTS, BY_RUN = "onnxruntime_defaults", "onnxruntime_run"
 Act = Callable[
     [FloatArray, FloatArray], FloatArray
 ]  # obs (n_obs,), noise as the manifest says -> action (n_act,)
@@ -49,15 +46,15 @@ def names() -> list[str]:
     """All that could be measured here: the engines, then their rivals."""
     from importlib import metadata
 
-    return [*ENGINES, DEFAULTS, *sorted(metadata.entry_points(group=GROUP).names)]
+    return [*ENGINES, BY_RUN, DEFAULTS, *sorted(metadata.entry_points(group=GROUP).names)]
 
 
 def build(name: str, bundle: Bundle) -> Subject:
     """The subject of this name. Raises EngineError, GoldenError; UsageError where there is none for this bundle."""
     if name in (AUTO, *ENGINES):
         return on_engine(bundle, name)
-    if name == DEFAULTS:
-        return with_defaults(bundle)
+    if name in (BY_RUN, DEFAULTS):
+        return by_run(bundle, careful=name == BY_RUN)
     from importlib import metadata  # not before: an engine's process does not need it
 
     for entry in metadata.entry_points(group=GROUP, name=name):
@@ -76,20 +73,22 @@ def on_engine(bundle: Bundle, engine: str) -> Subject:
     return Subject(policy.act, lambda: policy.adapt(window), policy.choice)
 
 
-def with_defaults(bundle: Bundle) -> Subject:
-    """onnxruntime as its documentation begins: a session with default options, and `run` with a dictionary."""
+def by_run(bundle: Bundle, *, careful: bool) -> Subject:
+    """onnxruntime by `run` with a dictionary, its results carried into the next as a user's loop would.
+
+    The sessions have default options, or, where `careful`, one thread that does not spin.
+    """
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    if careful:
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+
     def session(graph: str) -> onnxruntime.InferenceSession:
-        return onnxruntime.InferenceSession(
-            bundle.members[f"{graph}.onnx"], providers=["CPUExecutionProvider"]
-        )
+        model = bundle.members[f"{graph}.onnx"]
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    return by_run(bundle, session)
-
-
-def by_run(bundle: Bundle, session: Callable[[str], onnxruntime.InferenceSession]) -> Subject:
-    """`session.run` with a dictionary per graph, its results carried into the next as a user's loop would."""
     spec, acting = bundle.manifest.graphs, session("act")
     names = [output.name for output in acting.get_outputs()]
     action = names.index("action")
