@@ -277,13 +277,15 @@ def test_a_head_that_cannot_be(old: str, new: str, sentence: str) -> None:
 
 def test_not_a_number_stays_what_it_is() -> None:
     """The guard and the loop look for it: no flag may let the compiler assume that there is none."""
-    graph = NativeEngine().load(ACT.encode(), ACT_SPEC, "act").bind()
+    asks = ACT.replace("size[0] = fabsf(sum)", "size[0] = sum == sum ? 0.0f : 1.0f")
+    graph = NativeEngine().load(asks.encode(), ACT_SPEC, "act").bind()
     for value in (np.nan, np.inf, -np.inf):
         graph.inputs["obs"][...] = 0.0
         graph.inputs["state.weight"][...] = 1.0
         graph.inputs["obs"][0] = value
         graph.run()
         np.testing.assert_array_equal(graph.outputs["action"], [value])
+        assert graph.outputs["info.size"][0] == np.isnan(value)
 
 
 def test_denormals_stay_what_they_are() -> None:
