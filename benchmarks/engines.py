@@ -50,7 +50,7 @@ MB = 1e6  # bytes
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """A_vs_B: how many times faster A acts; adapt_vs_onnxruntime: how many times longer it takes; and what is behind."""
+    """A_vs_B: how many times faster A acts; adapt_vs_onnxruntime: how many times longer it takes; and the rest."""
     with tempfile.TemporaryDirectory() as folder:
         path = _bundle(Path(folder), seed)
         return {**_speed(path), **_board(path)}
