@@ -14,7 +14,7 @@ LEAST = 64  # entries of a matrix: smaller ones gain nothing, and among them is 
 
 
 def quantise(model: bytes, scheme: Scheme, examples: Sequence[Mapping[str, FloatArray]]) -> bytes:
-    """`model`, of one signature, with the weights of its larger products in 8 bits, one scale per output.
+    """`model`, of one signature, with the weights of its larger products in 8 bits, one scale per matrix.
 
     dynamic: their inputs are brought to 8 bits as they come, by their own largest value.
     int8:    inputs and results are in 8 bits, too, over the range that they have on `examples`.
@@ -27,15 +27,17 @@ def quantise(model: bytes, scheme: Scheme, examples: Sequence[Mapping[str, Float
 
 def _quantise(model: bytes, scheme: Scheme, examples: Sequence[Mapping[str, FloatArray]]) -> bytes:
     from ai_edge_quantizer import calibrator, quantizer, recipe_manager  # seconds of import
-    from ai_edge_quantizer.qtyping import TFLOperationName
+    from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     recipe = recipe_manager.RecipeManager()
     names = f"^({'|'.join(products(model, LEAST))})(;|$)"
+    operator, grain = TFLOperationName.FULLY_CONNECTED, QuantGranularity.TENSORWISE
+    # One scale per output would be finer, but tflite-runtime 2.14 takes the first for all, and says nothing.
     if scheme == "dynamic":
-        recipe.add_dynamic_config(names, TFLOperationName.FULLY_CONNECTED, num_bits=8)
+        recipe.add_dynamic_config(names, operator, num_bits=8, granularity=grain)
     else:
-        recipe.add_static_config(names, TFLOperationName.FULLY_CONNECTED, 8, 8)
+        recipe.add_static_config(names, operator, 8, 8, weight_granularity=grain)
     tool = quantizer.Quantizer(model, recipe.get_quantization_recipe())
     ranges = None
     if tool.need_calibration:

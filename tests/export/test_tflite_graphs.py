@@ -25,16 +25,9 @@ from torch import Tensor
 
 from tests.runtime.tflite_models import Tensors, traced
 
-from . import runs
 from .conftest import ALGORITHMS
 
 _RESHAPING = {"RESHAPE", "TRANSPOSE", "EXPAND_DIMS", "SQUEEZE", "BROADCAST_TO", "CAST", "GATHER"}
-
-
-@pytest.fixture(scope="module")
-def in_tflite(trained_runs: dict[str, Path]) -> dict[str, Path]:
-    """Bundles by algorithm, with TFLite members."""
-    return {algorithm: runs.export_as(run, "onnx,tflite") for algorithm, run in trained_runs.items()}
 
 
 @pytest.fixture(params=ALGORITHMS)

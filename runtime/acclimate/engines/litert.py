@@ -22,7 +22,8 @@ from acclimate.engines.signature import check_signature
 from acclimate.errors import EngineError
 from acclimate.manifest import GraphSpec, TensorSpec
 
-PACKAGES = ("ai_edge_litert", "tflite_runtime")  # the first that is installed is the engine
+_OLD = "tflite_runtime"
+PACKAGES = ("ai_edge_litert", _OLD)  # the first that is installed is the engine
 
 
 class _Tensor(TypedDict):
@@ -62,6 +63,12 @@ class LitertEngine:
 
     def __init__(self) -> None:
         self._package = next(name for name in PACKAGES if importlib.util.find_spec(name) is not None)
+        if (
+            self._package == _OLD and int(np.__version__.split(".")[0]) >= 2
+        ):  # it would crash as it loads a model
+            raise EngineError(
+                f"{self.version} needs numpy 1, and this is numpy {np.__version__}; install 'numpy<2'"
+            )
         self._make: Callable[..., _Interpreter] = import_module(f"{self._package}.interpreter").Interpreter
 
     @property
