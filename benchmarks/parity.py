@@ -137,12 +137,12 @@ def _here(engine: str, path: Path, graph: str, inputs: Arrays) -> Arrays:
     return replay(bound(path, engine, graph), inputs)
 
 
-def _elsewhere(python: str, path: Path, graph: str, inputs: Arrays) -> Arrays:
+def _elsewhere(python: str, path: Path, graph: str, inputs: Arrays, engine: str = "litert") -> Arrays:
     script = Path(__file__).with_name("_replay.py")
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         np.savez(files[0], **inputs)  # type: ignore[arg-type]  # to its stub they may be `allow_pickle`
-        command = [python, str(script), str(path), "litert", graph, *map(str, files)]
+        command = [python, str(script), str(path), engine, graph, *map(str, files)]
         subprocess.run(command, check=True)
         with np.load(files[1]) as arrays:
             return dict(arrays)

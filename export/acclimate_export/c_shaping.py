@@ -132,7 +132,9 @@ def _planned(body: str) -> tuple[str, int]:
     """The graph's function with its large tensors in a workspace, and how many bytes that has."""
     arrays = list(map(_array_of, _TEMPORARY.finditer(body)))
     everything = sum(array.size for array in arrays)
-    large = [array for array in arrays if array.size >= LARGE and everything > STACK]
+    # Of one type only: C's rules on aliasing have no place for memory that changes its type.
+    floats = [array for array in arrays if array.kind == "float" and everything > STACK]
+    large = [array for array in floats if array.size >= LARGE]
     places = _places(large, _lives(body))
     for array in large:
         declared = f"    {array.kind} {array.name}{_brackets(array.shape)};\n"
