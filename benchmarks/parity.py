@@ -143,7 +143,9 @@ def _elsewhere(python: str, path: Path, graph: str, inputs: Arrays, engine: str 
         files = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         np.savez(files[0], **inputs)  # type: ignore[arg-type]  # to its stub they may be `allow_pickle`
         command = [python, str(script), str(path), engine, graph, *map(str, files)]
-        subprocess.run(command, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise EngineError((done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1])
         with np.load(files[1]) as arrays:
             return dict(arrays)
 

@@ -63,8 +63,8 @@ class LitertEngine:
 
     def __init__(self) -> None:
         self._package = next(name for name in PACKAGES if importlib.util.find_spec(name) is not None)
-        if (
-            self._package == _OLD and int(np.__version__.split(".")[0]) >= 2
+        if self._package == _OLD and not np.__version__.startswith(
+            "1."
         ):  # it would crash as it loads a model
             raise EngineError(
                 f"{self.version} needs numpy 1, and this is numpy {np.__version__}; install 'numpy<2'"
@@ -105,6 +105,7 @@ class LitertProgram:
         self._invoke: Callable[[], None] = interpreter._interpreter.Invoke  # type: ignore[attr-defined]
         self._views = {n: _view(interpreter, i, f"{where}: {n!r}") for n, i in found.indices.items()}
         self._spec = spec
+        self._interpreter = interpreter
 
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
@@ -112,7 +113,7 @@ class LitertProgram:
         bound_inputs = allocate({t.name: t.shape for t in self._spec.inputs}, inputs)
         bound_outputs = allocate({t.name: t.shape for t in self._spec.outputs}, outputs)
         refuse_aliases(bound_inputs, bound_outputs)
-        return LitertGraph(self._invoke, self._views, bound_inputs, bound_outputs)
+        return LitertGraph(self._interpreter, self._invoke, self._views, bound_inputs, bound_outputs)
 
 
 class LitertGraph:
@@ -120,6 +121,7 @@ class LitertGraph:
 
     def __init__(
         self,
+        interpreter: _Interpreter,
         invoke: Callable[[], None],
         views: Mapping[str, FloatArray],
         inputs: dict[str, FloatArray],
@@ -127,6 +129,9 @@ class LitertGraph:
     ) -> None:
         self.inputs: Mapping[str, FloatArray] = inputs
         self.outputs: Mapping[str, FloatArray] = outputs
+        self._interpreter = (
+            interpreter  # it alone holds the model's bytes, from which constants are read in a run
+        )
         self._invoke = invoke
         self._in = [(_bytes(views[name]), _bytes(array)) for name, array in inputs.items()]
         self._out = [(_bytes(array), _bytes(views[name])) for name, array in outputs.items()]
