@@ -75,4 +75,5 @@ def plain_numpy(bundle: Bundle) -> Subject | None:
         return action
 
     found = [act(*tick).copy() for tick in zip(golden.obs, golden.noise, strict=True)]
+    previous = s["previous_action"]  # as new, after this check
     return Subject(act, None) if np.allclose(found, golden.action, rtol=1e-4, atol=1e-5) else None

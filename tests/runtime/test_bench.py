@@ -60,9 +60,8 @@ def test_paced_calls_keep_their_period_and_do_not_make_up_for_what_was_missed() 
         time.sleep(0.05 if len(begun) == 1 else 0.0)
 
     paced(call, 4, 0.01)
-    gaps = np.diff(begun)
-    assert gaps[0] >= 0.05
-    assert (gaps[1:] >= 0.009).all()
+    assert begun[1] - begun[0] >= 0.05
+    assert begun[3] - begun[0] >= 0.05 + 2 * 0.01 - 1e-4
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", BY_RUN, DEFAULTS])
@@ -117,7 +116,6 @@ def test_a_process_that_dies_is_told_with_its_signal(path: Path) -> None:
 
 
 def test_driving_is_the_loops_own(bundle: Bundle) -> None:
-    """Twice the rate is more work; the device stands still, so that no tick is lost on it."""
     subject = build("onnxruntime", bundle)
     acts: list[int] = []
 
@@ -126,7 +124,7 @@ def test_driving_is_the_loops_own(bundle: Bundle) -> None:
         return subject.act(obs, noise)
 
     answers.cpu_share(bundle, subject._replace(act=act), 100.0, 0.2)
-    assert len(acts) == 20
+    assert len(acts) == 30 + 20  # 0.3 s before what counts
 
 
 def test_everything_is_measured_and_what_is_refused_is_told(path: Path) -> None:
