@@ -63,9 +63,8 @@ class LitertEngine:
 
     def __init__(self) -> None:
         self._package = next(name for name in PACKAGES if importlib.util.find_spec(name) is not None)
-        if self._package == _OLD and not np.__version__.startswith(
-            "1."
-        ):  # it would crash as it loads a model
+        if self._package == _OLD and not np.__version__.startswith("1."):
+            # It would crash as it loads a model.
             raise EngineError(
                 f"{self.version} needs numpy 1, and this is numpy {np.__version__}; install 'numpy<2'"
             )
