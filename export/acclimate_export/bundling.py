@@ -70,10 +70,9 @@ def make_parts(
 
 
 def _sources(trained: Trained) -> list[Source]:
-    n_obs = sum(channel.size for channel in trained.observation)
-    traces = {"act": trace_act(trained.policy, n_obs, N_ACT)}
+    traces = {"act": trace_act(trained.policy, trained.n_obs, N_ACT)}
     if trained.policy.window is not None:
-        traces["adapt"] = trace_adapt(trained.policy, n_obs, N_ACT)
+        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, N_ACT)
     return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
 
 

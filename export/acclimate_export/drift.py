@@ -79,7 +79,7 @@ def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
     state = stacked(trained.policy, 1, 1)
     parts = run_trial(trained.policy, state, trained.family, trial)
     obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
-    return F.pad(obs, (0, len(trained.observation) - obs.shape[1]))  # no rewards, if it takes any
+    return F.pad(obs, (0, trained.n_obs - obs.shape[1]))  # no rewards, if it takes any
 
 
 def _in_torch(trained: Trained, obs: Tensor) -> dict[str, FloatArray]:

@@ -21,7 +21,7 @@ from acclimate_bridge.bench import Bench
 from acclimate_bridge.references import episode_steps
 from acclimate_bridge.servos import BUILT_IN
 
-from acclimate_export.bundling import N_ACT, N_OBS, Parts, rounded_up
+from acclimate_export.bundling import N_ACT, Parts, rounded_up
 from acclimate_export.drift import QUANTISED_LIMIT
 from acclimate_export.flatbuffer import operators
 from acclimate_export.freezing import constants, freeze
@@ -87,7 +87,7 @@ def check_quantisable(trained: Trained, scheme: Scheme) -> None:
 def quantised(trained: Trained, parts: Parts, scheme: Scheme) -> tuple[Parts, Loss]:
     """`parts` with a quantised act.tflite, and what that costs. Raises UsageError where it costs too much."""
     fixed = constants(trained.policy)
-    traced = freeze(trace_act(trained.policy, N_OBS, N_ACT), fixed)
+    traced = freeze(trace_act(trained.policy, trained.n_obs, N_ACT), fixed)
     examples = [_arrays(sample, traced.inputs) for sample in samples(trained, _EXAMPLES, _CALIBRATION_SEED)]
     model = quantise(convert_graph(traced, "act"), scheme, examples)
     facts: dict[str, Json] = {"operators": len(operators(model)), "bytes": len(model), "quantised": scheme}
