@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -28,6 +28,7 @@ from acclimate_trainer.contract import Adapt, Tensors
 from acclimate_trainer.families.servo import ACTION, CONTROL_DT
 from torch import Tensor
 
+from acclimate_export.formats import Converted, Source, convert
 from acclimate_export.onnx_graphs import OnnxGraph, to_onnx
 from acclimate_export.practice import Stage, practise, replay
 from acclimate_export.tracing import trace_act, trace_adapt
@@ -39,36 +40,57 @@ _TRUST_TASKS = 256
 _TRUST_FACTOR, _TRUST_LEAST = 3.0, 1e-6
 _ANY_TASK = 1e6
 _PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
-_N_ACT = sum(c.size for c in ACTION)
+N_ACT = sum(c.size for c in ACTION)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What `acclimate.bundle.write_bundle` takes, and the graphs' sizes in nodes."""
+    """What `acclimate.bundle.write_bundle` takes, the graphs' sizes in nodes, and facts of members beside ONNX."""
 
     manifest: Manifest
     members: Mapping[str, bytes]
     nodes: Mapping[str, int]
+    facts: Mapping[str, Mapping[str, Json]]  # by member, of those that have any
 
 
-def make_parts(trained: Trained, pid: PidGains | None, figures: Mapping[str, Json]) -> Parts:
-    """Everything of a bundle. `figures` go into its provenance. Raises as `trust_radius`."""
-    n_obs = sum(channel.size for channel in trained.observation)
-    graphs = {"act": to_onnx(trace_act(trained.policy, n_obs, _N_ACT), "act")}
-    if trained.policy.window is not None:
-        graphs["adapt"] = to_onnx(trace_adapt(trained.policy, n_obs, _N_ACT), "adapt")
+def make_parts(
+    trained: Trained, pid: PidGains | None, figures: Mapping[str, Json], formats: Sequence[str] = ()
+) -> Parts:
+    """Everything of a bundle. `figures` go into its provenance; `formats` are those beside ONNX.
+
+    Raises as `trust_radius`, and UsageError for a graph that a format cannot hold.
+    """
+    sources = _sources(trained)
+    graphs = {source.name: source.onnx for source in sources}
+    converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
     manifest = _manifest(trained, graphs, pid, figures)
     nodes = {name: graph.nodes for name, graph in graphs.items()}
-    return Parts(manifest, _members(trained, graphs), nodes)
+    facts = {member: result.facts for member, result in converted.items() if result.facts}
+    return Parts(manifest, _members(trained, graphs, converted), nodes, facts)
 
 
-def _members(trained: Trained, graphs: Mapping[str, OnnxGraph]) -> dict[str, bytes]:
+def _sources(trained: Trained) -> list[Source]:
+    traces = {"act": trace_act(trained.policy, trained.n_obs, N_ACT)}
+    if trained.policy.window is not None:
+        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, N_ACT)
+    return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
+
+
+def _members(
+    trained: Trained, graphs: Mapping[str, OnnxGraph], converted: Mapping[str, Converted]
+) -> dict[str, bytes]:
     files = {"act": ACT, "adapt": ADAPT}
-    return {files[name]: graph.model for name, graph in graphs.items()} | {
-        STATE: pack_arrays({name: as_array(value) for name, value in trained.policy.initial().items()}),
-        GOLDEN: record_golden(trained).pack(),
-        META: trained.pack_meta(),
-    }
+    models = {files[name]: graph.model for name, graph in graphs.items()}
+    others = {member: result.model for member, result in converted.items()}
+    return (
+        models
+        | others
+        | {
+            STATE: pack_arrays({name: as_array(value) for name, value in trained.policy.initial().items()}),
+            GOLDEN: record_golden(trained).pack(),
+            META: trained.pack_meta(),
+        }
+    )
 
 
 def _manifest(
@@ -120,7 +142,7 @@ def trust_radius(trained: Trained) -> float:
         raise UsageError(
             f"{broken} of {len(norms)} adaptation steps of this policy are not finite: train it anew"
         )
-    return _rounded_up(max(_TRUST_FACTOR * float(norms.max()), _TRUST_LEAST))
+    return rounded_up(max(_TRUST_FACTOR * float(norms.max()), _TRUST_LEAST))
 
 
 def record_golden(trained: Trained) -> Golden:
@@ -150,7 +172,7 @@ def _step_norms(state: Tensors, adapted: Adapt) -> Tensor:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def _rounded_up(value: float) -> float:
+def rounded_up(value: float) -> float:
     """To two digits, so that another machine's rounding gives the same number."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.ceil(value / unit) * unit:.2g}")

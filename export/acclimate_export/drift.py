@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
+from acclimate.engines import Engine
 from acclimate.policy import Policy
 from acclimate_trainer.contract import stacked
 from acclimate_trainer.rollouts import initial_of
@@ -25,20 +26,28 @@ from acclimate_export.trained import Trained, as_array
 LIMIT = (
     1e-4  # on max_rel: rounding goes round and round here, while in one tick it is held to a tenth of this
 )
+QUANTISED_LIMIT = 0.5  # with 8 bits only what is grossly wrong shows here; the golden check is the closer one
 _STEPS = 100  # ticks of an episode
 
 
 class Drift(NamedTuple):
     """The largest difference in action or running state over `ticks` consecutive ones; measured as in `parity`."""
 
+    engine: str
     max_abs: float
     max_rel: float
     tensor: str
     ticks: int
+    limit: float = LIMIT
 
     @property
     def ok(self) -> bool:
-        return self.max_rel <= LIMIT  # False for NaN
+        return self.max_rel <= self.limit  # False for NaN
+
+
+def limit_of(bundle: Bundle, engine: Engine, limit: float) -> float:
+    """`limit`, or the wide one where this engine's graph of this bundle is quantised."""
+    return limit if bundle.manifest.quantised_as(engine.suffix) is None else QUANTISED_LIMIT
 
 
 def remembers(trained: Trained) -> bool:
@@ -47,14 +56,15 @@ def remembers(trained: Trained) -> bool:
 
 
 @torch.no_grad()
-def drift(trained: Trained, bundle: Bundle, ticks: int, seed: int) -> Drift:
+def drift(trained: Trained, bundle: Bundle, engine: Engine, ticks: int, seed: int) -> Drift:
     """Drive a servo of the family for `ticks`, in episodes of at most 100. Raises as `acclimate.policy.Policy`."""
     obs = _driven(trained, ticks, np.random.default_rng([seed, 1]))
-    expected, found = _in_torch(trained, obs), _on_engine(trained, Policy(bundle), obs)
+    expected, found = _in_torch(trained, obs), _on_engine(trained, Policy(bundle, engine), obs)
     worst = {name: float(np.abs(found[name] - value).max()) for name, value in expected.items()}
     relative = {name: ratio(worst[name], float(np.abs(expected[name]).max())) for name in worst}
     tensor = max(relative, key=lambda name: float(np.nan_to_num(relative[name], nan=np.inf)))
-    return Drift(float(np.max(list(worst.values()))), relative[tensor], tensor, len(obs))
+    largest = float(np.max(list(worst.values())))
+    return Drift(engine.name, largest, relative[tensor], tensor, len(obs), limit_of(bundle, engine, LIMIT))
 
 
 def ratio(difference: float, scale: float) -> float:
@@ -69,7 +79,7 @@ def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
     state = stacked(trained.policy, 1, 1)
     parts = run_trial(trained.policy, state, trained.family, trial)
     obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
-    return F.pad(obs, (0, len(trained.observation) - obs.shape[1]))  # no rewards, if it takes any
+    return F.pad(obs, (0, trained.n_obs - obs.shape[1]))  # no rewards, if it takes any
 
 
 def _in_torch(trained: Trained, obs: Tensor) -> dict[str, FloatArray]:

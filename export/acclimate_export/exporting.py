@@ -6,17 +6,22 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from acclimate.bundle import Bundle, load, write_bundle
 from acclimate.errors import BundleError
 from acclimate.fields import Json
+from acclimate.manifest import QUANTISED
 from acclimate_bridge.options import writable
 from acclimate_trainer.run_directory import RunDirectory
 
 from acclimate_export.bundling import Parts, make_parts
+from acclimate_export.formats import parse_formats
 from acclimate_export.parity import Parity, compare
+from acclimate_export.quantised_parts import Loss, check_quantisable, parse_scheme, quantised
+from acclimate_export.quantised_parts import described as loss_described
 from acclimate_export.trained import Trained, from_run
 from acclimate_export.verifying import described, parity_tree
 
@@ -28,19 +33,29 @@ _WRONG = 1e-3  # a graph that is this far from torch, relatively, is not the sam
 
 def run_export(args: argparse.Namespace) -> int:
     """Export as `args` say; print what the bundle is and how well it agrees with torch."""
+    formats = parse_formats(args.format)
+    scheme = parse_scheme(args.quantize, formats)
     run = RunDirectory.open(Path(args.run))
     torch.set_num_threads(1)  # the same sums in the same order, and so the same bytes
     trained, iteration = from_run(run, unfinished=args.unfinished)
+    if scheme is not None:
+        check_quantisable(trained, scheme)
     default = run.path / f"{_NAMES.get(trained.policy.algorithm, trained.policy.algorithm)}.acclimate"
     out = writable("--out", args.out) or default
     _warn_if_unfinished(run, iteration)
-    parts = make_parts(trained, run.pid(), {"iterations": iteration, **run.recent(iteration)})
+    figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
+    loss = None
+    if scheme is None:
+        parts = make_parts(trained, run.pid(), figures, formats)
+    else:
+        others = [name for name in formats if name != QUANTISED]
+        parts, loss = quantised(trained, make_parts(trained, run.pid(), figures, others), scheme)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(
-        json.dumps(_tree(bundle, parts, parity), indent=2)
+        json.dumps(_tree(bundle, parts, parity, loss), indent=2)
         if args.json
-        else "\n".join(_lines(bundle, parts, parity))
+        else "\n".join(_lines(bundle, parts, parity, loss))
     )
     return 0
 
@@ -60,15 +75,13 @@ def _write(trained: Trained, parts: Parts, out: Path) -> Parity:
         candidate = Path(folder) / out.name
         write_bundle(candidate, parts.manifest, parts.members)
         parity = compare(trained, load(candidate), _INPUTS, seed=0)
-    measured = [row.max_rel for row in parity.rows] + ([parity.drift.max_rel] if parity.drift else [])
-    same = all(difference <= _WRONG for difference in measured)
-    if parity.state or parity.golden or not same:
+    if parity.state or parity.golden or not parity.within(_WRONG):
         raise BundleError(f"{out} was not written: {'; '.join(described(parity))}")
     write_bundle(out, parts.manifest, parts.members)
     return parity
 
 
-def _lines(bundle: Bundle, parts: Parts, parity: Parity) -> list[str]:
+def _lines(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> list[str]:
     m, size = bundle.manifest, bundle.path.stat().st_size
     graphs = " and ".join(f"{graph} ({count} nodes)" for graph, count in parts.nodes.items())
     seconds = m.window.episodes * m.window.steps * m.control_dt if m.window else 0.0
@@ -81,6 +94,8 @@ def _lines(bundle: Bundle, parts: Parts, parity: Parity) -> list[str]:
     return [
         f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, preset {m.family.preset}",
         f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
+        *(f"{member:9} {_facts(facts)}" for member, facts in parts.facts.items()),
+        *([f"quantised {loss_described(loss)}"] if loss else []),
         *learning,
         *(f"parity    {line}" for line in described(parity)),
         f"next      acclimate verify {bundle.path}",
@@ -88,7 +103,11 @@ def _lines(bundle: Bundle, parts: Parts, parity: Parity) -> list[str]:
     ]
 
 
-def _tree(bundle: Bundle, parts: Parts, parity: Parity) -> dict[str, Json]:
+def _facts(facts: Mapping[str, Json]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+
+
+def _tree(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> dict[str, Json]:
     sizes: dict[str, Json] = {name: len(content) for name, content in bundle.members.items()}
     return {
         "bundle": str(bundle.path),
@@ -100,5 +119,7 @@ def _tree(bundle: Bundle, parts: Parts, parity: Parity) -> dict[str, Json]:
         "trust_radius": bundle.manifest.limits.trust_radius,
         "nodes": dict(parts.nodes),
         "members": sizes,
+        "facts": {member: dict(facts) for member, facts in parts.facts.items()},
+        "quantised": loss.tree() if loss else None,
         "verify": parity_tree(parity),
     }

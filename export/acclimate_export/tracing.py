@@ -11,6 +11,7 @@ from acclimate_trainer.contract import Policy, Tensors, Window
 from torch import Tensor, fx
 
 from acclimate_export.axes import on_device
+from acclimate_export.simplify import simplify
 
 _Named: TypeAlias = Callable[[Tensors], dict[str, Tensor]]
 
@@ -72,6 +73,7 @@ def _trace(
     shapes = {f"next.{t.name}": t.shape for t in policy.state} | dict(shapes)
     wanted = {name: shapes.get(name, (1,)) for name in outputs}  # an info is a scalar
     graph = on_device(function, [axes[name] for name in names], list(inputs.values()), list(wanted.values()))
+    graph = simplify(graph)
     return Traced(graph, _without_unused(graph, inputs), wanted)
 
 

@@ -59,6 +59,11 @@ class Trained:
         return OBSERVATION if self.config.objectives is None else (*OBSERVATION, REWARD)
 
     @property
+    def n_obs(self) -> int:
+        """How many numbers that is."""
+        return sum(channel.size for channel in self.observation)
+
+    @property
     def objectives(self) -> Objectives | None:
         """What the policy can be told to drive for."""
         if self.config.objectives is None:

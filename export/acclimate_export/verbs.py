@@ -17,6 +17,17 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the bundle to write (RUN/NAME.acclimate; NAME is adaptive, robust or oracle)",
     )
+    add(
+        "--format",
+        default="onnx",
+        metavar="LIST",
+        help="forms of the graphs, with commas between them: onnx, which is always in, c and tflite (onnx)",
+    )
+    add(
+        "--quantize",
+        metavar="SCHEME",
+        help="8 bits for the weights of the TFLite form: dynamic or int8 (float32)",
+    )
     add("--unfinished", action="store_true", help="export a run whose training is not done")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")
 

@@ -1,4 +1,4 @@
-"""The verb `verify`: the policy in torch against the bundle's graphs on the engine."""
+"""The verb `verify`: the policy in torch against the bundle's graphs on each engine that is here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from acclimate.fields import Json
 from acclimate_bridge.options import at_least
 from acclimate_trainer.run_directory import RunDirectory
 
-from acclimate_export.drift import LIMIT as DRIFT_LIMIT
 from acclimate_export.drift import Drift
 from acclimate_export.parity import LIMIT, Parity, Row, check_same_state, compare
 from acclimate_export.trained import from_bundle, from_run
@@ -44,13 +43,14 @@ def parity_tree(parity: Parity) -> dict[str, Json]:
             "max_rel": _finite(row.max_rel),
             "tensor": row.tensor,
             "inputs": row.inputs,
+            "limit": row.limit,
         }
         for row in parity.rows
     ]
     return {
         "ok": parity.ok,
         "rows": rows,
-        "drift": _drift_tree(parity.drift),
+        "drift": [_drift_tree(drift) for drift in parity.drifts],
         "limit": LIMIT,
         "state": parity.state,
         "golden": parity.golden,
@@ -59,36 +59,40 @@ def parity_tree(parity: Parity) -> dict[str, Json]:
 
 def described(parity: Parity) -> list[str]:
     """A line for every graph, and one for everything else that differs."""
-    drifted = [_drift_sentence(parity.drift)] if parity.drift else []
     return [
         *map(_sentence, parity.rows),
-        *drifted,
+        *map(_drift_sentence, parity.drifts),
         *(text for text in (parity.state, parity.golden) if text),
     ]
 
 
 def _sentence(row: Row) -> str:
-    verdict = "agrees with torch" if row.ok else "DIFFERS from torch"
+    near = "agrees with torch" if row.limit == LIMIT else "is quantised, and near torch"
+    verdict = near if row.ok else "DIFFERS from torch"
     what = "ticks" if row.graph == "act" else "windows"
     return (
         f"{row.graph} on {row.engine} {verdict}: at most {row.max_rel:.1e} relative, in {row.tensor!r} "
-        f"(limit {LIMIT:g}, {row.inputs} {what})"
+        f"(limit {row.limit:g}, {row.inputs} {what})"
     )
 
 
 def _drift_sentence(drift: Drift) -> str:
     verdict = "remembers what torch does" if drift.ok else "DRIFTS away from torch"
     return (
-        f"act {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
-        f"in {drift.tensor!r} (limit {DRIFT_LIMIT:g})"
+        f"act on {drift.engine} {verdict} over {drift.ticks} consecutive ticks: at most {drift.max_rel:.1e} relative, "
+        f"in {drift.tensor!r} (limit {drift.limit:g})"
     )
 
 
-def _drift_tree(drift: Drift | None) -> Json:
-    if drift is None:
-        return None
-    numbers: dict[str, Json] = {"max_abs": _finite(drift.max_abs), "max_rel": _finite(drift.max_rel)}
-    return {**numbers, "tensor": drift.tensor, "ticks": drift.ticks, "limit": DRIFT_LIMIT}
+def _drift_tree(drift: Drift) -> Json:
+    return {
+        "engine": drift.engine,
+        "max_abs": _finite(drift.max_abs),
+        "max_rel": _finite(drift.max_rel),
+        "tensor": drift.tensor,
+        "ticks": drift.ticks,
+        "limit": drift.limit,
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -37,9 +37,11 @@ def run_evaluation(args: argparse.Namespace) -> int:
         shots=args.shots,
         seed=args.seed,
         friction=args.friction,
+        engine=args.engine,
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
+    tree = {**tree, "engine": plan.engine}
     text = json.dumps(tree, indent=2)
     if output is not None:
         write_atomically(output, (text + "\n").encode())

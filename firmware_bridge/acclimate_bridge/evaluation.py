@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from acclimate.bundle import Bundle, load
+from acclimate.engines import ENGINES
 from acclimate.errors import DeviceFault, UsageError
 from acclimate.manifest import Manifest
 from acclimate.policy import Policy
@@ -44,6 +45,9 @@ class Plan:
     shots: int | None = None  # None: as many as the bundle allows
     seed: int = 0
     friction: Friction = "m6"
+    engine: str = (
+        "onnxruntime"  # one, by name: which is fastest changes from run to run, and roundings with it
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def open_bench(plan: Plan) -> Bench:
     manifests = {name: bundle.manifest for name, bundle in bundles.items()}
     return Bench(
         main.manifest.algorithm,
-        {name: Policy(bundle) for name, bundle in bundles.items()},
+        {name: Policy(bundle, plan.engine) for name, bundle in bundles.items()},
         _pid(manifests),
         shots=_shots(manifests, plan.shots),
         steps=_steps(bundles),
@@ -161,6 +165,10 @@ def _check(plan: Plan) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"two servos are called {name!r}; give each its own name in its file")
+    if plan.engine not in ENGINES:
+        raise UsageError(
+            f"--engine {plan.engine} is not one that evaluates; valid names: {', '.join(ENGINES)}"
+        )
     at_least("--devices", plan.devices, 1)
     at_least("--episodes", plan.episodes, 1)
     at_least("--seed", plan.seed, 0)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
-    policy, recording = Policy(bundle), Recording()
+    policy, recording = Policy(bundle, args.engine), Recording()
     with _terminable():
         if isinstance(plan, DrivePlan):
             said = _driven(args, policy, plan, recording)
@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         recording.save(record)
     if save is not None:
         save_checkpoint(save, policy)
-    print(json.dumps(_head(args, manifest) | said.tree, indent=2) if args.json else "\n".join(said.lines))
+    tree, engine = _head(args, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
+    print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
     return 0
 
 
@@ -128,12 +129,15 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _head(args: argparse.Namespace, manifest: Manifest) -> dict[str, Json]:
+def _head(args: argparse.Namespace, policy: Policy) -> dict[str, Json]:
+    manifest, choice = policy.manifest, policy.choice
     return {
         "metric": "tracking_error_rms",
         "unit": "rad",
         "bundle": manifest.name,
         "preset": manifest.family.preset,
+        "engine": choice.engine,
+        "engine_why": choice.why,
         "port": args.port,
         "seed": args.seed,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from acclimate.errors import UsageError
@@ -14,6 +13,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises UsageError where the folder is missing or cannot be written.
     """
+    import tempfile  # not before: most programs write nothing
+
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from acclimate import archive
 from acclimate.arrays import FloatArray, check_arrays, unpack_arrays
 from acclimate.atomic import write_atomically
+from acclimate.digest import sha256_hex
 from acclimate.errors import BundleError
 from acclimate.golden import Golden
 from acclimate.manifest import Manifest, MemberFile
@@ -55,7 +55,7 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     that `load` would refuse.
     """
     path = Path(path)
-    files = {name: MemberFile(_sha256(content), len(content)) for name, content in sorted(members.items())}
+    files = {name: MemberFile(sha256_hex(content), len(content)) for name, content in sorted(members.items())}
     manifest = replace(manifest, files=files)
     data = archive.pack({MANIFEST: manifest.to_json()} | dict(sorted(members.items())))
     parse(data, path)
@@ -75,7 +75,7 @@ def parse(data: bytes, path: Path) -> Bundle:
     _check_state(path, manifest, state)
     recorded = unpack_arrays(members[GOLDEN], f"{path}: {GOLDEN}")
     golden = Golden.from_arrays(manifest, recorded, f"{path}: {GOLDEN}")
-    return Bundle(path, manifest, members, state, golden, _sha256(text))
+    return Bundle(path, manifest, members, state, golden, sha256_hex(text))
 
 
 def _read_file(path: Path) -> bytes:
@@ -95,8 +95,18 @@ def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes])
             raise BundleError(f"{path} lacks the member {name!r}; it has: {', '.join(members) or 'none'}")
     for name, content in members.items():
         _check_member(path, name, content, manifest.files.get(name))
-    if manifest.graphs.adapt is None and ADAPT in members:
-        raise BundleError(f"{path} holds {ADAPT!r}, but its manifest has no graphs.adapt")
+    _check_forms(path, manifest, members)
+
+
+def _check_forms(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
+    """Whatever the graphs are held as, an engine must find both of them, or one where there is only one."""
+    for name in members:
+        stem, _, form = name.partition(".")
+        if stem == "adapt" and manifest.graphs.adapt is None:
+            raise BundleError(f"{path} holds {name!r}, but its manifest has no graphs.adapt")
+        other = {"act": "adapt", "adapt": "act"}.get(stem)
+        if other is not None and manifest.graphs.adapt is not None and f"{other}.{form}" not in members:
+            raise BundleError(f"{path} holds {name!r}, but not {f'{other}.{form}'!r}; an engine needs both")
 
 
 def _check_member(path: Path, name: str, content: bytes, expected: MemberFile | None) -> None:
@@ -106,7 +116,7 @@ def _check_member(path: Path, name: str, content: bytes, expected: MemberFile | 
         raise BundleError(
             f"{path}: member {name!r} is {len(content)} bytes, expected {expected.size}; it was altered"
         )
-    found = _sha256(content)
+    found = sha256_hex(content)
     if found != expected.sha256:
         raise BundleError(
             f"{path}: member {name!r} was altered: its SHA-256 is {found}, expected {expected.sha256}"
@@ -116,7 +126,3 @@ def _check_member(path: Path, name: str, content: bytes, expected: MemberFile | 
 def _check_state(path: Path, manifest: Manifest, state: Mapping[str, FloatArray]) -> None:
     shapes = {tensor.name: tensor.shape for tensor in manifest.state}
     check_arrays(state, shapes, f"{path}: {STATE}")
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from acclimate import archive
 from acclimate.arrays import FloatArray, check_arrays, pack_arrays, unpack_arrays
 from acclimate.atomic import write_atomically
+from acclimate.digest import sha256_hex
 from acclimate.errors import AcclimateError, CheckpointError
 from acclimate.fields import parse_object
 from acclimate.policy import Policy
@@ -26,7 +26,7 @@ def save_checkpoint(path: str | Path, policy: Policy) -> None:
         "format": FORMAT,
         "bundle": policy.manifest.name,
         "bundle_sha256": policy.bundle.sha256,
-        "state_sha256": hashlib.sha256(state).hexdigest(),
+        "state_sha256": sha256_hex(state),
     }
     text = json.dumps(header, indent=2).encode() + b"\n"
     write_atomically(Path(path), archive.pack({_HEADER: text, _STATE: state}))
@@ -71,7 +71,7 @@ def _check_header(path: Path, text: bytes, state: bytes, policy: Policy) -> None
             f"{path} was saved from bundle {name!r} ({bundle[:12]}…), and this is {policy.manifest.name!r} "
             f"({policy.bundle.sha256[:12]}…); a checkpoint fits the very bundle that it was saved from"
         )
-    if header.text("state_sha256") != hashlib.sha256(state).hexdigest():
+    if header.text("state_sha256") != sha256_hex(state):
         raise CheckpointError(f"{path}: {_STATE} was altered; its SHA-256 is not the one in {_HEADER}")
     header.finish()
 

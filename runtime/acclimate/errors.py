@@ -26,7 +26,11 @@ class GoldenError(BundleError):
 
 
 class EngineError(AcclimateError):
-    """No engine is installed, or the engine refuses a graph."""
+    """An engine that is not installed or unknown, or that refuses a graph."""
+
+
+class NoEngineError(EngineError):
+    """None of the engines installed here is one that the bundle has members for."""
 
 
 class MismatchError(AcclimateError):

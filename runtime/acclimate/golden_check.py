@@ -52,7 +52,7 @@ def check(policy: Policy, bundle: Bundle) -> tuple[Deviation, ...]:
 
 def replay(policy: Policy, bundle: Bundle) -> Iterator[Deviation]:
     """The deviations of `act`, then of `adapt`."""
-    tolerance = bundle.manifest.tolerance
+    tolerance = bundle.manifest.tolerance_of(policy.engine.suffix)
     policy.restore()
     yield from _replay_act(policy, bundle, tolerance)
     yield from _replay_adapt(policy, bundle, tolerance)

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from acclimate.bundle import Bundle, load
-from acclimate.engines import available
+from acclimate.engines import AUTO
+from acclimate.engines.choice import Choice
+from acclimate.errors import NoEngineError
 from acclimate.fields import Json
 from acclimate.golden_check import Deviation
 from acclimate.manifest import ActionChannel, GraphSpec, Manifest, ObservationChannel
 from acclimate.policy import Policy
 
 
-def inspect_bundle(path: str, *, as_json: bool) -> int:
+class _Checked(NamedTuple):
+    """What came of the golden check; without a choice, `why` there was none."""
+
+    choice: Choice | None
+    deviations: tuple[Deviation, ...] = ()
+    why: str = ""
+
+
+def inspect_bundle(path: str, engine: str = AUTO, *, as_json: bool) -> int:
     """Print a bundle; raises as `load` and `Policy` do where it is refused."""
     bundle = load(path)
-    engine, deviations = _try(bundle)
-    if as_json:
-        print(json.dumps(_tree(bundle, engine, deviations), indent=2))
-    else:
-        print("\n".join(_lines(bundle, engine, deviations)))
+    checked = _check(bundle, engine)
+    print(json.dumps(_tree(bundle, checked), indent=2) if as_json else "\n".join(_lines(bundle, checked)))
     return 0
 
 
-def _try(bundle: Bundle) -> tuple[str | None, tuple[Deviation, ...]]:
+def _check(bundle: Bundle, engine: str) -> _Checked:
     """The golden check, where there is an engine for it."""
-    if not available():
-        return None, ()
-    policy = Policy(bundle)
-    return policy.engine.name, policy.deviations
+    try:
+        policy = Policy(bundle, engine)
+    except NoEngineError as error:
+        return _Checked(None, why=str(error))
+    return _Checked(policy.choice, policy.deviations)
 
 
-def _tree(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> dict[str, Json]:
+def _tree(bundle: Bundle, checked: _Checked) -> dict[str, Json]:
     rows: list[Json] = [
         {
             "graph": d.graph,
@@ -40,19 +49,22 @@ def _tree(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...])
             "max_rel": d.max_rel,
             "allowed": d.allowed,
         }
-        for d in deviations
+        for d in checked.deviations
     ]
     manifest: Json = json.loads(bundle.manifest.to_json())
-    checked = None if engine is None else True  # a failed check has raised
+    choice = checked.choice
+    engine = None if choice is None else choice.engine
+    ok = None if choice is None else True  # a failed check has raised
+    why = checked.why if choice is None else choice.why
     return {
         "path": str(bundle.path),
         "sha256": bundle.sha256,
         "manifest": manifest,
-        "golden": {"engine": engine, "ok": checked, "rows": rows},
+        "golden": {"engine": engine, "why": why, "ok": ok, "rows": rows},
     }
 
 
-def _lines(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> list[str]:
+def _lines(bundle: Bundle, checked: _Checked) -> list[str]:
     m = bundle.manifest
     size = sum(file.size for file in m.files.values())
     return [
@@ -68,7 +80,8 @@ def _lines(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]
         *_adaptation(m),
         *_objectives(bundle),
         *_titled("members", [f"{name:<12} {file.size:>9} bytes" for name, file in m.files.items()]),
-        _golden(bundle, engine, deviations),
+        *_titled("engine", [] if checked.choice is None else checked.choice.lines()),
+        _golden(bundle, checked),
     ]
 
 
@@ -109,9 +122,11 @@ def _objectives(bundle: Bundle) -> list[str]:
     return _titled("objectives", rows)
 
 
-def _golden(bundle: Bundle, engine: str | None, deviations: tuple[Deviation, ...]) -> str:
-    if engine is None:
-        return "golden       not replayed: no engine is installed (install acclimate[onnx])"
-    worst = max(d.max_rel for d in deviations)
-    ticks = bundle.golden.ticks
-    return f"golden       {ticks} ticks reproduced on {engine}, largest relative difference {worst:.1e}"
+def _golden(bundle: Bundle, checked: _Checked) -> str:
+    if checked.choice is None:
+        return f"golden       not replayed: {checked.why}"
+    worst, ticks = max(d.max_rel for d in checked.deviations), bundle.golden.ticks
+    return (
+        f"golden       {ticks} ticks reproduced on {checked.choice.engine}, "
+        f"largest relative difference {worst:.1e}"
+    )

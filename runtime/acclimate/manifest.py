@@ -21,7 +21,11 @@ FORMAT = 1
 Source: TypeAlias = Literal["device", "reference"]
 Reset: TypeAlias = Literal["trial", "episode", "never"]
 Writer: TypeAlias = Literal["act", "adapt"]
+Scheme: TypeAlias = Literal["dynamic", "int8"]
 Shape: TypeAlias = tuple[int, ...]
+
+QUANTISED = "tflite"  # suffix of the only members that may be quantised
+SCHEMES: tuple[Scheme, ...] = ("dynamic", "int8")
 
 T = TypeVar("T")
 
@@ -178,6 +182,20 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """How `act.tflite` differs from `graphs.act`: the weights of its larger products have 8 bits, and are part of it.
+
+    scheme:    dynamic: what they are multiplied with is brought to 8 bits as it comes; int8: by ranges found at export.
+    constants: the state tensors that are no inputs of it.
+    tolerance: of the golden check on it, in place of the manifest's.
+    """
+
+    scheme: Scheme
+    constants: tuple[str, ...]
+    tolerance: Tolerance
+
+
+@dataclass(frozen=True)
 class MemberFile:
     """SHA-256 (lower-case hex) and size in bytes of another member of the bundle."""
 
@@ -205,6 +223,7 @@ class Manifest:
     privileged: tuple[str, ...] = ()
     baselines: Baselines = Baselines()
     tolerance: Tolerance = Tolerance()
+    quantised: Quantised | None = None
     provenance: Mapping[str, Json] = field(default_factory=dict)
     files: Mapping[str, MemberFile] = field(default_factory=dict)
 
@@ -223,6 +242,22 @@ class Manifest:
     def n_reference(self) -> int:
         """How many entries of the observation come from the reference."""
         return sum(channel.size for channel in self.observation if channel.source == "reference")
+
+    def quantised_as(self, suffix: str) -> Quantised | None:
+        """What is different in members that end in `suffix`; None where they are what the manifest says elsewhere."""
+        return self.quantised if suffix == QUANTISED else None
+
+    def act_spec(self, suffix: str) -> GraphSpec:
+        """Inputs and outputs of the member `act.SUFFIX`."""
+        quantised = self.quantised_as(suffix)
+        constants = {f"state.{name}" for name in quantised.constants} if quantised else set()
+        act = self.graphs.act
+        return GraphSpec(tuple(t for t in act.inputs if t.name not in constants), act.outputs)
+
+    def tolerance_of(self, suffix: str) -> Tolerance:
+        """What the golden check allows an engine that runs members of `suffix`."""
+        quantised = self.quantised_as(suffix)
+        return quantised.tolerance if quantised else self.tolerance
 
     def state_tensor(self, name: str) -> StateTensor:
         for tensor in self.state:
@@ -270,6 +305,7 @@ def _read_manifest(f: Fields) -> Manifest:
         privileged=f.words("privileged"),
         baselines=f.object("baselines", _read_baselines),
         tolerance=f.object("tolerance", _read_tolerance),
+        quantised=f.object("quantised", _read_quantised) if "quantised" in f.names() else None,
         provenance=f.table("provenance", lambda g, key: g.raw(key)),
         files=f.table("files", lambda g, key: g.object(key, _read_file)),
     )
@@ -351,6 +387,14 @@ def _read_tolerance(f: Fields) -> Tolerance:
     return Tolerance(f.number("golden_rel", above=0.0), f.number("golden_abs", above=0.0))
 
 
+def _read_quantised(f: Fields) -> Quantised:
+    return Quantised(
+        scheme=f.choice("scheme", SCHEMES),
+        constants=f.words("constants"),
+        tolerance=f.object("tolerance", _read_tolerance),
+    )
+
+
 def _read_file(f: Fields) -> MemberFile:
     return MemberFile(f.text("sha256"), f.count("size"))
 
@@ -382,10 +426,19 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
             "ranges": {name: [low, high] for name, (low, high) in m.family.ranges.items()},
         },
         "baselines": {"pid": _pid_tree(m.baselines.pid)} if m.baselines.pid else {},
-        "tolerance": {"golden_rel": m.tolerance.golden_rel, "golden_abs": m.tolerance.golden_abs},
+        "tolerance": _tolerance_tree(m.tolerance),
+        **({"quantised": _quantised_tree(m.quantised)} if m.quantised else {}),
         "provenance": dict(m.provenance),
         "files": {name: {"sha256": f.sha256, "size": f.size} for name, f in sorted(m.files.items())},
     }
+
+
+def _tolerance_tree(t: Tolerance) -> Json:
+    return {"golden_rel": t.golden_rel, "golden_abs": t.golden_abs}
+
+
+def _quantised_tree(q: Quantised) -> Json:
+    return {"scheme": q.scheme, "constants": list(q.constants), "tolerance": _tolerance_tree(q.tolerance)}
 
 
 def _optional(tree: Callable[[T], Json], part: T | None) -> Json:

@@ -26,6 +26,7 @@ def check(m: Manifest) -> None:
     _limits(m)
     _objectives(m)
     _privileged(m)
+    _quantised(m)
     _files(m)
 
 
@@ -160,6 +161,20 @@ def _privileged(m: Manifest) -> None:
             f"privileged names {len(m.privileged)} parameters, "
             f"so state 'task' of shape [{len(m.privileged)}], written by nobody, must be there"
         )
+
+
+def _quantised(m: Manifest) -> None:
+    """Only what nothing ever changes may be part of a graph."""
+    if m.quantised is None:
+        return
+    _unique(m.quantised.constants, "quantised.constants")
+    fixed = [t.name for t in m.state if t.written_by is None and t.reset == "never"]
+    for name in m.quantised.constants:
+        if name not in fixed:
+            raise ManifestError(
+                f"quantised.constants names {name!r}; valid are state tensors that are written by nobody and "
+                f"never reset: {', '.join(fixed) or 'none'}"
+            )
 
 
 def _files(m: Manifest) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 from acclimate import golden_check
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
-from acclimate.engines import Engine, Graph, open_engine
-from acclimate.errors import EngineError, PolicyError
+from acclimate.engines import AUTO, Engine, Graph, open_engine
+from acclimate.engines.choice import choose, named
+from acclimate.errors import EngineError, GoldenError, PolicyError
 from acclimate.manifest import GraphSpec
 from acclimate.memory import StateMemory
 from acclimate.window import Window
@@ -42,18 +43,44 @@ class Policy:
     adaptation is running, except for `reset("episode")`.
     """
 
-    def __init__(self, bundle: Bundle, engine: str | Engine = "auto") -> None:
-        """Raises EngineError where no engine runs the graphs, GoldenError where it computes otherwise."""
+    def __init__(self, bundle: Bundle, engine: str | Engine = AUTO) -> None:
+        """`engine`: one by name, or "auto", the fastest that is fit; `choice` says which was taken, and why.
+
+        Raises EngineError where no engine, or not the one named, runs the graphs; GoldenError where it computes
+        otherwise.
+        """
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.engine = open_engine(engine) if isinstance(engine, str) else engine
-        self._memory = StateMemory(bundle.manifest, bundle.state)
+        if engine == AUTO:
+            self._choose()
+        else:
+            self._bring_up(open_engine(engine) if isinstance(engine, str) else engine)
+            self.choice = named(self.engine.name)
+
+    def _choose(self) -> None:
+        """Come up on the engine chosen, and choose anew where one remembered no longer does."""
+
+        def make(name: str) -> Policy:
+            return Policy(self.bundle, name)
+
+        self.choice = choose(self.bundle, make)
+        try:
+            self._bring_up(open_engine(self.choice.engine))
+        except (EngineError, GoldenError):
+            if not self.choice.remembered:
+                raise
+            self.choice = choose(self.bundle, make, anew=True)
+            self._bring_up(open_engine(self.choice.engine))
+
+    def _bring_up(self, engine: Engine) -> None:
+        self.engine = engine
+        self._memory = StateMemory(self.manifest, self.bundle.state)
         self._acts = self._bind_acts()
         self._adapts = self._bind_adapts()
         self._find_buffers()
         self._busy = threading.Lock()
         self._spare: Literal["void", "adapted", "previous"] = "void"
-        self.deviations = golden_check.check(self, bundle)
+        self.deviations = golden_check.check(self, self.bundle)
 
     def _load(self, stem: str) -> tuple[bytes, str]:
         member = f"{stem}.{self.engine.suffix}"
@@ -65,7 +92,7 @@ class Policy:
 
     def _bind_acts(self) -> tuple[Graph, Graph]:
         """One binding per slot, over one session and one set of outputs."""
-        spec = self.manifest.graphs.act
+        spec = self.manifest.act_spec(self.engine.suffix)
         model, where = self._load("act")
         program = self.engine.load(model, spec, where)
         first = program.bind(_state_inputs(spec, self._memory.act_inputs(0)))
@@ -200,6 +227,12 @@ class Policy:
     def set_state(self, name: str, value: FloatArray) -> None:
         """Set what the next `act` reads. Raises PolicyError for another shape or values not finite."""
         self._known(name)
+        quantised, suffix = self.manifest.quantised_as(self.engine.suffix), self.engine.suffix
+        if quantised and name in quantised.constants:
+            raise PolicyError(
+                f"state {name!r} cannot be set on engine {self.engine.name!r}: act.{suffix} is quantised, "
+                "and has it as a constant; use another engine"
+            )
         target = self._memory.current(name)
         if value.shape != target.shape or not np.isfinite(value).all():
             raise PolicyError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from acclimate.errors import UsageError
+from acclimate.errors import EngineError, UsageError
 from acclimate.manifest import PidGains
 from acclimate_bridge.evaluation import Plan, Results, evaluate, open_bench
 from acclimate_bridge.evaluation_report import table, tree
@@ -49,6 +49,20 @@ def test_controllers_are_compared_on_equal_terms(results: Results) -> None:
     for device in results.devices:
         assert device.errors["robust"][0] == device.errors["maml"][0]
         assert device.errors["maml"][1] != device.errors["maml"][0]
+
+
+@pytest.mark.parametrize("engine", ["auto", "tensorrt"])
+def test_an_evaluation_names_its_engine(bundles: Path, engine: str) -> None:
+    message = f"--engine {engine} is not one that evaluates; valid names: native, litert, onnxruntime"
+    with pytest.raises(UsageError, match=message):
+        evaluate(plan(bundles, engine=engine))
+
+
+def test_all_run_on_the_engine_that_was_named(bundles: Path) -> None:
+    found = open_bench(plan(bundles)).policies.values()
+    assert {policy.engine.name for policy in found} == {"onnxruntime"}
+    with pytest.raises(EngineError, match=r"has no 'act\.c', which engine 'native' needs"):
+        open_bench(plan(bundles, engine="native"))
 
 
 def test_devices_differ_and_lie_in_the_ranges(results: Results) -> None:
@@ -147,7 +161,7 @@ def test_the_command_prints_a_table_and_writes_json(
     assert "worse than unadapted after 1 step" in done.stdout
     report = json.loads(output.read_text())
     assert set(report) == {
-        "metric", "unit", "rows", "gap_closed", "comparisons", "tail", "seed", "devices",
+        "metric", "unit", "rows", "gap_closed", "comparisons", "tail", "seed", "devices", "engine",
     }  # fmt: skip
     assert set(report["rows"][0]) == {"preset", "servo", "controller", "shots", "mean", "low", "high", "n"}
 
@@ -160,7 +174,7 @@ def test_json_on_stdout_is_one_object_and_nothing_else(
         "--episodes", "2", "--seed", "3", "--jobs", "1", "--json",
     )  # fmt: skip
     assert done.stderr == ""
-    assert json.loads(done.stdout) == json.loads(json.dumps(tree(results)))
+    assert json.loads(done.stdout) == json.loads(json.dumps(tree(results))) | {"engine": "onnxruntime"}
 
 
 def test_a_bundle_can_be_evaluated_alone(bundles: Path) -> None:

@@ -77,6 +77,17 @@ def test_a_drive_without_a_pause(
     assert text.stdout.startswith("2.5 s of driving")
 
 
+def test_the_engine_is_the_one_named_and_told(
+    acclimate: Acclimate, bundles: Path, device: SimulatedPort
+) -> None:
+    arguments = ("run", bundles / "rl2.acclimate", "--port", device.port, "--seconds", "0.2", "--json")
+    report = json.loads(acclimate(*arguments, "--engine", "onnxruntime").stdout)
+    assert (report["engine"], report["engine_why"]) == ("onnxruntime", "as asked for")
+    refused = acclimate(*arguments, "--engine", "tensorrt")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "valid names: auto, native, litert, onnxruntime" in refused.stderr
+
+
 @pytest.mark.parametrize("rule", ["trial", "episode", "never"])
 @pytest.mark.parametrize("scope", ["trial", "episode"])
 def test_a_reset_does_what_the_manifest_says(

@@ -32,6 +32,18 @@ def exported(trained_runs: dict[str, Path]) -> dict[str, Path]:
     return {algorithm: runs.export(run, algorithm) for algorithm, run in trained_runs.items()}
 
 
+@pytest.fixture(scope="session")
+def in_tflite(trained_runs: dict[str, Path]) -> dict[str, Path]:
+    """Bundles by algorithm, with TFLite members."""
+    return {algorithm: runs.export_as(run, "onnx,tflite") for algorithm, run in trained_runs.items()}
+
+
+@pytest.fixture(scope="session")
+def quantised(trained_runs: dict[str, Path]) -> Path:
+    """A policy that remembers, with its weights in 8 bits."""
+    return runs.export_as(trained_runs["rl2"], "onnx,tflite", "--quantize", "dynamic")
+
+
 @pytest.fixture(params=ALGORITHMS)
 def bundle(request: pytest.FixtureRequest, exported: dict[str, Path]) -> Bundle:
     """The bundle of each algorithm."""

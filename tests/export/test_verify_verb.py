@@ -46,7 +46,7 @@ def test_json(adaptive: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(0.0 < row["max_rel"] <= 1e-5 for row in tree["rows"])
     assert all(row["max_abs"] > 0.0 for row in tree["rows"])
     assert [row["inputs"] for row in tree["rows"]] == [40, 4]
-    assert tree["drift"] is None  # it remembers nothing but its last action
+    assert tree["drift"] == []  # it remembers nothing but its last action
     assert (tree["limit"], tree["state"], tree["golden"]) == (1e-5, "", "")
 
 
@@ -54,7 +54,8 @@ def test_json_of_a_policy_that_remembers(
     exported: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(exported["rl2"]), *FEW, "--json"]) == 0
-    drift = json.loads(capsys.readouterr().out)["drift"]
+    (drift,) = json.loads(capsys.readouterr().out)["drift"]
+    assert drift["engine"] == "onnxruntime"
     assert drift["ticks"] == 1000
     assert 0.0 < drift["max_rel"] <= 1e-4
     assert drift["tensor"] in ("action", "hidden", "previous_action")

@@ -49,7 +49,7 @@ def test_help_lists_what_a_board_can_run(board: Board) -> None:
     done = board.run(board.acclimate, "--help")
     assert done.returncode == 0, done.stderr
     listed = [line.split()[0] for line in done.stdout.split("verbs:\n")[1].splitlines()]
-    assert listed == ["evaluate", "inspect", "ports", "run", "simulate"]
+    assert listed == ["bench", "evaluate", "inspect", "ports", "run", "simulate"]
 
 
 @pytest.mark.parametrize("verb", ["train", "export", "verify", "demo"])

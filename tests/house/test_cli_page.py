@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8
 SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 VERBS = {name: verb for name, verb in find_verbs().items() if isinstance(verb, Verb)}
 # Objects whose keys are not the verb's own.
-FREE = {"manifest", "info", "figures", "members", "nodes", "verify"}
+FREE = {"manifest", "info", "figures", "members", "facts", "nodes", "verify"}
 
 
 def _actions(verb: Verb) -> list[argparse.Action]:
@@ -84,6 +84,10 @@ def test_the_built_in_servos_are_named() -> None:
 
 def test_fields_of_inspect(bundle: Path) -> None:
     assert _undocumented("inspect", bundle) == set()
+
+
+def test_fields_of_bench(bundle: Path) -> None:
+    assert _undocumented("bench", bundle, "--seconds", "0.1", "--only", "onnxruntime") == set()
 
 
 def test_fields_of_ports() -> None:

@@ -7,6 +7,7 @@ class TestMyEngine(EngineConformance):
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import replace
 
@@ -105,6 +106,18 @@ class EngineConformance:
         second.run()
         np.testing.assert_allclose(first.outputs["action"], expected[0], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(second.outputs["action"], expected[1], rtol=1e-5, atol=1e-5)
+
+    def test_a_graph_outlives_what_it_was_made_from(
+        self, engine: Engine, act_model: bytes, act_spec: GraphSpec
+    ) -> None:
+        """A library may go on reading constants from the model's bytes, wherever these have gone."""
+        graph = engine.load(bytes(bytearray(act_model)), act_spec, "act").bind()
+        gc.collect()
+        rubbish = [bytes([255]) * len(act_model) for _ in range(20)]  # where the model was
+        expected = self.fill(graph, 1)
+        graph.run()
+        np.testing.assert_allclose(graph.outputs["action"], expected, rtol=1e-5, atol=1e-5)
+        del rubbish
 
     def test_an_adaptation_step_is_what_numpy_computes(self, engine: Engine, adapt_model: bytes) -> None:
         spec = bundles.manifest().graphs.adapt

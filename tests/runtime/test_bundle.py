@@ -271,6 +271,23 @@ def test_an_adapt_graph_that_the_manifest_does_not_know(tmp_path: Path) -> None:
         write_bundle(tmp_path / "x.acclimate", frozen, members)
 
 
+@pytest.mark.parametrize("form", ["c", "tflite"])
+def test_further_forms_are_there_whole_or_not_at_all(tmp_path: Path, form: str) -> None:
+    manifest, path = bundles.manifest(), tmp_path / "x.acclimate"
+    both = {f"act.{form}": b"1", f"adapt.{form}": b"2"}
+    write_bundle(path, manifest, bundles.members(manifest) | both)
+    assert both.items() <= load(path).members.items()
+    for stem, other in (("act", "adapt"), ("adapt", "act")):
+        half = {f"{stem}.{form}": b"1"}
+        with pytest.raises(BundleError, match=f"holds '{stem}.{form}', but not '{other}.{form}'"):
+            write_bundle(path, manifest, bundles.members(manifest) | half)
+    frozen = bundles.without_adapt(manifest)
+    with pytest.raises(BundleError, match=f"holds 'adapt.{form}', but its manifest has no graphs.adapt"):
+        write_bundle(path, frozen, bundles.members(frozen) | both)
+    write_bundle(path, frozen, bundles.members(frozen) | {f"act.{form}": b"1"})
+    assert load(path).members[f"act.{form}"] == b"1"
+
+
 def test_a_bundle_without_adaptation_is_fine(tmp_path: Path) -> None:
     frozen = bundles.without_adapt(bundles.manifest())
     bundle = load(bundles.write_tiny(tmp_path / "robust.acclimate", frozen))

@@ -167,6 +167,45 @@ def test_inspect_gives_one_json_object(tmp_path: Path) -> None:
     assert {row["graph"] for row in tree["golden"]["rows"]} == {"act", "adapt"}
 
 
+def test_inspect_says_which_engine_and_why_no_other(tmp_path: Path) -> None:
+    path = str(bundles.write_tiny(tmp_path / "tiny.acclimate"))
+    text = _run("inspect", path).stdout
+    assert "engine       onnxruntime: the only engine here that the bundle has members for" in text
+    assert "not native: the bundle has no act.c and no adapt.c" in text
+    assert "engine       onnxruntime: as asked for" in _run("inspect", path, "--engine", "onnxruntime").stdout
+
+
+@pytest.mark.parametrize(
+    ("engine", "sentence"),
+    [
+        ("tensorrt", "unknown engine 'tensorrt'; valid names: auto, native, litert, onnxruntime"),
+        ("native", "{path} has no 'act.c', which engine 'native' needs"),
+    ],
+)
+def test_inspect_refuses_an_engine_that_cannot_be(tmp_path: Path, engine: str, sentence: str) -> None:
+    path = bundles.write_tiny(tmp_path / "tiny.acclimate")
+    done = _run("inspect", str(path), "--engine", engine)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"acclimate: {sentence.format(path=path)}\n"
+
+
+def test_inspect_shows_a_bundle_that_no_engine_here_runs(tmp_path: Path) -> None:
+    path = bundles.write_tiny(tmp_path / "tiny.acclimate")
+    code = f"""
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "onnxruntime" else find(name, *rest)
+from acclimate.cli import main
+sys.exit(main(["inspect", {str(path)!r}, *sys.argv[1:]]))
+"""
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "golden       not replayed: no engine here runs" in text.stdout
+    assert "engine 'onnxruntime' is not installed; install acclimate[onnx]" in text.stdout
+    done = subprocess.run([sys.executable, "-c", code, "--json"], capture_output=True, text=True, check=True)
+    golden = json.loads(done.stdout)["golden"]
+    assert (golden["engine"], golden["ok"], golden["rows"]) == (None, None, [])
+
+
 def test_inspect_of_a_policy_that_does_not_adapt(tmp_path: Path) -> None:
     frozen = bundles.without_adapt(bundles.manifest())
     done = _run("inspect", str(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))

@@ -1,11 +1,7 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from acclimate.engines import Engine, available, open_engine
+from acclimate.engines import Engine
 from acclimate.engines.onnx import OnnxEngine
-from acclimate.errors import EngineError
 from acclimate.manifest import GraphSpec, TensorSpec
 from onnx import TensorProto, helper
 
@@ -32,24 +28,3 @@ def test_outputs_that_are_inputs_or_constants_reach_their_memory() -> None:
         bound.run()
         np.testing.assert_array_equal(bound.outputs["y"], np.full(3, value, np.float32))
         np.testing.assert_array_equal(bound.outputs["four"], np.full(3, 4.0, np.float32))
-
-
-def test_auto_takes_what_is_installed() -> None:
-    assert available() == ["onnxruntime"]
-    assert open_engine().name == "onnxruntime"
-
-
-def test_unknown_engines_are_refused_with_the_valid_names() -> None:
-    with pytest.raises(EngineError, match="unknown engine 'tensorrt'; valid names: auto, onnxruntime"):
-        open_engine("tensorrt")
-
-
-def test_without_an_engine_the_extra_is_named() -> None:
-    hide = "import sys; sys.modules['onnxruntime'] = None; import importlib.util as u; find = u.find_spec\n"
-    hide += "u.find_spec = lambda n, *a: None if n == 'onnxruntime' else find(n, *a)\n"
-    code = (
-        hide
-        + "from acclimate.engines import open_engine\ntry: open_engine()\nexcept Exception as e: print(e)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "no engine is installed; install acclimate[onnx]"

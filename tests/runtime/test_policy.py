@@ -243,4 +243,4 @@ def test_a_manifest_that_names_a_tensor_the_graph_lacks(bundle: Bundle) -> None:
 def test_an_engine_whose_member_is_missing(bundle: Bundle) -> None:
     members = {name: content for name, content in bundle.members.items() if name != "adapt.onnx"}
     with pytest.raises(EngineError, match=r"has no 'adapt\.onnx', which engine 'onnxruntime' needs"):
-        Policy(replace(bundle, members=members))
+        Policy(replace(bundle, members=members), "onnxruntime")

@@ -52,35 +52,67 @@ class Engine(Protocol):
         """Raises EngineError unless the graph has exactly the inputs and outputs of `spec`."""
 
 
-class _Entry(NamedTuple):
-    """Where an engine comes from: the module it needs, the extra that installs that, the class."""
+class Entry(NamedTuple):
+    """Where an engine comes from.
 
-    module: str
+    suffix:  of the members that it loads.
+    modules: any one of which it needs; none where Python alone is enough.
+    extra:   of this distribution, which installs one of them.
+    home, factory: the module and the class in it.
+    programs: any one of which it may use, besides modules.
+    """
+
+    suffix: str
+    modules: tuple[str, ...]
     extra: str
     home: str
     factory: str
+    programs: tuple[str, ...] = ()
 
 
-# Best first: "auto" takes the first that is installed. Loaded by name: none is a need of this package.
-ENGINES = {"onnxruntime": _Entry("onnxruntime", "onnx", "acclimate.engines.onnx", "OnnxEngine")}
+# By name, and loaded by name: none is a need of this package.
+ENGINES = {
+    "native": Entry("c", (), "", "acclimate.engines.native", "NativeEngine", ("cc", "gcc", "clang")),
+    "litert": Entry(
+        "tflite", ("ai_edge_litert", "tflite_runtime"), "litert", "acclimate.engines.litert", "LitertEngine"
+    ),
+    "onnxruntime": Entry("onnx", ("onnxruntime",), "onnx", "acclimate.engines.onnx", "OnnxEngine"),
+}
+AUTO = "auto"
 
 
 def available() -> list[str]:
-    """Names of the engines that this installation can run, best first."""
-    return [name for name, entry in ENGINES.items() if importlib.util.find_spec(entry.module) is not None]
+    """Names of the engines whose modules are installed."""
+    return [name for name in ENGINES if not missing(name)]
 
 
-def open_engine(name: str = "auto") -> Engine:
-    """The engine called `name`, or the best one installed. Raises EngineError where there is none."""
-    if name != "auto" and name not in ENGINES:
-        raise EngineError(f"unknown engine {name!r}; valid names: auto, {', '.join(ENGINES)}")
-    candidates = [found for found in available() if name in ("auto", found)]
-    if not candidates:
-        extra = next(iter(ENGINES.values())).extra if name == "auto" else ENGINES[name].extra
-        what = "no engine is installed" if name == "auto" else f"engine {name!r} is not installed"
-        raise EngineError(f"{what}; install acclimate[{extra}]")
-    entry = ENGINES[candidates[0]]
-    factory: Callable[[], Engine] = getattr(import_module(entry.home), entry.factory)
+def missing(name: str) -> str:
+    """Why engine `name` cannot be loaded here, in one sentence; empty where its module is installed."""
+    entry = ENGINES[name]
+    if not entry.modules or any(importlib.util.find_spec(module) is not None for module in entry.modules):
+        return ""
+    return f"engine {name!r} is not installed; install acclimate[{entry.extra}]"
+
+
+def check_name(name: str) -> None:
+    """Raises EngineError unless `name` is "auto" or an engine's."""
+    if name != AUTO and name not in ENGINES:
+        raise EngineError(f"unknown engine {name!r}; valid names: {AUTO}, {', '.join(ENGINES)}")
+
+
+def open_engine(name: str = "onnxruntime") -> Engine:
+    """The engine called `name`. Raises EngineError where it is unknown, not installed or broken."""
+    check_name(name)
+    if name == AUTO:
+        raise EngineError("an engine is chosen for a bundle: let Policy choose, or name one")
+    if reason := missing(name):
+        raise EngineError(reason)
+    entry = ENGINES[name]
+    try:
+        factory: Callable[[], Engine] = getattr(import_module(entry.home), entry.factory)
+    except (ImportError, OSError) as error:  # as by a library that is missing, or made for another numpy
+        reason = " ".join(str(error).split())
+        raise EngineError(f"engine {name!r} is installed, but cannot be loaded: {reason}") from None
     return factory()
 
 

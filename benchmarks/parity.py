@@ -1,0 +1,174 @@
+"""Does every engine compute what torch computes? For every algorithm on servos, over 1,000 random inputs.
+
+Each config `servo_*` is trained for a moment, so that no parameter is what it was made with, and exported in every
+form that can be made here. Inputs come from simulated servos of its family, as for `acclimate verify`; of adapt, 1,000
+windows. An engine that is not here is left out, and said so. tflite-runtime, which wants an older numpy, is asked in a
+Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, one with numpy and tflite-runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.engines import ENGINES, missing
+from acclimate.errors import EngineError, UsageError
+from acclimate_export.bundling import make_parts
+from acclimate_export.formats import FORMATS, parse_formats
+from acclimate_export.parity import LIMIT, samples
+from acclimate_export.trained import Trained
+from acclimate_trainer.configuration import load_config
+from acclimate_trainer.running import algorithm_of
+from acclimate_trainer.training import start, train
+
+from benchmarks._replay import bound, replay
+from benchmarks.harness import Figure
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+INPUTS = 1000
+ITERATIONS, TASKS = 2, 8  # of training
+ELSEWHERE = "ACCLIMATE_TFLITE_PYTHON"
+Arrays = dict[str, np.ndarray]
+Replay = Callable[[Path, str, Arrays], Arrays]  # bundle, graph, inputs -> outputs
+
+
+class Case(NamedTuple):
+    """Inputs of a graph and torch's outputs, each with the axis of samples in front."""
+
+    graph: str
+    given: Arrays
+    expected: Arrays
+
+
+def run(seed: int) -> Mapping[str, Figure]:
+    """`max_rel|max_abs.ENGINE.ALGORITHM.GRAPH`: GRAPH is act (action and what act writes), adapt (adapted state) or
+    info (adapt's scalars for logs). Relative to the largest value that torch gives the tensor over all inputs.
+    """
+    torch.set_num_threads(1)
+    figures: dict[str, Figure] = {"limit": LIMIT, "inputs": float(INPUTS)}
+    with tempfile.TemporaryDirectory() as folder:
+        for config in sorted(CONFIGS.glob("servo_*.toml")):
+            algorithm = config.stem.removeprefix("servo_")
+            trained = _trained(config, seed)
+            if trained is None:
+                _say(
+                    f"{algorithm} is left out: it imitates a policy that was trained before; it is RL²'s function"
+                )
+                continue
+            path = Path(folder) / f"{algorithm}.acclimate"
+            bundle = _exported(trained, path)
+            cases = list(_cases(trained, seed))
+            for engine, function in _engines(bundle):
+                figures |= _differences(algorithm, engine, function, path, cases)
+    return figures
+
+
+def _trained(path: Path, seed: int) -> Trained | None:
+    """The policy of a config after hardly any training; None for one that needs another's run."""
+    config = load_config(path)
+    try:
+        algorithm = algorithm_of(config)
+        progress = start(algorithm, seed)
+        training = replace(config.training, iterations=ITERATIONS, meta_batch_size=TASKS)
+        found = [progress]
+        train(algorithm, training, seed, progress, lambda after, _: found.append(after))
+    except UsageError:
+        return None
+    return Trained.of(config, found[-1].meta, path.name)
+
+
+def _exported(trained: Trained, path: Path) -> Bundle:
+    forms: list[str] = []
+    for name in FORMATS:
+        try:
+            forms += parse_formats(name)
+        except UsageError as error:
+            _say(str(error))
+    parts = make_parts(trained, None, {}, forms)
+    write_bundle(path, parts.manifest, parts.members)
+    return load(path)
+
+
+def _cases(trained: Trained, seed: int) -> Iterator[Case]:
+    given: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    expected: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples(trained, INPUTS, seed, windows=1.0):
+        for name, tensor in sample.given.items():
+            given[sample.graph][name].append(tensor.numpy())
+        for name, tensor in sample.expected.items():
+            expected[sample.graph][name].append(tensor.numpy())
+    for graph in given:
+        yield Case(graph, _stacked(given[graph]), _stacked(expected[graph]))
+
+
+def _stacked(lists: Mapping[str, list[np.ndarray]]) -> Arrays:
+    return {name: np.stack(arrays) for name, arrays in lists.items()}
+
+
+def _engines(bundle: Bundle) -> Iterator[tuple[str, Replay]]:
+    """Those that are here and that the bundle has members for; the others are named on stderr."""
+    for name, entry in ENGINES.items():
+        reason = missing(name)
+        if not reason and f"act.{entry.suffix}" not in bundle.members:
+            reason = f"engine {name!r}: act.{entry.suffix} could not be made here"
+        if reason:
+            _say(reason)
+        else:
+            yield name, partial(_here, name)
+    python = os.environ.get(ELSEWHERE)
+    if python is None or "act.tflite" not in bundle.members:
+        _say(f"engine 'tflite_runtime' is left out: {ELSEWHERE} names no Python that has it")
+    else:
+        yield "tflite_runtime", partial(_elsewhere, python)
+
+
+def _here(engine: str, path: Path, graph: str, inputs: Arrays) -> Arrays:
+    return replay(bound(path, engine, graph), inputs)
+
+
+def _elsewhere(python: str, path: Path, graph: str, inputs: Arrays, engine: str = "litert") -> Arrays:
+    script = Path(__file__).with_name("_replay.py")
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+        np.savez(files[0], **inputs)  # type: ignore[arg-type]  # to its stub they may be `allow_pickle`
+        command = [python, str(script), str(path), engine, graph, *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise EngineError((done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1])
+        with np.load(files[1]) as arrays:
+            return dict(arrays)
+
+
+def _differences(
+    algorithm: str, engine: str, function: Replay, path: Path, cases: list[Case]
+) -> dict[str, float]:
+    largest: dict[str, float] = defaultdict(float)
+    for case in cases:
+        try:
+            found = function(path, case.graph, case.given)
+        except EngineError as error:
+            _say(f"{engine} on {algorithm}: {error}")
+            return {}
+        for name, expected in case.expected.items():
+            part = "info" if case.graph == "adapt" and name.startswith("info.") else case.graph
+            worst = float(np.abs(found[name] - expected.astype(np.float64)).max())
+            scale = float(np.abs(expected).max())
+            for measure, value in (("max_abs", worst), ("max_rel", worst / scale if scale else worst)):
+                key = f"{measure}.{engine}.{algorithm}.{part}"
+                largest[key] = float(np.maximum(largest[key], value))  # NaN stays
+    return dict(largest)
+
+
+def _say(sentence: str) -> None:
+    print(f"parity: {sentence}", file=sys.stderr)

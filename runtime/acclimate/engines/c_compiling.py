@@ -1,0 +1,46 @@
+"""The compiler at work, where `c_library` does not find what it wants in the cache."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from acclimate.engines.c_library import FLAGS, Compiler
+from acclimate.errors import EngineError
+
+_CODE, _LIBRARY = "graph.c", "graph.so"
+_TIMEOUT = 600.0  # s; the largest graph takes seconds on a desktop
+
+
+def compiled(source: bytes, compiler: Compiler, where: str) -> bytes:
+    """A library for this very processor, or, where the compiler does not know it, for any of its kind.
+
+    Raises EngineError with what the compiler says first; `where` names the source.
+    """
+    with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
+        (Path(folder) / _CODE).write_bytes(source)
+        for flags in FLAGS:
+            refusal = _run([*compiler.command, *flags, "-o", _LIBRARY, _CODE, "-lm"], folder)
+            if not refusal:
+                return (Path(folder) / _LIBRARY).read_bytes()
+    raise EngineError(f"{where} is refused by {compiler.command[0]}: {refusal}")
+
+
+def _run(command: list[str], folder: str) -> str:
+    """Empty where it worked, or else the line that says why not."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return " ".join(str(error).split())
+    said = [line.strip() for line in done.stderr.splitlines()]
+    errors = [line for line in said if "error: " in line or "undefined reference" in line]
+    return (errors or said or [f"exit code {done.returncode}"])[0] if done.returncode else ""

@@ -1,0 +1,131 @@
+"""From C to a loaded library: compiled once by the board's own compiler, and kept in the user's cache folder.
+
+A library is kept under a name that says all it depends on: the source, the compiler, its flags and the processor. Its
+last bytes are a hash of the others, so that a file cut short by a power cut, or altered, is never loaded: mapping one
+would end the process. It is written beside and renamed, so that several processes may compile the same at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from acclimate.atomic import write_atomically
+from acclimate.cache import cache_folder
+from acclimate.digest import sha256_bytes, sha256_hex
+from acclimate.engines.memory import processor
+from acclimate.errors import EngineError, UsageError
+
+COMPILERS = ("cc", "gcc", "clang")  # the first of them that is on PATH; $CC goes before
+
+_DIGEST = 32  # bytes of SHA-256 at the end of a file
+
+# -ffast-math less two things: infinities and NaN stay what they are, since guards look for them; and as none of these
+# flags reaches the linker as a whole, loading the library leaves the process's handling of denormals alone.
+_ALL = ("-std=gnu99", "-fPIC", "-shared", "-w", "-Wl,-z,defs", "-O2", "-ftree-vectorize", "-fno-math-errno",
+        "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")  # fmt: skip
+FLAGS = ((*_ALL, "-march=native"), (*_ALL, "-mcpu=native"), _ALL)  # best first; not all compilers know all
+
+
+class Compiler(NamedTuple):
+    """A command, and what changes when another version is installed."""
+
+    command: tuple[str, ...]
+    identity: str
+
+
+def build(source: bytes, where: str) -> ctypes.CDLL:
+    """The library that `source` makes, from the cache where it is there.
+
+    Raises EngineError where no compiler is found, or it refuses the source; `where` names that in errors.
+    """
+    compiler = find_compiler()
+    name = _name(source, compiler)
+    folder = _folder()
+    if folder is not None and (library := _recall(folder / name)) is not None:
+        return library
+    # Not before: a library that is there needs nothing of it.
+    from acclimate.engines.c_compiling import compiled
+
+    content = compiled(source, compiler, where)
+    if (
+        folder is not None
+        and _keep(folder / name, content)
+        and (library := _recall(folder / name)) is not None
+    ):
+        return library
+    return _load_once(content, where)
+
+
+def find_compiler() -> Compiler:
+    """$CC, or the first of `COMPILERS`; raises EngineError where there is none."""
+    asked = shlex.split(os.environ.get("CC", ""))
+    for command in [asked] if asked else [[name] for name in COMPILERS]:
+        path = shutil.which(command[0])
+        if path is not None:
+            real = Path(path).resolve()
+            stat = real.stat()
+            return Compiler((path, *command[1:]), f"{real} {stat.st_size} {stat.st_mtime_ns} {command[1:]}")
+    what = (
+        f"$CC is {' '.join(asked)!r}, which is not found"
+        if asked
+        else f"found none of {', '.join(COMPILERS)}"
+    )
+    raise EngineError(
+        f"engine 'native' needs a C compiler, and {what}; install gcc and libc6-dev, or use another engine"
+    )
+
+
+def _name(source: bytes, compiler: Compiler) -> str:
+    parts = (source, compiler.identity.encode(), repr(FLAGS).encode(), processor().encode())
+    return sha256_hex(b"".join(map(sha256_bytes, parts)))[:32] + ".so"
+
+
+def _folder() -> Path | None:
+    """Where libraries are kept: a folder that nobody else may write to. None where there is none."""
+    caches = cache_folder()
+    if caches is None:
+        return None
+    folder = caches / "native"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stat = folder.stat()
+    except OSError:
+        return None
+    return folder if stat.st_uid == os.getuid() and not stat.st_mode & 0o022 else None
+
+
+def _recall(path: Path) -> ctypes.CDLL | None:
+    """The library in a file; None where it is not there, not whole, or not for this machine."""
+    try:
+        content = path.read_bytes()
+        whole = sha256_bytes(content[:-_DIGEST]) == content[-_DIGEST:]
+        return ctypes.CDLL(str(path)) if whole else None
+    except OSError:
+        return None
+
+
+def _keep(path: Path, content: bytes) -> bool:
+    """Whether the file could be written; a full disk is no reason not to drive."""
+    try:
+        write_atomically(path, content + sha256_bytes(content))
+    except UsageError:
+        return False
+    return True
+
+
+def _load_once(content: bytes, where: str) -> ctypes.CDLL:
+    """For this process only."""
+    import tempfile  # not before: a library that is there needs none
+
+    with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
+        path = Path(folder) / "graph.so"
+        path.write_bytes(content)
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError as error:
+            raise EngineError(f"{where}: the library that it compiles to cannot be loaded: {error}") from None

@@ -1,0 +1,322 @@
+"""Graphs as C: they compute what onnxruntime computes, need no heap, tell nothing of this machine, and stay small."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from acclimate.bundle import Bundle, load
+from acclimate.cli import main
+from acclimate.engines import open_engine
+from acclimate.engines.c_source import read_face
+from acclimate.errors import UsageError
+from acclimate.manifest import GraphSpec, TensorSpec
+from acclimate_export import formats
+from acclimate_export.c_graphs import to_c
+from acclimate_export.c_shaping import ALIGNMENT, STACK, shape
+from acclimate_export.formats import Source
+from acclimate_export.onnx_graphs import OnnxGraph
+from onnx import TensorProto, helper
+
+HARMLESS = {
+    "memcpy",
+    "memset",
+    "memmove",
+    "expf",
+    "logf",
+    "powf",
+    "sqrtf",
+    "act",
+    "adapt",
+}  # of the C library, and ours
+
+
+def _sources(bundle: Bundle) -> dict[str, Source]:
+    """Of the bundle's ONNX members: C is made of nothing else."""
+    return {
+        name: Source(name, None, OnnxGraph(bundle.members[f"{name}.onnx"], spec, 0))  # type: ignore[arg-type]
+        for name, spec in _specs(bundle).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def in_c(exported: dict[str, Path]) -> dict[str, dict[str, formats.Converted]]:
+    """Of each algorithm, its members in C."""
+    bundles = {algorithm: load(path) for algorithm, path in exported.items()}
+    return {
+        algorithm: {f"{name}.c": to_c(source) for name, source in _sources(bundle).items()}
+        for algorithm, bundle in bundles.items()
+    }
+
+
+@pytest.fixture
+def members(bundle: Bundle, in_c: dict[str, dict[str, formats.Converted]]) -> dict[str, formats.Converted]:
+    return in_c[bundle.manifest.algorithm]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCLIMATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def _specs(bundle: Bundle) -> dict[str, GraphSpec]:
+    graphs = bundle.manifest.graphs
+    return {"act": graphs.act} | ({"adapt": graphs.adapt} if graphs.adapt else {})
+
+
+def test_it_computes_what_onnxruntime_computes(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+    assert set(members) == {f"{name}.c" for name in _specs(bundle)}
+    native, onnxruntime = open_engine("native"), open_engine("onnxruntime")
+    rng = np.random.default_rng(5)
+    for name, spec in _specs(bundle).items():
+        first = native.load(members[f"{name}.c"].model, spec, name).bind()
+        second = onnxruntime.load(bundle.members[f"{name}.onnx"], spec, name).bind()
+        for tensor in spec.inputs:
+            value = rng.uniform(0.1, 1.0, tensor.shape).astype(np.float32)
+            first.inputs[tensor.name][...] = second.inputs[tensor.name][...] = value
+        first.run()
+        second.run()
+        for tensor, expected in second.outputs.items():
+            scale = float(np.abs(expected).max())
+            np.testing.assert_allclose(
+                first.outputs[tensor], expected, rtol=0, atol=3e-5 * scale, err_msg=tensor
+            )
+
+
+def test_the_same_policy_gives_the_same_bytes(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+    for name, source in _sources(bundle).items():
+        assert to_c(source).model == members[f"{name}.c"].model
+
+
+def test_nothing_about_this_machine_is_inside(members: dict[str, formats.Converted]) -> None:
+    telling = [str(Path(__file__).parents[2]), str(Path.home()), "/tmp", "site-packages", ".py", socket.gethostname(),
+               getpass.getuser() + "/", "gcc"]  # fmt: skip
+    for converted in members.values():
+        text = converted.model.decode("ascii")
+        assert [word for word in telling if word in text] == []
+
+
+def test_no_heap_no_file_no_state(members: dict[str, formats.Converted], tmp_path: Path) -> None:
+    """As the linker sees it; also as C99 without a warning, and both graphs in one program."""
+    objects = []
+    for name, converted in members.items():
+        (tmp_path / name).write_bytes(converted.model)
+        objects.append(f"{name}.o")
+        strict = ["-std=c99", "-Wall", "-Werror", "-Wno-unused-function"]
+        subprocess.run(["cc", *strict, "-O1", "-c", "-o", objects[-1], name], cwd=tmp_path, check=True)
+    linked = subprocess.run(["ld", "-r", "-o", "all.o", *objects], cwd=tmp_path, check=False)
+    assert linked.returncode == 0
+    table = subprocess.run(["nm", "all.o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    symbols = [line.split()[-2:] for line in table.splitlines()]
+    assert {name for kind, name in symbols if kind.isupper()} <= HARMLESS
+    assert [
+        name for kind, name in symbols if kind in "bBdDcC"
+    ] == []  # nothing that a second caller could disturb
+
+
+def test_the_head_is_the_manifests(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+    for name, spec in _specs(bundle).items():
+        face = read_face(members[f"{name}.c"].model, name)
+        assert (face.graph, face.inputs, face.outputs) == (name, spec.inputs, spec.outputs)
+
+
+def test_products_are_the_preludes(members: dict[str, formats.Converted]) -> None:
+    for converted in members.values():
+        text = converted.model.decode()
+        body = text[text.index("#define tanhf") :]
+        assert "acclimate_matmul(" in body
+        assert re.findall(r"acc \+= (?:input0.* \* input1|a_val)", body) == []
+
+
+def test_sizes_are_told(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+    for name, spec in _specs(bundle).items():
+        facts = members[f"{name}.c"].facts
+        assert set(facts) == {"code", "constants", "stack", "workspace", "state"}
+        read = [t for t in spec.inputs if t.name.startswith("state.")]
+        assert facts["state"] == 4 * sum(int(np.prod(t.shape)) for t in read)
+        stack, workspace = facts["stack"], facts["workspace"]
+        assert isinstance(stack, int)
+        assert isinstance(workspace, int)
+        assert 0 < stack < 4 * STACK
+        assert workspace % ALIGNMENT == 0
+        assert (workspace == 0) == (name == "act")
+
+
+def test_without_a_compiler_there_are_fewer_sizes(
+    adaptive: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = _sources(adaptive)["act"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert set(to_c(source).facts) == {"workspace", "state"}
+
+
+def _source(nodes: list[onnx.NodeProto], shape: tuple[int, ...], *constants: onnx.TensorProto) -> Source:
+    """A graph from x to y, both of this shape."""
+    kind = TensorProto.FLOAT
+    ends = [[helper.make_tensor_value_info(name, kind, shape)] for name in "xy"]
+    graph = helper.make_graph(nodes, "g", *ends, list(constants))
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("some.where", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    spec = GraphSpec((TensorSpec("x", shape),), (TensorSpec("y", shape),))
+    return Source("act", None, OnnxGraph(model.SerializeToString(), spec, len(nodes)))  # type: ignore[arg-type]
+
+
+def test_an_operator_that_the_generator_lacks_is_named_with_its_node() -> None:
+    bend = helper.make_node("Bend", ["x"], ["y"], name="node_bend_7", domain="some.where")
+    with pytest.raises(
+        UsageError, match=r"'act' cannot be exported as C: .* the operator Bend of node 'node_bend_7'"
+    ) as caught:
+        to_c(_source([bend], (4,)))
+    assert "leave 'c' out of --format" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_operator_in_a_way_that_the_generator_lacks_is_named_too() -> None:
+    text = helper.make_node("StringNormalizer", ["x"], ["y"], name="node_text")
+    with pytest.raises(
+        UsageError, match=r"the operator StringNormalizer of node 'node_text' .*only string tensors"
+    ):
+        to_c(_source([text], (4,)))
+
+
+def test_the_sentence_reaches_the_user(
+    trained_runs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(_: Source) -> formats.Converted:
+        bend = helper.make_node("Bend", ["x"], ["y"], name="node_bend_7", domain="some.where")
+        return to_c(_source([bend], (4,)))
+
+    monkeypatch.setattr("acclimate_export.c_graphs.to_c", refuse)
+    out = tmp_path / "x.acclimate"
+    assert main(["export", str(trained_runs["robust"]), "--format", "c", "--out", str(out)]) == 2
+    assert "the operator Bend of node 'node_bend_7'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 3.0, -3.0])
+def test_a_clip_hands_a_nan_on(value: float) -> None:
+    limits = [
+        helper.make_tensor(name, TensorProto.FLOAT, [], [x]) for name, x in (("low", -1.0), ("high", 1.0))
+    ]
+    source = _source([helper.make_node("Clip", ["x", "low", "high"], ["y"], name="n")], (40,), *limits)
+    graph = open_engine("native").load(to_c(source).model, source.onnx.spec, "clip").bind()
+    graph.inputs["x"][...] = value
+    graph.run()
+    np.testing.assert_array_equal(graph.outputs["y"], np.full(40, np.clip(value, -1.0, 1.0), np.float32))
+
+
+def test_tanh_is_right_everywhere() -> None:
+    count = 100_000
+    x = np.concatenate([np.linspace(-12, 12, count - 6), [np.inf, -np.inf, 0.0, 1e-38, -1e30, 1e30]]).astype(
+        np.float32
+    )
+    source = _source([helper.make_node("Tanh", ["x"], ["y"], name="n")], (count,))
+    graph = open_engine("native").load(to_c(source).model, source.onnx.spec, "tanh").bind()
+    graph.inputs["x"][...] = x
+    graph.run()
+    np.testing.assert_allclose(graph.outputs["y"], np.tanh(x.astype(np.float64)), rtol=5e-7)
+    assert np.abs(graph.outputs["y"]).max() == 1.0
+    graph.inputs["x"][::3] = np.nan
+    graph.run()
+    assert np.isnan(graph.outputs["y"][::3]).all()
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 5, 5), (1, 64, 64), (7, 3, 17), (8, 9, 16), (5, 1, 1), (13, 33, 40), (4, 2, 8)]
+)
+def test_products_of_all_shapes(m: int, k: int, n: int) -> None:
+    rng = np.random.default_rng(m * k * n)
+    b = rng.standard_normal((k, n)).astype(np.float32)
+    back = rng.standard_normal((n, k)).astype(np.float32)
+    constants = [
+        helper.make_tensor(name, TensorProto.FLOAT, x.shape, x.ravel()) for name, x in (("b", b), ("c", back))
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "b"], ["h"], name="n1"),
+        helper.make_node("MatMul", ["h", "c"], ["y"], name="n2"),
+    ]
+    source = _source(nodes, (m, k), *constants)
+    text = to_c(source).model
+    assert b"    acclimate_matmul(" in text
+    graph = open_engine("native").load(text, source.onnx.spec, "product").bind()
+    graph.inputs["x"][...] = x = rng.standard_normal((m, k)).astype(np.float32)
+    graph.run()
+    expected = x.astype(np.float64) @ b @ back
+    np.testing.assert_allclose(
+        graph.outputs["y"], expected, rtol=0, atol=1e-5 * np.abs(expected).max() + 1e-6
+    )
+
+
+_PLACED = re.compile(r"(?:\(\*const (tmp\w+)\).*|\*const (tmp\w+)) = \(void \*\)\(workspace \+ (\d+)\);")
+
+
+def _planned(text: str) -> Iterator[tuple[str, int, int, int]]:
+    """Of each tensor in the workspace: its name, its offset, and the first and the last call that names it."""
+    function = text[text.index("\nvoid adapt(") :]
+    calls = [line for line in function.splitlines() if line.startswith("    node")]
+    for nested, flat, offset in _PLACED.findall(function):
+        alive = [i for i, call in enumerate(calls) if re.search(rf"\b{nested or flat}\b", call)]
+        yield nested or flat, int(offset), alive[0], alive[-1]
+
+
+def test_tensors_alive_at_once_never_share_memory(in_c: dict[str, dict[str, formats.Converted]]) -> None:
+    text = in_c["maml"]["adapt.c"].model.decode()
+    sizes = _sizes(text)
+    placed = [(at, at + sizes[name], first, last) for name, at, first, last in _planned(text)]
+    assert len(placed) > 50
+    for i, (begin, end, first, last) in enumerate(placed):
+        for other_begin, other_end, other_first, other_last in placed[:i]:
+            together = first <= other_last and other_first <= last
+            assert not together or end <= other_begin or other_end <= begin
+    workspace = read_face(text.encode(), "adapt").workspace
+    assert max(end for _, end, _, _ in placed) <= workspace
+    assert sum(end - begin for begin, end, *_ in placed) > 3 * workspace  # it is used again and again
+
+
+def _sizes(text: str) -> dict[str, int]:
+    """Bytes of each tensor, by the parameters of the function that writes it."""
+    parameters = {
+        name: [re.sub(r"restrict ", "", p) for p in listed.split(", ")]
+        for name, listed in re.findall(r"^EMX_NODE_FN void (\w+)\((.*)\) \{", text, re.MULTILINE)
+    }
+    sizes: dict[str, int] = {}
+    for name, listed in re.findall(r"^    (node\w+)\((.*)\);", text, re.MULTILINE):
+        for argument, parameter in zip(listed.split(", "), parameters[name], strict=True):
+            kind = {"bool": 1, "int64_t": 8}.get(parameter.removeprefix("const ").split()[0], 4)
+            count = int(np.prod([int(n) for n in re.findall(r"\[(\d+)\]", parameter)]))
+            sizes[argument] = max(sizes.get(argument, 0), kind * count)
+    return sizes
+
+
+def test_text_that_is_not_as_expected_is_left_as_it_is() -> None:
+    """Another version of the generator may write otherwise: slower, then, but not wrong."""
+    text = "void act(const float x[1], float y[1]) {\n    y[0] = x[0];\n}\n"
+    assert shape(text, "act") == (text, 0)
+
+
+@pytest.mark.skipif(shutil.which("size") is None, reason="no binutils")
+def test_export_prints_the_sizes(
+    trained_runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.acclimate"
+    assert main(["export", str(trained_runs["robust"]), "--format", "onnx,c", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"^act\.c     code \d+, constants \d+, stack \d+, workspace 0, state \d+$", printed, re.MULTILINE
+    )
+    assert "act on native agrees with torch" in printed
+    assert load(out).members["act.c"].startswith(b"/* acclimate-c 1\n * graph act\n")

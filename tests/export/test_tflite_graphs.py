@@ -1,0 +1,184 @@
+"""Graphs as TFLite: built-in operators, our names, few operators, and nothing about this machine."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from acclimate.bundle import Bundle, load
+from acclimate.engines import open_engine
+from acclimate.errors import UsageError
+from acclimate.manifest import GraphSpec, TensorSpec
+from acclimate_export.bundling import N_ACT, N_OBS
+from acclimate_export.flatbuffer import operators
+from acclimate_export.parity import LIMIT, compare
+from acclimate_export.tflite_graphs import convert_graph
+from acclimate_export.tracing import trace_act
+from acclimate_export.trained import from_bundle
+from ai_edge_litert import schema_py_generated as schema
+from torch import Tensor
+
+from tests.runtime.tflite_models import Tensors, traced
+
+from .conftest import ALGORITHMS
+
+_RESHAPING = {"RESHAPE", "TRANSPOSE", "EXPAND_DIMS", "SQUEEZE", "BROADCAST_TO", "CAST", "GATHER"}
+
+
+@pytest.fixture(params=ALGORITHMS)
+def bundle(request: pytest.FixtureRequest, in_tflite: dict[str, Path]) -> Bundle:
+    return load(in_tflite[request.param])
+
+
+def _models(bundle: Bundle) -> Iterator[tuple[str, bytes, GraphSpec]]:
+    for name, spec in (("act", bundle.manifest.graphs.act), ("adapt", bundle.manifest.graphs.adapt)):
+        if spec is not None:
+            yield name, bundle.members[f"{name}.tflite"], spec
+
+
+def test_every_policy_agrees_with_torch_on_litert(bundle: Bundle) -> None:
+    parity = compare(from_bundle(bundle), bundle, inputs=300, seed=1)
+    rows = [row for row in parity.rows if row.engine == "litert"]
+    assert {row.graph for row in rows} == {name for name, _, _ in _models(bundle)}
+    assert all(0.0 < row.max_rel <= LIMIT for row in rows)
+    assert parity.ok, parity
+
+
+def test_operators_are_built_in(bundle: Bundle) -> None:
+    for _, model, _ in _models(bundle):
+        tables = schema.ModelT.InitFromPackedBuf(model)
+        for code in tables.operatorCodes:
+            assert not code.customCode
+            assert code.builtinCode != schema.BuiltinOperator.CUSTOM
+            assert code.version <= 5  # of FULLY_CONNECTED; what tflite-runtime 2.14 has
+        assert not [op for op in operators(model) if op.startswith("STABLEHLO_")]
+
+
+def test_tensors_are_float32_of_static_shapes(bundle: Bundle) -> None:
+    for _, model, _ in _models(bundle):
+        (graph,) = schema.ModelT.InitFromPackedBuf(model).subgraphs
+        for index in (*graph.inputs, *graph.outputs):
+            assert graph.tensors[index].type == schema.TensorType.FLOAT32
+        assert all(tensor.shapeSignature is None for tensor in graph.tensors)
+
+
+def test_inputs_and_outputs_have_the_names_and_the_order_of_the_manifest(bundle: Bundle) -> None:
+    for name, model, spec in _models(bundle):
+        tables = schema.ModelT.InitFromPackedBuf(model)
+        (graph,), (signature,) = tables.subgraphs, tables.signatureDefs
+        assert signature.signatureKey.decode() == name
+        for entries, indices, wanted in (
+            (signature.inputs, graph.inputs, spec.inputs),
+            (signature.outputs, graph.outputs, spec.outputs),
+        ):
+            assert [entry.name.decode() for entry in entries] == [t.name for t in wanted]
+            assert [entry.tensorIndex for entry in entries] == list(indices)
+            assert [tuple(graph.tensors[i].shape) for i in indices] == [t.shape for t in wanted]
+
+
+def test_act_is_lean(in_tflite: dict[str, Path]) -> None:
+    """As in ONNX: reshaped is the network's input, the noise, and each output."""
+    found = load(in_tflite["maml"])
+    ops = operators(found.members["act.tflite"])
+    assert len(ops) <= 26
+    assert sum(op in _RESHAPING for op in ops) <= 2 + len(found.manifest.graphs.act.outputs)
+
+
+def test_a_step_of_the_gru_is_lean(in_tflite: dict[str, Path]) -> None:
+    ops = operators(load(in_tflite["rl2"]).members["act.tflite"])
+    assert len(ops) <= 42
+    assert sum(op in _RESHAPING for op in ops) <= 6
+
+
+def test_the_same_policy_gives_the_same_bytes(bundle: Bundle) -> None:
+    again = convert_graph(trace_act(from_bundle(bundle).policy, N_OBS, N_ACT), "act")
+    assert again == bundle.members["act.tflite"]
+
+
+def test_nothing_about_this_machine_is_inside(bundle: Bundle) -> None:
+    checkout = Path(__file__).parents[2]
+    telling = [str(checkout), str(Path.home()), "site-packages", ".py", "/tmp", "torch", "MLIR", "Wrapper",
+               socket.gethostname(), getpass.getuser() + "/"]  # fmt: skip
+    for _, model, _ in _models(bundle):
+        assert [text for text in telling if text.encode() in model] == []
+
+
+# ψ of 3 policies for 4 actions and 2 features, and the task vector w; Barreto et al. 2017, equation 7.
+def _gpi(t: Tensors) -> Tensors:
+    psi = t["obs"].tanh().reshape(1, 1, 2) * t["state.psi"]  # (3, 4, 2)
+    value = (psi @ t["state.w"].unsqueeze(-1)).squeeze(-1)  # (3, 4)
+    best = value.amax(0)
+    return {"action": (best - best.amax(0, keepdim=True) >= 0.0).float(), "info.value": best.amax(0, True)}
+
+
+# The regression that finds w: normal equations with a ridge, of 20 transitions with 2 features, in closed form.
+def _regression(t: Tensors) -> Tensors:
+    phi, reward = t["window.phi"], t["window.reward"].unsqueeze(-1)
+    a = phi.T @ phi + 1e-3 * torch.eye(2)
+    b = phi.T @ reward
+    det = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
+    inverse = torch.stack([torch.stack([a[1, 1], -a[0, 1]]), torch.stack([-a[1, 0], a[0, 0]])]) / det
+    return {"next.w": (inverse @ b).squeeze(-1)}
+
+
+def _spec(**shapes: tuple[int, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name.replace("__", "."), shape) for name, shape in shapes.items())
+
+
+SUCCESSOR_FEATURES: dict[str, tuple[GraphSpec, Callable[[Tensors], Tensors]]] = {
+    "gpi": (
+        GraphSpec(_spec(obs=(2,), state__psi=(3, 4, 2), state__w=(2,)), _spec(action=(4,), info__value=(1,))),
+        _gpi,
+    ),
+    "regression": (
+        GraphSpec(_spec(window__phi=(20, 2), window__reward=(20,)), _spec(next__w=(2,))),
+        _regression,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUCCESSOR_FEATURES)
+def test_successor_features_are_built_in_too(name: str) -> None:
+    spec, function = SUCCESSOR_FEATURES[name]
+    model = convert_graph(traced(spec, function), name)
+    assert not [op for op in operators(model) if op.startswith(("custom", "STABLEHLO"))]
+    graph = open_engine("litert").load(model, spec, name).bind()
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        for array in graph.inputs.values():
+            array[...] = rng.standard_normal(array.shape)
+        graph.run()
+        expected = function({name: torch.from_numpy(array) for name, array in graph.inputs.items()})
+        for output, value in expected.items():
+            np.testing.assert_allclose(graph.outputs[output], value.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_constants_of_a_window_stay_constants() -> None:
+    """Discounts: a product with a matrix that nothing else computes."""
+    discounts = torch.triu(0.9 ** (torch.arange(5)[None, :] - torch.arange(5)[:, None]).clamp_min(0).float())
+    spec = GraphSpec(_spec(window__reward=(3, 5)), _spec(info__returns=(3, 5)))
+    model = convert_graph(traced(spec, lambda t: {"info.returns": t["window.reward"] @ discounts.T}), "adapt")
+    assert operators(model) == ["FULLY_CONNECTED"]
+
+
+LACKING: dict[str, Callable[[Tensor], Tensor]] = {
+    "an operator that litert-torch lacks": torch.special.i0e,
+    "one that interpreters lack": lambda x: x + torch.linalg.cholesky(torch.outer(x, x) + torch.eye(2))[0],
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_what_tflite_lacks_is_refused_in_one_sentence(name: str) -> None:
+    graph = traced(
+        GraphSpec(_spec(obs=(2,)), _spec(action=(2,))), lambda t: {"action": LACKING[name](t["obs"])}
+    )
+    with pytest.raises(
+        UsageError, match=r"^act(: litert-torch cannot convert it: | needs operators )"
+    ) as caught:
+        convert_graph(graph, "act")
+    assert "\n" not in str(caught.value)

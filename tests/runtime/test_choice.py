@@ -1,0 +1,232 @@
+"""`engine="auto"`, with the small bundle in two forms: ONNX, and C written by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.engines import ENGINES, memory
+from acclimate.engines.memory import Found, Key
+from acclimate.errors import EngineError, GoldenError
+from acclimate.policy import Policy
+
+from . import bundles
+from .test_native_engine import ACT, ADAPT
+
+OTHERWISE = ACT.replace("0.1f", "0.2f")  # compiles, and computes something else
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Not the user's own."""
+    monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "choices"
+
+
+def _bundle(folder: Path, act: str = ACT) -> Bundle:
+    manifest = bundles.manifest()
+    members = bundles.members(manifest) | {"act.c": act.encode(), "adapt.c": ADAPT.encode()}
+    write_bundle(folder / "both.acclimate", manifest, members)
+    return load(folder / "both.acclimate")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return _bundle(tmp_path)
+
+
+def _key(bundle: Bundle) -> Key:
+    return memory.key(bundle.sha256, ["native", "onnxruntime"])
+
+
+def _refusing_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = folder / "cc"
+    compiler.write_text("#!/bin/sh\necho 'error: out of order' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+
+
+def test_the_fastest_is_taken_and_told(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    choice = policy.choice
+    assert choice.act_us.keys() == {"native", "onnxruntime"}
+    assert choice.engine == policy.engine.name == min(choice.act_us, key=lambda name: choice.act_us[name])
+    assert not choice.remembered
+    assert choice.why.startswith(f"the fastest here that passes the golden check ({choice.engine} ")
+    assert choice.passed_over["litert"].startswith(
+        ("the bundle has no act.tflite and no adapt.tflite", "engine 'litert' is not installed")
+    )
+    assert choice.lines()[0] == f"{choice.engine}: {choice.why}"
+
+
+def test_choosing_leaves_the_policy_as_exported(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    for name, value in bundle.state.items():
+        np.testing.assert_array_equal(policy.state(name), value)
+
+
+def test_a_bundle_in_one_form_needs_no_measuring(tmp_path: Path, cache: Path) -> None:
+    choice = Policy(load(bundles.write_tiny(tmp_path / "tiny.acclimate"))).choice
+    assert (choice.engine, choice.why) == (
+        "onnxruntime",
+        "the only engine here that the bundle has members for",
+    )
+    assert choice.passed_over["native"] == "the bundle has no act.c and no adapt.c"
+    assert not cache.exists()
+
+
+def test_it_is_remembered(bundle: Bundle) -> None:
+    first, second = Policy(bundle).choice, Policy(bundle).choice
+    assert second.remembered
+    assert (second.engine, second.act_us, second.passed_over) == (
+        first.engine,
+        first.act_us,
+        first.passed_over,
+    )
+
+
+@pytest.mark.parametrize(
+    ("taken", "loaded"), [("native", "acclimate.engines.native"), ("onnxruntime", "onnxruntime")]
+)
+def test_a_start_that_remembers_loads_one_engine(bundle: Bundle, taken: str, loaded: str) -> None:
+    memory.remember(_key(bundle), Found(taken, {taken: 1.0}, {}))
+    code = f"""
+import sys, acclimate
+policy = acclimate.Policy(acclimate.load({str(bundle.path)!r}))
+print(policy.engine.name, policy.choice.remembered)
+print(*[name for name in sys.modules if name in ("onnxruntime", "acclimate.engines.native")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{taken} True", loaded]
+
+
+def test_an_engine_that_computes_otherwise_is_passed_over(tmp_path: Path) -> None:
+    bundle = _bundle(tmp_path, OTHERWISE)
+    for remembered in (False, True):
+        choice = Policy(bundle).choice
+        assert (choice.engine, choice.remembered) == ("onnxruntime", remembered)
+        assert "golden check of act: 'action' is" in choice.passed_over["native"]
+        assert choice.why == "the only engine here that runs the bundle and passes the golden check"
+
+
+def test_an_engine_that_refuses_the_graph_is_passed_over(tmp_path: Path) -> None:
+    choice = Policy(_bundle(tmp_path, ACT.replace("fabsf(sum)", "median(sum, sum)"))).choice
+    assert choice.engine == "onnxruntime"
+    assert "act.c" in choice.passed_over["native"]
+
+
+def test_no_compiler_is_a_reason_and_not_the_end(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    choice = Policy(bundle).choice
+    assert choice.engine == "onnxruntime"
+    assert "needs a C compiler" in choice.passed_over["native"]
+
+
+def test_an_engine_that_was_named_is_refused_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GoldenError, match="on engine 'native'"):
+        Policy(_bundle(tmp_path, OTHERWISE), "native")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(EngineError, match="engine 'native' needs a C compiler"):
+        Policy(_bundle(tmp_path), "native")
+    assert Policy(_bundle(tmp_path), "onnxruntime").choice.why == "as asked for"
+
+
+def test_where_none_may_drive_every_reason_is_given(tmp_path: Path) -> None:
+    manifest = bundles.manifest()
+    right = bundles.members(manifest)
+    wrong = right | {"act.c": OTHERWISE.encode(), "adapt.c": ADAPT.encode(), "act.onnx": b"rubbish"}
+    write_bundle(tmp_path / "wrong.acclimate", manifest, wrong)
+    with pytest.raises(
+        GoldenError, match=r"no engine here may drive with .*native: .*; onnxruntime: .*act\.onnx"
+    ):
+        Policy(load(tmp_path / "wrong.acclimate"))
+
+
+def test_one_remembered_that_fails_today_is_chosen_anew(tmp_path: Path) -> None:
+    bundle = _bundle(tmp_path, OTHERWISE)
+    memory.remember(_key(bundle), Found("native", {"native": 1.0}, {}))
+    choice = Policy(bundle).choice
+    assert (choice.engine, choice.remembered) == ("onnxruntime", False)
+    found = memory.recall(_key(bundle))
+    assert found is not None
+    assert found.engine == "onnxruntime"
+
+
+def test_it_can_be_made_to_choose_anew(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    Policy(bundle)
+    monkeypatch.setenv("ACCLIMATE_CHOOSE", "anew")
+    assert not Policy(bundle).choice.remembered
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        {"engine": "native"},
+        {"engine": "tensorrt", "act_us": {"tensorrt": 1.0}},
+        {"act_us": {"native": "fast"}},
+        {"act_us": [1.0]},
+        {"failed": {"litert": 3}},
+        {"key": {"format": 1}},
+    ],
+    ids=str,
+)
+def test_damaged_memory_is_no_memory(bundle: Bundle, cache: Path, content: bytes | dict[str, object]) -> None:
+    key = _key(bundle)
+    memory.remember(key, Found("onnxruntime", {"onnxruntime": 1.0, "native": 2.0}, {}))
+    (path,) = cache.iterdir()
+    if isinstance(content, dict):
+        tree = json.loads(path.read_bytes()) | {"act_us": {"onnxruntime": 1.0}} | content
+        path.write_text(json.dumps(tree))
+    else:
+        path.write_bytes(content)
+    assert memory.recall(key) is None
+    assert not Policy(bundle).choice.remembered
+    assert memory.recall(key) is not None  # it has been mended on the way
+
+
+@pytest.mark.parametrize("what", ["bundle", "machine", "engines"])
+def test_memory_of_something_else_is_no_memory(bundle: Bundle, what: str) -> None:
+    key = _key(bundle)
+    found = Found("native", {"native": 1.0}, {"litert": "why"})
+    memory.remember(key, found)
+    assert memory.recall(key) == found
+    other: dict[str, object] = {"bundle": "0" * 64, "machine": "m68k", "engines": {"native": "0"}}
+    assert memory.recall(key._replace(**{what: other[what]})) is None
+
+
+def test_an_engine_installed_anew_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "an_engine.py"
+    module.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ENGINES, "onnxruntime", ENGINES["onnxruntime"]._replace(modules=("an_engine",)))
+    before = memory.key("b", ["onnxruntime"])
+    module.write_text("# 1.99")
+    assert before != memory.key("b", ["onnxruntime"])
+
+
+def test_another_compiler_is_another_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = memory.key("b", ["native"])
+    _refusing_compiler(tmp_path, monkeypatch)
+    assert memory.key("b", ["native"]) != before
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "file" / "cache"))
+    assert [Policy(bundle).choice.remembered for _ in range(2)] == [False, False]
+
+
+def test_keys_name_no_engine_that_is_not_in_question(bundle: Bundle) -> None:
+    assert set(_key(bundle).engines) == {"native", "onnxruntime"} < set(ENGINES)

@@ -1,0 +1,70 @@
+"""A bundle whose TFLite graph has weights of 8 bits: what its manifest says, and what that means on a board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from acclimate.errors import ManifestError
+from acclimate.manifest import Manifest, Quantised, Tolerance
+
+from . import bundles
+
+WIDE = Tolerance(0.1, 1e-5)
+
+
+def _manifest() -> Manifest:
+    """Of a policy that does not adapt, with `sigma` as a constant: `weight` is reset with each trial."""
+    frozen = bundles.without_adapt(bundles.manifest())
+    return replace(frozen, quantised=Quantised("dynamic", ("sigma",), WIDE))
+
+
+def test_json_and_back_is_the_same_manifest() -> None:
+    manifest = _manifest()
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert json.loads(manifest.to_json())["quantised"] == {
+        "scheme": "dynamic",
+        "constants": ["sigma"],
+        "tolerance": {"golden_rel": 0.1, "golden_abs": 1e-5},
+    }
+
+
+def test_a_bundle_that_is_not_quantised_does_not_speak_of_it() -> None:
+    assert "quantised" not in json.loads(bundles.manifest().to_json())
+    assert Manifest.from_json(bundles.manifest().to_json()).quantised is None
+
+
+def test_only_tflite_members_differ() -> None:
+    manifest = _manifest()
+    inputs = [t.name for t in manifest.graphs.act.inputs]
+    assert [t.name for t in manifest.act_spec("onnx").inputs] == inputs
+    assert [t.name for t in manifest.act_spec("tflite").inputs] == [n for n in inputs if n != "state.sigma"]
+    assert manifest.act_spec("tflite").outputs == manifest.graphs.act.outputs
+    assert manifest.tolerance_of("onnx") == manifest.tolerance == Tolerance()
+    assert manifest.tolerance_of("tflite") == WIDE
+
+
+BAD: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a scheme that is unknown": (lambda q: q.update(scheme="int4"), r"quantised\.scheme must be one of"),
+    "a tensor that is reset": (
+        lambda q: q.update(constants=["weight"]),
+        r"quantised\.constants names 'weight'; valid are .* never reset: sigma",
+    ),
+    "a tensor that act writes": (lambda q: q.update(constants=["ticks"]), "constants names 'ticks'"),
+    "a tensor that is not there": (lambda q: q.update(constants=["bias"]), "constants names 'bias'"),
+    "a tensor twice": (lambda q: q.update(constants=["sigma", "sigma"]), "names 'sigma' twice"),
+    "no tolerance": (lambda q: q.pop("tolerance"), r"lacks the field 'tolerance'"),
+    "something more": (lambda q: q.update(bits=8), "unknown field 'bits'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_manifests_that_cannot_be_are_refused(name: str) -> None:
+    change, sentence = BAD[name]
+    tree = json.loads(_manifest().to_json())
+    change(tree["quantised"])
+    with pytest.raises(ManifestError, match=sentence):
+        Manifest.from_json(json.dumps(tree).encode())
