@@ -14,7 +14,7 @@ from acclimate.bundle import Bundle, load
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
 from acclimate.manifest import GraphSpec, TensorSpec
-from acclimate_export.bundling import N_ACT, N_OBS
+from acclimate_export.bundling import N_ACT
 from acclimate_export.flatbuffer import operators
 from acclimate_export.parity import LIMIT, compare
 from acclimate_export.tflite_graphs import convert_graph
@@ -96,7 +96,8 @@ def test_a_step_of_the_gru_is_lean(in_tflite: dict[str, Path]) -> None:
 
 
 def test_the_same_policy_gives_the_same_bytes(bundle: Bundle) -> None:
-    again = convert_graph(trace_act(from_bundle(bundle).policy, N_OBS, N_ACT), "act")
+    trained = from_bundle(bundle)
+    again = convert_graph(trace_act(trained.policy, trained.n_obs, N_ACT), "act")
     assert again == bundle.members["act.tflite"]
 
 

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from acclimate.errors import UsageError
 from torch import Tensor
 
-from acclimate_trainer.algorithms.rl2 import RecurrentConfig, features, new_trial
+from acclimate_trainer.algorithms.rl2 import RecurrentConfig, features, new_trial, risen
 from acclimate_trainer.contract import Tensors
 from acclimate_trainer.families.servo import ServoFamily
 from acclimate_trainer.limits import COUNT, SHARE, require
@@ -157,7 +157,7 @@ class Objectives:
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """Minus the reward of each task's objective, averaged over the trial."""
-        w = self.objectives(tasks, rng)
+        w = self.objectives(tasks, rng, progress)
         trial = new_trial(self._family, self._config, tasks, rng, progress)
         told = {**meta, "task_vector": w}
         episodes = run_trial(self.actor(meta), told, self._family, trial, self._config.adjoint_decay)
@@ -165,10 +165,15 @@ class Objectives:
         reward = (w * phi).sum(-1)
         return Losses(-reward, {"return": reward, **dict(zip(NAMES, phi.unbind(-1), strict=True))})
 
-    def objectives(self, n: int, rng: np.random.Generator) -> Tensor:
-        """Weights that add up to 1, (n, d): their roots lie anywhere on the positive part of the sphere."""
-        if self._only:
-            return (self._default / self._default.sum()).expand(n, -1)
+    def objectives(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Tensor:
+        """Weights that add up to 1, (n, d): their roots lie anywhere on the positive part of the sphere.
+
+        Where there is but one, training begins at the usual one and turns to it over the curriculum: a beginner who
+        must pay for every move learns not to move.
+        """
+        if self._only is not None:
+            begin, end = (w / w.sum() for w in (torch.tensor(DEFAULT), self._default))
+            return torch.lerp(begin, end, risen(progress, self._config.curriculum)).expand(n, -1)
         squares = rng.standard_normal((n, N_FEATURES)) ** 2
         return torch.tensor(squares / squares.sum(-1, keepdims=True), dtype=torch.float32)
 
