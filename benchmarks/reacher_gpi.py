@@ -3,7 +3,8 @@
 Returns are mean rewards per tick of greedy episodes, all from the same starts. A score is 0 for random actions and 1
 for a policy that was trained on that very target (`scratch`): by the same algorithm, with as many transitions as the
 whole library of four had, and as many steps of the optimizer. Every seed trains everything anew, in
-runs/bench/reacher_gpi, and goes on there if it was interrupted; n is the number of seeds.
+runs/bench/reacher_gpi, and goes on there if it was interrupted. Figures over all targets have n = seeds · 8, each pair
+one sample, although the targets of a seed share its library; figures of one target have n = seeds.
 
 best_single     the best of the library's four policies, by itself, chosen with hindsight for each target
 gpi             GPI over the library, w known
@@ -48,7 +49,7 @@ from torch import Tensor
 
 from benchmarks.harness import Figure
 
-SEEDS = 3
+SEEDS = 2
 FOLDER = Path("runs/bench/reacher_gpi")
 EPISODES, TICKS = 96, 50
 TRIALS = 4  # in which w is inferred, on each target
@@ -68,14 +69,14 @@ def run(seed: int) -> Mapping[str, Figure]:
     scores = [{name: _scores(one, name) for name in SHOWN} for one in found]
     figures: dict[str, Figure] = {}
     for name in ("random", "scratch", *SHOWN):
-        figures[f"return.{name}"] = mean_interval([float(np.mean(one[name])) for one in found])
+        figures[f"return.{name}"] = mean_interval([x for one in found for x in one[name]])
     for name in SHOWN:
-        figures[f"score.{name}"] = mean_interval([float(np.mean(one[name])) for one in scores])
+        figures[f"score.{name}"] = mean_interval([x for one in scores for x in one[name]])
     for name in SHOWN:
         for i, target in enumerate(TESTED):
             figures[f"score.{name}.{_where(target)}"] = mean_interval([one[name][i] for one in scores])
     for name in ("spanned", "w_error"):
-        figures[name] = mean_interval([float(np.mean(one[name])) for one in found])
+        figures[name] = mean_interval([x for one in found for x in one[name]])
     _draw(figures, FOLDER / "reacher_gpi.png")
     return figures
 
