@@ -35,22 +35,17 @@ def draw(zero_shot: Sequence[Point], alone: Sequence[Point], switch: Switch, pat
     """Write a PNG."""
     picture = Picture(figsize=(11, 4.2), layout="constrained")
     left, right = picture.subplots(1, 2)
-    left.plot(
-        [p.energy for p in zero_shot],
-        [p.error for p in zero_shot],
-        "o-",
-        label="one policy, w moved: zero-shot",
-    )
-    for point in zero_shot:
-        left.annotate(
-            point.label, (point.energy, point.error), xytext=(6, 3), textcoords="offset points", fontsize=7
-        )
     shown = [p for p in alone if "quiet" not in p.label]
-    left.plot(
-        [p.energy for p in shown], [p.error for p in shown], "rx", ms=9, label="trained for that w alone"
-    )
+    for points, style, name in (
+        (zero_shot, "o-", "one policy, w moved: zero-shot"),
+        (shown, "rx", "trained for that w alone"),
+    ):
+        left.plot([p.energy for p in points], [p.error for p in points], style, label=name)
+        for point in points[::2] if points is zero_shot else points:
+            place = (point.energy, point.error)
+            left.annotate(_price(point), place, xytext=(6, 4), textcoords="offset points", fontsize=8)
     left.set(xlabel="energy: mean square duty", ylabel="RMS tracking error, rad", yscale="log",
-             title="Error against energy on servos never trained on")  # fmt: skip
+             title="Servos never trained on, driven for accurate=1, frugal=λ")  # fmt: skip
     left.grid(alpha=0.3, which="both")
     left.legend()
     span = slice(max(switch.at - 150, 0), switch.at + 150)
@@ -63,3 +58,8 @@ def draw(zero_shot: Sequence[Point], alone: Sequence[Point], switch: Switch, pat
     right.grid(alpha=0.3)
     right.legend(loc="lower left")
     picture.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _price(point: Point) -> str:
+    """λ, what energy costs."""
+    return f"λ={point.label.partition('frugal=')[2] or '0'}"

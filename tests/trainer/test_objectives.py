@@ -150,8 +150,10 @@ def test_trained_for_one_objective_there_is_nothing_to_choose_from() -> None:
     w = policy.initial()["task_vector"]
     assert w.tolist() == [1.0, 0.0, 0.0, 3.0, 0.0]
     assert_close(acted(policy, w), acted(algorithm.actor(meta), w))
-    drawn = algorithm.objectives(5, np.random.default_rng(0))
-    assert_close(drawn, torch.tensor([[0.25, 0.0, 0.0, 0.75, 0.0]]).expand(5, -1))
+    drawn = [algorithm.objectives(5, np.random.default_rng(0), progress) for progress in (0.0, 0.25, 1.0)]
+    usual, wanted = torch.tensor(DEFAULT) / sum(DEFAULT), torch.tensor([0.25, 0.0, 0.0, 0.75, 0.0])
+    for w, expected in zip(drawn, (usual, (usual + wanted) / 2.0, wanted), strict=True):
+        assert_close(w, expected.expand(5, -1))
 
 
 # Training.
