@@ -49,7 +49,7 @@ from torch import Tensor
 
 from benchmarks.harness import Figure
 
-SEEDS = 2
+SEEDS = 3
 FOLDER = Path("runs/bench/reacher_gpi")
 EPISODES, TICKS = 96, 50
 TRIALS = 4  # in which w is inferred, on each target
