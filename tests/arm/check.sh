@@ -34,7 +34,7 @@ shift
 if [ ! -e "$root/.made" ]; then
   said "making a Debian $suite for arm64 in $root"
   rm -rf "$root"
-  mmdebstrap --quiet --arch=arm64 --variant=minbase --include=python3-venv,gcc,libc6-dev,ca-certificates \
+  mmdebstrap --quiet --arch=arm64 --variant=minbase --include=python3-venv,gcc,libc6-dev \
     "$suite" "$root" http://deb.debian.org/debian
   touch "$root/.made"
 fi

@@ -98,6 +98,7 @@ def test_a_process_is_brought_up_asked_and_ended(path: Path) -> None:
         assert len(measuring.times(process, "adapt", 5, 0.0)) == 5
         assert min(measuring.times(process, "act", 20, 0.001)) > 0.0
         assert 0.0 < measuring.cpu_share(process, 50.0, 0.2) < 1.0
+        assert 0.0 < measuring.idle_ms(process, "adapt", 0.05) < 50.0
         pid = process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

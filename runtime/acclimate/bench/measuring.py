@@ -204,6 +204,13 @@ def times(process: Process, graph: str, calls: int, period: float) -> list[float
     return [float(us) for us in answer]  # type: ignore[arg-type]  # numbers all
 
 
+def idle_ms(process: Process, graph: str, seconds: float) -> float:
+    """CPU time in ms that is used in `seconds` after a call, while nothing is asked."""
+    answer = process.ask(f"idle {graph} {seconds}")
+    assert isinstance(answer, float)
+    return answer
+
+
 def cpu_share(process: Process, rate: float, seconds: float) -> float:
     """Share of one core that driving at `rate` (Hz) takes."""
     answer = process.ask(f"cpu {rate} {seconds}")
