@@ -6,8 +6,8 @@ rounds, or over processes, with `.min` and `.max` beside it; a ratio is taken wi
 
 `onnxruntime_run` is plain onnxruntime with care, one thread that does not spin, and `run` with a dictionary;
 `onnxruntime_defaults` the same without any options. Memory and start are those of a board's install: the wheel in a
-clean environment, without torch. `idle_cpu_ms_after_adapt` is the CPU time in 200 ms after one `adapt` in which nothing is
-asked of the process: what its threads spin.
+clean environment, without torch. `idle_cpu_ms_after_adapt` is the CPU time in the 200 ms after one
+`adapt`, while nothing is asked of the process: what its threads spin.
 """
 
 from __future__ import annotations

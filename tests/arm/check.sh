@@ -51,13 +51,14 @@ said "building the wheel, and installing it by pip on $(arm uname -m)"
 wheels=$(mktemp -d)
 "$python" -m build --wheel --no-isolation --outdir "$wheels" "$here" > "$folder/build.log" 2>&1 \
   || { tail -5 "$folder/build.log" >&2; fail "no wheel came of $here"; }
-rm -rf "$root/opt/wheels" "${root:?}$board"
-mkdir -p "$root/opt/wheels"
-cp "$wheels"/*.whl "$here/constraints.txt" "$root/opt/wheels/"
+wheel=$(basename "$wheels"/*.whl)
+rm -rf "$root/opt/install" "${root:?}$board"
+mkdir -p "$root/opt/install"
+cp "$wheels/$wheel" "$here/constraints.txt" "$root/opt/install/"
 rm -rf "$wheels"
 arm python3 -m venv "$board"
 arm "$board/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-  -c /opt/wheels/constraints.txt "$(cd "$root" && echo /opt/wheels/*.whl)[onnx,litert,serial]"
+  -c /opt/install/constraints.txt "/opt/install/$wheel[onnx,litert,serial]"
 arm "$board/bin/python" -m pip list --disable-pip-version-check | grep -iE '^(acclimate|numpy|onnxruntime|ai-edge-litert) '
 
 mkdir -p "$root/opt/bundles"

@@ -20,7 +20,7 @@ _SETTLING = 0.3  # s before what counts: threads of the call before may go on sp
 
 
 def answer(question: str, bundle: Bundle, subject: Subject) -> Json:
-    """`question`: "times GRAPH CALLS PERIOD", with a period of 0 for hot, "cpu RATE SECONDS", or "idle GRAPH SECONDS"."""
+    """`question`: "times GRAPH CALLS PERIOD" (a period of 0: hot), "cpu RATE SECONDS", or "idle GRAPH SECONDS"."""
     kind, *rest = question.split()
     if kind == "cpu":
         rate, seconds = map(float, rest)
@@ -39,7 +39,7 @@ def calls_of(bundle: Bundle, subject: Subject) -> dict[str, Call]:
 
 
 def idle_ms(call: Call, seconds: float) -> float:
-    """CPU time in ms that this process uses in `seconds` after a call in which it is asked for nothing: its spinning."""
+    """CPU time in ms that this process uses in `seconds` after a call, asked for nothing: what its threads spin."""
     call()
     used = time.process_time()
     time.sleep(seconds)
