@@ -26,7 +26,7 @@ from acclimate_trainer.run_directory import RunDirectory
 from benchmarks.harness import Figure
 
 ALGORITHMS = ("robust", "oracle", "rl2")
-DEVICES = 32  # of each of the three servos
+DEVICES = 16  # of each of the three servos
 ROUNDS, CALLS = 15, 2000  # of act, hot
 FOLDER = Path("runs/bench/quantisation")
 
