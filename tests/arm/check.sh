@@ -14,7 +14,6 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 python="$here/.venv/bin/python"
 suite=bookworm  # Python 3.11, gcc 12
-board=/opt/board
 
 fail() { echo "check.sh: $*" >&2; exit 2; }
 said() { echo "check.sh: $*"; }
@@ -42,6 +41,8 @@ fi
 arm() { # a command in the root, with nothing of this machine's Python
   env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE -u VIRTUAL_ENV LC_ALL=C.UTF-8 HOME=/root chroot "$root" "$@"
 }
+# Not /sys: with it onnxruntime looks for the processors of /sys in a /proc/cpuinfo of another architecture, and crashes.
+# Without it, it remarks that it found none, and goes on.
 mount -t proc proc "$root/proc"
 trap 'umount "$root/proc"' EXIT
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
@@ -52,24 +53,39 @@ wheels=$(mktemp -d)
 "$python" -m build --wheel --no-isolation --outdir "$wheels" "$here" > "$folder/build.log" 2>&1 \
   || { tail -5 "$folder/build.log" >&2; fail "no wheel came of $here"; }
 wheel=$(basename "$wheels"/*.whl)
-rm -rf "$root/opt/install" "${root:?}$board"
-mkdir -p "$root/opt/install"
+rm -rf "$root/opt/install"
+mkdir -p "$root/opt/install" "$root/opt/bundles"
 cp "$wheels/$wheel" "$here/constraints.txt" "$root/opt/install/"
+cp "$@" "$root/opt/bundles/"
 rm -rf "$wheels"
-arm python3 -m venv "$board"
-arm "$board/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-  -c /opt/install/constraints.txt "/opt/install/$wheel[onnx,litert,serial]"
-arm "$board/bin/python" -m pip list --disable-pip-version-check | grep -iE '^(acclimate|numpy|onnxruntime|ai-edge-litert) '
 
-mkdir -p "$root/opt/bundles"
+install() { # NAME REQUIREMENT…: a clean environment /opt/NAME
+  local name=$1
+  shift
+  rm -rf "${root:?}/opt/$name"
+  arm python3 -m venv "/opt/$name"
+  arm "/opt/$name/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir "$@"
+  arm "/opt/$name/bin/python" -m pip list --disable-pip-version-check \
+    | grep -iE '^(acclimate|numpy|onnxruntime|ai-edge-litert|tflite-runtime) '
+}
+
+inspect() { # NAME BUNDLE ENGINE
+  said "$(basename "$2") on $3"
+  arm "/opt/$1/bin/acclimate" inspect "/opt/bundles/$(basename "$2")" --engine "$3" | sed -n '/^engine/p; /^golden/p'
+}
+
+install board -c /opt/install/constraints.txt "/opt/install/$wheel[onnx,litert,serial]"
 for bundle in "$@"; do
-  cp "$bundle" "$root/opt/bundles/"
-  inside=/opt/bundles/$(basename "$bundle")
   for engine in onnxruntime litert native auto; do
-    said "$(basename "$bundle") on $engine"
-    arm "$board/bin/acclimate" inspect "$inside" --engine "$engine" | sed -n '/^engine/p; /^golden/p'
+    inspect board "$bundle" "$engine"
   done
   said "a short bench of $(basename "$bundle")"
-  arm "$board/bin/acclimate" bench "$inside" --seconds 0.3
+  arm /opt/board/bin/acclimate bench "/opt/bundles/$(basename "$bundle")" --seconds 0.3
+done
+
+said "the same with tflite-runtime and numpy 1"
+install old "/opt/install/$wheel[serial]" tflite-runtime==2.14.0 'numpy<2'
+for bundle in "$@"; do
+  inspect old "$bundle" litert
 done
 said "all of it agrees on aarch64"
