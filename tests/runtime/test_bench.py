@@ -84,7 +84,7 @@ def test_a_policy_without_adapt_has_nothing_to_adapt(tmp_path: Path) -> None:
 
 
 def test_a_subject_that_nobody_knows(bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="tensorrt has nothing to run"):
+    with pytest.raises(UsageError, match="there is no tensorrt of"):
         build("tensorrt", bundle)
     assert names()[: len(ENGINES) + 2] == [*ENGINES, BY_RUN, DEFAULTS]
 

@@ -61,7 +61,7 @@ def build(name: str, bundle: Bundle) -> Subject:
         rival: Callable[[Bundle], Subject | None] = entry.load()
         if (subject := rival(bundle)) is not None:
             return subject
-    raise UsageError(f"{name} has nothing to run {bundle.path} with")
+    raise UsageError(f"there is no {name} of {bundle.path}")
 
 
 def on_engine(bundle: Bundle, engine: str) -> Subject:
