@@ -65,13 +65,15 @@ def _anonymise(model: onnx.ModelProto, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch says at length what of its own it lacks or will change."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """torch says at length what of its own it lacks or will change, and its optimiser what it left as it was."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from acclimate.bundle import Bundle, load
+from acclimate.cli import main
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
 from acclimate.manifest import GraphSpec, TensorSpec
@@ -190,3 +192,24 @@ def test_what_interpreters_lack_is_refused_in_one_sentence() -> None:
     sentence = "^act needs operators that are not built into TFLite's interpreters: STABLEHLO_IOTA; "
     with pytest.raises(UsageError, match=sentence):
         convert_graph(graph, "act")
+
+
+def test_an_export_says_what_it_did_and_nothing_else(
+    trained_runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The tools talk to both streams, past Python and through its logs."""
+    capfd.readouterr()
+    command = [
+        "export",
+        str(trained_runs["rl2"]),
+        "--format",
+        "onnx,tflite",
+        "--out",
+        str(tmp_path / "x.acclimate"),
+    ]
+    assert main([*command, "--json"]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    facts = json.loads(said.out)["facts"]
+    assert facts["act.tflite"]["operators"] == 42
+    assert facts["act.tflite"]["bytes"] == json.loads(said.out)["members"]["act.tflite"]
