@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
-from acclimate.engines import AUTO, ENGINES
+from acclimate.engines import AUTO, ENGINES, missing
 from acclimate.engines.choice import Choice
-from acclimate.errors import UsageError
+from acclimate.errors import EngineError, UsageError
 from acclimate.manifest import GraphSpec
 from acclimate.policy import Policy, Scope
 
@@ -76,8 +76,11 @@ def on_engine(bundle: Bundle, engine: str) -> Subject:
 def by_run(bundle: Bundle, *, careful: bool) -> Subject:
     """onnxruntime by `run` with a dictionary, its results carried into the next as a user's loop would.
 
-    The sessions have default options, or, where `careful`, one thread that does not spin.
+    The sessions have default options, or, where `careful`, one thread that does not spin. Raises EngineError where
+    onnxruntime is not installed.
     """
+    if reason := missing("onnxruntime"):
+        raise EngineError(reason)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
