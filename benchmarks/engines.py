@@ -6,7 +6,8 @@ rounds, or over processes, with `.min` and `.max` beside it; a ratio is taken wi
 
 `onnxruntime_run` is plain onnxruntime with care, one thread that does not spin, and `run` with a dictionary;
 `onnxruntime_defaults` the same without any options. Memory and start are those of a board's install: the wheel in a
-clean environment, without torch.
+clean environment, without torch. `idle_cpu_ms_after_adapt` is the CPU time in the 200 ms after one
+`adapt`, while nothing is asked of the process: what its threads spin.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from acclimate.bench.measuring import Home, Process, cpu_share, opened, started, times
+from acclimate.bench.measuring import Home, Process, cpu_share, idle_ms, opened, started, times
 from acclimate.bench.subjects import BY_RUN, DEFAULTS
 from acclimate.bench.timing import Times
 from acclimate.bundle import write_bundle
@@ -45,6 +46,7 @@ ROUNDS, STARTS = 9, 9
 HOT = {"act": 2000, "adapt": 20}  # calls per round
 PACED, PERIOD = 60, 0.01  # calls per round, s
 DRIVING = 0.6  # s per round
+IDLE = 0.2  # s per round after one adapt
 RATE = 50.0  # Hz
 MB = 1e6  # bytes
 
@@ -69,6 +71,7 @@ def _speed(path: Path) -> dict[str, Figure]:
     hot: dict[tuple[str, str], list[list[float]]] = defaultdict(list)  # by graph and name, µs in each round
     paced: dict[str, list[float]] = defaultdict(list)
     shares: dict[str, list[float]] = defaultdict(list)
+    idle: dict[str, list[float]] = defaultdict(list)
     with _all_up(path, (*ENGINES, *RIVALS)) as processes:
         for _ in range(ROUNDS):
             for name, process in processes.items():
@@ -76,6 +79,8 @@ def _speed(path: Path) -> dict[str, Figure]:
                     times(process, graph, 3, 0.0)
                     hot[graph, name].append(times(process, graph, HOT[graph], 0.0))
                 paced[name] += times(process, "act", PACED, PERIOD)
+                if "adapt" in process.graphs:
+                    idle[name].append(idle_ms(process, "adapt", IDLE))
                 shares[name].append(cpu_share(process, RATE, DRIVING))
     figures: dict[str, Figure] = {}
     for (graph, name), rounds in hot.items():
@@ -84,6 +89,8 @@ def _speed(path: Path) -> dict[str, Figure]:
         figures |= _percentiles(f"act_us.{name}.100hz", us)
     for name, found in shares.items():
         figures |= _spread(f"cpu_share_50hz.{name}", found)
+    for name, found in idle.items():
+        figures |= _spread(f"idle_cpu_ms_after_adapt.{name}", found)
     medians = {key: [median(us) for us in rounds] for key, rounds in hot.items()}
     for name in ("native", "litert"):
         for rival in RIVALS:

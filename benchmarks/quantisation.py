@@ -8,26 +8,25 @@ servos, and of driving servos that training never saw, with the same references.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
 import torch
-from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.bundle import Bundle
 from acclimate.manifest import SCHEMES
 from acclimate.policy import Policy
-from acclimate_export.bundling import Parts, make_parts
+from acclimate_export.bundling import make_parts
 from acclimate_export.jobs import Job, run_jobs
-from acclimate_export.quantised_parts import MEMBER, measure, quantised
+from acclimate_export.quantised_parts import MEMBER, as_bundle, measure, with_member
 from acclimate_export.trained import Trained, from_run
 from acclimate_trainer.run_directory import RunDirectory
 
 from benchmarks.harness import Figure
 
 ALGORITHMS = ("robust", "oracle", "rl2")
-DEVICES = 32  # of each of the three servos
+DEVICES = 16  # of each of the three servos
 ROUNDS, CALLS = 15, 2000  # of act, hot
 FOLDER = Path("runs/bench/quantisation")
 
@@ -56,10 +55,10 @@ def _trained(out: Path, seed: int) -> dict[str, RunDirectory]:
 def _figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
     plain = make_parts(trained, None, {}, ["tflite"])
     yield "float32.bytes", float(len(plain.members[MEMBER]))
-    bundles = {"float32": _bundle(plain)}
+    bundles = {"float32": as_bundle(plain)}
     for scheme in SCHEMES:
-        parts, _ = quantised(trained, plain, scheme)
-        bundles[scheme] = _bundle(parts)
+        parts = with_member(trained, plain, scheme)
+        bundles[scheme] = as_bundle(parts)
         loss = measure(trained, bundles[scheme], DEVICES)
         yield f"{scheme}.bytes", float(len(parts.members[MEMBER]))
         yield f"{scheme}.action_rms", loss.action_rms
@@ -69,13 +68,6 @@ def _figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
             yield f"{scheme}.tracking_rad.{name}", interval
     for name, microseconds in _times(bundles).items():
         yield f"{name}.act_us", microseconds
-
-
-def _bundle(parts: Parts) -> Bundle:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "quantised.acclimate"
-        write_bundle(path, parts.manifest, parts.members)
-        return load(path)
 
 
 def _times(bundles: Mapping[str, Bundle]) -> dict[str, float]:

@@ -65,7 +65,7 @@ def _anonymise(model: onnx.ModelProto, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch says at length what of its own it lacks or will change, and its passes what they leave as it is."""
+    """torch says at length what of its own it lacks or will change, and its optimiser what it left as it was."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

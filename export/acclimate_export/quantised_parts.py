@@ -86,17 +86,8 @@ def check_quantisable(trained: Trained, scheme: Scheme) -> None:
 
 def quantised(trained: Trained, parts: Parts, scheme: Scheme) -> tuple[Parts, Loss]:
     """`parts` with a quantised act.tflite, and what that costs. Raises UsageError where it costs too much."""
-    fixed = constants(trained.policy)
-    traced = freeze(trace_act(trained.policy, trained.n_obs, N_ACT), fixed)
-    examples = [_arrays(sample, traced.inputs) for sample in samples(trained, _EXAMPLES, _CALIBRATION_SEED)]
-    model = quantise(convert_graph(traced, "act"), scheme, examples)
-    facts: dict[str, Json] = {"operators": len(operators(model)), "bytes": len(model), "quantised": scheme}
-    found = replace(parts, members={**parts.members, MEMBER: model}, facts={**parts.facts, MEMBER: facts})
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "quantised.acclimate"
-        anything = Quantised(scheme, tuple(fixed), Tolerance(1e3, 1e3))
-        write_bundle(path, replace(parts.manifest, quantised=anything), found.members)
-        loss = measure(trained, load(path))
+    found = with_member(trained, parts, scheme)
+    loss = measure(trained, as_bundle(found))
     if not _FACTOR * loss.golden <= QUANTISED_LIMIT:  # also where it is NaN
         raise UsageError(
             f"--quantize {scheme}: this policy would be off by up to {loss.golden:.0%} of its largest values; "
@@ -104,8 +95,33 @@ def quantised(trained: Trained, parts: Parts, scheme: Scheme) -> tuple[Parts, Lo
         )
     least = parts.manifest.tolerance
     tolerance = Tolerance(rounded_up(max(_FACTOR * loss.golden, least.golden_rel)), least.golden_abs)
-    how = Quantised(scheme, tuple(fixed), tolerance)
+    assert found.manifest.quantised is not None
+    how = replace(found.manifest.quantised, tolerance=tolerance)
     return replace(found, manifest=replace(parts.manifest, quantised=how)), loss
+
+
+def with_member(trained: Trained, parts: Parts, scheme: Scheme) -> Parts:
+    """`parts` with a quantised act.tflite, of which nothing is known yet: its golden check passes whatever it does."""
+    fixed = constants(trained.policy)
+    traced = freeze(trace_act(trained.policy, trained.n_obs, N_ACT), fixed)
+    examples = [_arrays(sample, traced.inputs) for sample in samples(trained, _EXAMPLES, _CALIBRATION_SEED)]
+    model = quantise(convert_graph(traced, "act"), scheme, examples)
+    facts: dict[str, Json] = {"operators": len(operators(model)), "bytes": len(model), "quantised": scheme}
+    how = Quantised(scheme, tuple(fixed), Tolerance(1e3, 1e3))
+    return replace(
+        parts,
+        manifest=replace(parts.manifest, quantised=how),
+        members={**parts.members, MEMBER: model},
+        facts={**parts.facts, MEMBER: facts},
+    )
+
+
+def as_bundle(parts: Parts) -> Bundle:
+    """What `load` would give of the bundle that `parts` are."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "quantised.acclimate"
+        write_bundle(path, parts.manifest, parts.members)
+        return load(path)
 
 
 def described(loss: Loss) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from acclimate.arrays import FloatArray
+from acclimate.errors import UsageError
 from acclimate.manifest import Scheme
 
 from acclimate_export.flatbuffer import products, signature, stripped
@@ -19,19 +20,26 @@ def quantise(model: bytes, scheme: Scheme, examples: Sequence[Mapping[str, Float
     dynamic: their inputs are brought to 8 bits as they come, by their own largest value.
     int8:    inputs and results are in 8 bits, too, over the range that they have on `examples`.
 
-    All other operators stay float32, as inputs and outputs do.
+    All other operators stay float32, as inputs and outputs do. Raises UsageError where there is nothing to quantise.
     """
+    names = products(model, LEAST)
+    if not names:
+        raise UsageError(
+            f"--quantize {scheme}: no matrix of this policy has {LEAST} entries; leave it in float32"
+        )
     with quiet():
-        return _quantise(model, scheme, examples)
+        return _quantise(model, f"^({'|'.join(names)})(;|$)", scheme, examples)
 
 
-def _quantise(model: bytes, scheme: Scheme, examples: Sequence[Mapping[str, FloatArray]]) -> bytes:
+def _quantise(
+    model: bytes, names: str, scheme: Scheme, examples: Sequence[Mapping[str, FloatArray]]
+) -> bytes:
+    """`names` is a pattern of the results of what is quantised."""
     from ai_edge_quantizer import calibrator, quantizer, recipe_manager  # seconds of import
     from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     recipe = recipe_manager.RecipeManager()
-    names = f"^({'|'.join(products(model, LEAST))})(;|$)"
     operator, grain = TFLOperationName.FULLY_CONNECTED, QuantGranularity.TENSORWISE
     # One scale per output would be finer, but tflite-runtime 2.14 takes the first for all, and says nothing.
     if scheme == "dynamic":

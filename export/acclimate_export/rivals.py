@@ -5,10 +5,13 @@ Each is a function from a bundle to what is measured; see `acclimate.bench.subje
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bench.subjects import Subject
 from acclimate.bundle import Bundle
+from acclimate.errors import UsageError
 
 _NETWORK = {"w0", "b0", "w1", "b1", "w2", "b2", "scale", "gain", "sigma", "previous_action"}
 _SCALES = np.array(
@@ -20,8 +23,10 @@ _SIGMA_FLOOR = 0.1  # as there
 def torch_eager(bundle: Bundle) -> Subject:
     """Eager torch as it comes, on the very functions that the bundle was exported from.
 
-    Raises BundleError where the bundle does not hold what its policy is rebuilt from.
+    Raises UsageError without torch, BundleError where the bundle does not hold what its policy is rebuilt from.
     """
+    if find_spec("torch") is None:  # as on a board, which has this module but not what it needs
+        raise UsageError("torch is not installed; install acclimate[export]")
     import torch
     from acclimate_trainer import contract
 

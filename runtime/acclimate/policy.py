@@ -59,17 +59,13 @@ class Policy:
 
     def _choose(self) -> None:
         """Come up on the engine chosen, and choose anew where one remembered no longer does."""
-
-        def make(name: str) -> Policy:
-            return Policy(self.bundle, name)
-
-        self.choice = choose(self.bundle, make)
+        self.choice = choose(self.bundle)
         try:
             self._bring_up(open_engine(self.choice.engine))
         except (EngineError, GoldenError):
             if not self.choice.remembered:
                 raise
-            self.choice = choose(self.bundle, make, anew=True)
+            self.choice = choose(self.bundle, anew=True)
             self._bring_up(open_engine(self.choice.engine))
 
     def _bring_up(self, engine: Engine) -> None:

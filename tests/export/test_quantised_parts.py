@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from acclimate.bundle import Bundle, load, write_bundle
 from acclimate.cli import main
-from acclimate.errors import GoldenError, PolicyError
+from acclimate.errors import GoldenError, PolicyError, UsageError
 from acclimate.policy import Policy
+from acclimate_export.bundling import N_ACT
 from acclimate_export.flatbuffer import operators
 from acclimate_export.freezing import constants
 from acclimate_export.parity import LIMIT, compare
-from acclimate_export.quantising import LEAST
+from acclimate_export.quantising import LEAST, quantise
+from acclimate_export.tflite_graphs import convert_graph
+from acclimate_export.tracing import trace_act
 from acclimate_export.trained import from_bundle
 from ai_edge_litert import schema_py_generated as schema
 
@@ -116,6 +119,14 @@ def test_the_loss_is_told(trained_runs: dict[str, Path], capsys: pytest.CaptureF
     found = load(out)
     assert "state.task" in {t.name for t in found.manifest.act_spec("tflite").inputs}
     assert operators(found.members[MEMBER]).count("QUANTIZE") >= 1
+
+
+def test_a_graph_without_large_matrices_is_refused(bundle: Bundle) -> None:
+    """As long as its weights are state, only small matrices are constants."""
+    trained = from_bundle(bundle)
+    model = convert_graph(trace_act(trained.policy, trained.n_obs, N_ACT), "act")
+    with pytest.raises(UsageError, match="--quantize dynamic: no matrix of this policy has 64 entries"):
+        quantise(model, "dynamic", [])
 
 
 def test_the_same_run_gives_the_same_bytes(trained_runs: dict[str, Path], quantised: Path) -> None:

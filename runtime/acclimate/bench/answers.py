@@ -20,11 +20,13 @@ _SETTLING = 0.3  # s before what counts: threads of the call before may go on sp
 
 
 def answer(question: str, bundle: Bundle, subject: Subject) -> Json:
-    """`question`: "times GRAPH CALLS PERIOD", with a period of 0 for hot, or "cpu RATE SECONDS"."""
+    """`question`: "times GRAPH CALLS PERIOD" (a period of 0: hot), "cpu RATE SECONDS", or "idle GRAPH SECONDS"."""
     kind, *rest = question.split()
     if kind == "cpu":
         rate, seconds = map(float, rest)
         return cpu_share(bundle, subject, rate, seconds)
+    if kind == "idle":
+        return idle_ms(calls_of(bundle, subject)[rest[0]], float(rest[1]))
     graph, calls, period = rest[0], int(rest[1]), float(rest[2])
     call = calls_of(bundle, subject)[graph]
     return [*(paced(call, calls, period) if period else hot(call, calls))]
@@ -34,6 +36,14 @@ def calls_of(bundle: Bundle, subject: Subject) -> dict[str, Call]:
     """What to time, by graph."""
     calls: dict[str, Call] = {"act": partial(subject.act, bundle.golden.obs[0], bundle.golden.noise[0])}
     return calls if subject.adapt is None else {**calls, "adapt": subject.adapt}
+
+
+def idle_ms(call: Call, seconds: float) -> float:
+    """CPU time in ms that this process uses in `seconds` after a call, asked for nothing: what its threads spin."""
+    call()
+    used = time.process_time()
+    time.sleep(seconds)
+    return 1e3 * (time.process_time() - used)
 
 
 def cpu_share(bundle: Bundle, subject: Subject, rate: float, seconds: float) -> float:

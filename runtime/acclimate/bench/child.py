@@ -32,7 +32,7 @@ def _serve(path: str, name: str, *, once: bool) -> None:
         subject = subjects.build(name, bundle)
         subject.act(bundle.golden.obs[0], bundle.golden.noise[0])
     except (AcclimateError, ImportError) as error:
-        _say({"refused": " ".join(str(error).split())})
+        _say({"refused": " ".join(str(error).split()), "kind": type(error).__name__})
         return
     loaded = time.perf_counter()
     memory = {"rss_mb": _memory("VmRSS"), "anon_mb": _memory("RssAnon")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import IO, NamedTuple
 
 from acclimate.bench.timing import Times
 from acclimate.engines import AUTO
-from acclimate.errors import EngineError
+from acclimate.errors import EngineError, GoldenError
 from acclimate.fields import Json
 
 PACES = {"hot": 0.0, "100 Hz": 0.01, "1 kHz": 0.001}  # s from call to call
@@ -89,7 +90,7 @@ class Process:
     """One process of `child`, brought up; `ask` it as long as it is open."""
 
     def __init__(self, path: Path, name: str, *, once: bool = False, home: Home = HERE) -> None:
-        """Raises EngineError where the subject is refused, or its process dies."""
+        """Raises GoldenError where it computes otherwise, EngineError where it is refused or its process dies."""
         command = [home.python, "-P", "-c", _PROGRAM, str(path), name, *(["once"] if once else [])]
         begin = time.perf_counter()
         self._process = subprocess.Popen(
@@ -98,7 +99,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=home.environment,
+            env=_own_environment() if home.environment is None else dict(home.environment),
             start_new_session=True,  # Ctrl-C is for the parent alone, which ends its children in order
         )
         try:
@@ -106,7 +107,7 @@ class Process:
             acted = 1e3 * (time.perf_counter() - begin)
             told = json.loads(first if first.strip() else self._line())
             if "refused" in told:
-                raise EngineError(told["refused"])
+                raise (GoldenError if told["kind"] == "GoldenError" else EngineError)(told["refused"])
             self.start = Start(acted, *(told[name] for name in Start._fields[1:]))
             self.graphs: list[str] = told["graphs"]
             self.choice: list[str] = told["choice"]
@@ -146,6 +147,12 @@ class Process:
         return EngineError(f"its process died ({how})")
 
 
+def _own_environment() -> dict[str, str]:
+    """That of this process, in which another one finds this package where this one has found it."""
+    folders = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
 def _open(pipe: IO[str] | None) -> IO[str]:
     assert pipe is not None  # all of them are pipes
     return pipe
@@ -171,7 +178,7 @@ def measure(path: Path, names: Sequence[str], plan: Plan, progress: Progress) ->
             found.append(Measured(name))
             try:
                 running.append((found[-1], stack.enter_context(opened(path, name))))
-            except EngineError as error:
+            except (EngineError, GoldenError) as error:
                 found[-1].refused = str(error)
         for number in range(plan.starts):
             for of, _ in running:
@@ -202,6 +209,13 @@ def times(process: Process, graph: str, calls: int, period: float) -> list[float
     answer = process.ask(f"times {graph} {calls} {period}")
     assert isinstance(answer, list)
     return [float(us) for us in answer]  # type: ignore[arg-type]  # numbers all
+
+
+def idle_ms(process: Process, graph: str, seconds: float) -> float:
+    """CPU time in ms that is used in `seconds` after a call, while nothing is asked."""
+    answer = process.ask(f"idle {graph} {seconds}")
+    assert isinstance(answer, float)
+    return answer
 
 
 def cpu_share(process: Process, rate: float, seconds: float) -> float:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
-from acclimate.engines import AUTO, ENGINES
+from acclimate.engines import AUTO, ENGINES, missing
 from acclimate.engines.choice import Choice
-from acclimate.errors import UsageError
+from acclimate.errors import EngineError, UsageError
 from acclimate.manifest import GraphSpec
 from acclimate.policy import Policy, Scope
 
@@ -61,7 +61,7 @@ def build(name: str, bundle: Bundle) -> Subject:
         rival: Callable[[Bundle], Subject | None] = entry.load()
         if (subject := rival(bundle)) is not None:
             return subject
-    raise UsageError(f"{name} has nothing to run {bundle.path} with")
+    raise UsageError(f"there is no {name} of {bundle.path}")
 
 
 def on_engine(bundle: Bundle, engine: str) -> Subject:
@@ -76,8 +76,11 @@ def on_engine(bundle: Bundle, engine: str) -> Subject:
 def by_run(bundle: Bundle, *, careful: bool) -> Subject:
     """onnxruntime by `run` with a dictionary, its results carried into the next as a user's loop would.
 
-    The sessions have default options, or, where `careful`, one thread that does not spin.
+    The sessions have default options, or, where `careful`, one thread that does not spin. Raises EngineError where
+    onnxruntime is not installed.
     """
+    if reason := missing("onnxruntime"):
+        raise EngineError(reason)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,32 +1,27 @@
 """Which engine drives: the fastest that is installed, has its members in the bundle and passes the golden check here.
 
-Measuring takes a moment and loads every engine, so what it found is remembered (`engines.memory`): the next start
-loads the one engine, and nothing of the others.
+Every engine is tried in a process of its own: one that crashes on this board, or takes much memory, does neither to the
+program that drives. What was found is remembered (`engines.memory`), so that the next start loads one engine and tries
+none.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
+from statistics import median
+from typing import TYPE_CHECKING
 
-from acclimate.arrays import FloatArray
 from acclimate.bundle import Bundle
 from acclimate.engines import ENGINES, memory, missing
 from acclimate.errors import EngineError, GoldenError, NoEngineError
 
+if TYPE_CHECKING:
+    from acclimate.bench.measuring import Process
+
 _ROUNDS = 5  # in turns, so that what else the board does falls on all engines
 _ROUND = 0.01  # s, per engine
-_RANKED = 1e6  # µs per s
-
-
-class Acting(Protocol):
-    """What is measured: a policy on one engine."""
-
-    def act(self, obs: FloatArray, noise: FloatArray | None = None) -> FloatArray: ...
-
-    def restore(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -57,8 +52,8 @@ def named(engine: str) -> Choice:
     return Choice(engine, "as asked for")
 
 
-def choose(bundle: Bundle, make: Callable[[str], Acting], *, anew: bool = False) -> Choice:
-    """The choice for this bundle on this board; `make` loads the bundle on the engine of a name.
+def choose(bundle: Bundle, *, anew: bool = False) -> Choice:
+    """The choice for this bundle, which is read from its file, on this board.
 
     Where `anew`, or $ACCLIMATE_CHOOSE is "anew", nothing remembered is believed. Raises NoEngineError or
     EngineError where no engine runs the bundle, GoldenError where those that do compute otherwise.
@@ -73,7 +68,7 @@ def choose(bundle: Bundle, make: Callable[[str], Acting], *, anew: bool = False)
     key = memory.key(bundle.sha256, fit)
     if not anew and (found := memory.recall(key)) is not None and found.engine in fit:
         return Choice(found.engine, _ranking(found.act_us), found.act_us, {**unfit, **found.failed}, True)
-    choice = _measured(bundle, make, fit, unfit)
+    choice = _measured(bundle, fit, unfit)
     failed = {name: reason for name, reason in choice.passed_over.items() if name in fit}
     memory.remember(key, memory.Found(choice.engine, choice.act_us, failed))
     return choice
@@ -89,46 +84,54 @@ def _unfit(name: str, bundle: Bundle) -> str:
     return f"the bundle has no {' and no '.join(lacking)}" if lacking else ""
 
 
-def _measured(
-    bundle: Bundle, make: Callable[[str], Acting], fit: list[str], unfit: Mapping[str, str]
-) -> Choice:
-    policies: dict[str, Acting] = {}
-    failed: dict[str, str] = {}
-    wrong = False  # whether an engine ran, and computed otherwise
-    for name in fit:
-        try:
-            policies[name] = make(name)
-        except (EngineError, GoldenError) as error:
-            failed[name] = str(error)
-            wrong = wrong or isinstance(error, GoldenError)
-    if not policies:
-        error_type = GoldenError if wrong else EngineError
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in {**unfit, **failed}.items())
+def _measured(bundle: Bundle, fit: list[str], unfit: Mapping[str, str]) -> Choice:
+    trials = _Trials()
+    with trials.stack:
+        trials.bring_up(bundle, fit)
+        act_us = trials.act_us()
+    passed_over = {**unfit, **trials.failed}
+    if not act_us:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in passed_over.items())
+        error_type = GoldenError if trials.computed_otherwise else EngineError
         raise error_type(f"no engine here may drive with {bundle.path}: {reasons}")
-    act_us = _times(bundle, policies)
-    return Choice(min(act_us, key=lambda name: act_us[name]), _ranking(act_us), act_us, {**unfit, **failed})
+    return Choice(min(act_us, key=lambda name: act_us[name]), _ranking(act_us), act_us, passed_over)
 
 
-def _times(bundle: Bundle, policies: Mapping[str, Acting]) -> dict[str, float]:
-    """µs of one `act` on the golden sequence, hot: of each engine its best round, in `policies`' order."""
-    rounds: dict[str, list[float]] = {name: [] for name in policies}
-    for _ in range(_ROUNDS):
-        for name, policy in policies.items():
-            rounds[name].append(_round(bundle, policy))
-    return {name: min(times) for name, times in rounds.items()}
+@dataclass
+class _Trials:
+    """The engines that are being tried, each in its process, and why the others failed."""
 
+    stack: ExitStack = field(default_factory=ExitStack)
+    processes: dict[str, Process] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    computed_otherwise: bool = False
 
-def _round(bundle: Bundle, policy: Acting) -> float:
-    """Mean µs of one `act` over whole golden sequences, for about 10 ms; leaves the policy as exported."""
-    golden, act, clock = bundle.golden, policy.act, time.perf_counter
-    policy.restore()
-    begin, calls = clock(), 0
-    while (elapsed := clock() - begin) < _ROUND:
-        for k in range(golden.ticks):
-            act(golden.obs[k], golden.noise[k])
-        calls += golden.ticks
-    policy.restore()
-    return _RANKED * elapsed / calls
+    def bring_up(self, bundle: Bundle, names: list[str]) -> None:
+        from acclimate.bench.measuring import opened  # not before: a start that remembers needs none of it
+
+        for name in names:
+            try:
+                self.processes[name] = self.stack.enter_context(opened(bundle.path, name))
+            except (EngineError, GoldenError) as error:
+                self.failed[name] = str(error)
+                self.computed_otherwise |= isinstance(error, GoldenError)
+
+    def act_us(self) -> dict[str, float]:
+        """µs of one `act`, hot: of each engine the median call of its best round."""
+        from acclimate.bench.measuring import times
+
+        best: dict[str, float] = {}
+        for _ in range(_ROUNDS):
+            for name, process in list(self.processes.items()):
+                try:
+                    calls = max(int(_ROUND / (1e-6 * min(times(process, "act", 5, 0.0)))), 5)
+                    found = median(times(process, "act", calls, 0.0))
+                except EngineError as error:  # it died of it
+                    self.failed[name] = str(error)
+                    del self.processes[name]
+                    continue
+                best[name] = min(best.get(name, found), found)
+        return {name: us for name, us in best.items() if name in self.processes}
 
 
 def _ranking(act_us: Mapping[str, float]) -> str:

@@ -128,9 +128,7 @@ class LitertGraph:
     ) -> None:
         self.inputs: Mapping[str, FloatArray] = inputs
         self.outputs: Mapping[str, FloatArray] = outputs
-        self._interpreter = (
-            interpreter  # it alone holds the model's bytes, from which constants are read in a run
-        )
+        self._interpreter = interpreter  # holds the model's bytes, from which a run reads constants
         self._invoke = invoke
         self._in = [(_bytes(views[name]), _bytes(array)) for name, array in inputs.items()]
         self._out = [(_bytes(array), _bytes(views[name])) for name, array in outputs.items()]
@@ -182,6 +180,9 @@ def _bytes(array: FloatArray) -> memoryview:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The library writes remarks to the process's standard error; what matters comes as an exception as well."""
+    if sys.stderr is None:  # a process that was started without
+        yield
+        return
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
