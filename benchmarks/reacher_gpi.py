@@ -266,7 +266,7 @@ def _draw(figures: Mapping[str, Figure], path: Path) -> None:
         points = [one.mean for one in each if isinstance(one, Interval)]
         axes.plot(np.linspace(x - 0.2, x + 0.2, len(points)), points, ".", color="#c98a3a")
     axes.axhline(1.0, color="#4c9a5b", linewidth=1.0)
-    axes.text(-0.45, 1.01, "a policy trained on the target", color="#4c9a5b", fontsize=8)
+    axes.text(-0.3, 1.015, "a policy trained on the target", color="#4c9a5b", fontsize=8)
     axes.set_xticks(range(len(SHOWN)), [name.replace("_", "\n") for name in SHOWN])
     axes.set(
         ylabel="score (0: random actions)",
