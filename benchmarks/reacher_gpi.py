@@ -272,6 +272,7 @@ def _draw(figures: Mapping[str, Figure], path: Path) -> None:
         ylabel="score (0: random actions)",
         title="Eight targets that nobody trained for; points: each of them",
     )
+    axes.set_ylim(0.0, 1.1)
     axes.grid(alpha=0.3, axis="y")
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
