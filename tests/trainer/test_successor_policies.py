@@ -77,7 +77,7 @@ class TestUniversal(ReacherConformance):
 def test_psi_in_a_graphs_layout_is_the_networks() -> None:
     """Whose first layers lie side by side; for many rows as for one."""
     params = initial_library(
-        3, Successor(range(3), 1, SuccessorConfig(hidden=8)).sizes, np.random.default_rng(0)
+        3, Successor(range(3), 10, SuccessorConfig(hidden=8)).sizes, np.random.default_rng(0)
     )
     policy = LibraryPolicy(params, torch.zeros(12), 0.9, PolicyConfig())
     for rows in (1, 7):
