@@ -8,9 +8,9 @@ from acclimate_export.practice import outputs, practise
 from acclimate_export.tracing import Traced, trace_act, trace_adapt
 from acclimate_export.trained import Trained
 from acclimate_trainer.contract import Policy, Tensors, Window
-from acclimate_trainer.families.servo import ACTION, OBSERVATION
+from acclimate_trainer.families.servo import ACTION
 
-N_OBS, N_ACT = len(OBSERVATION), len(ACTION)
+N_ACT = len(ACTION)
 
 
 def _call(traced: Traced, given: Tensors) -> dict[str, torch.Tensor]:
@@ -26,7 +26,7 @@ def _device_state(policy: Policy) -> dict[str, torch.Tensor]:
 
 def test_act_computes_what_the_policy_computes(trained: Trained) -> None:
     policy = trained.policy
-    state, obs, noise = _device_state(policy), torch.randn(N_OBS), torch.randn(policy.n_noise)
+    state, obs, noise = _device_state(policy), torch.randn(trained.n_obs), torch.randn(policy.n_noise)
     axes = {t.name: 2 if t.written_by == "act" else 1 for t in policy.state}
     stacked = {name: value.reshape(*[1] * axes[name], *value.shape) for name, value in state.items()}
     act = policy.act(stacked, obs[None, None], noise[None, None])
@@ -34,7 +34,7 @@ def test_act_computes_what_the_policy_computes(trained: Trained) -> None:
         name: value[0, 0] for name, value in outputs({"action": act.action}, act.next, act.info).items()
     }
     given = {"obs": obs, "noise": noise} | {f"state.{name}": value for name, value in state.items()}
-    torch.testing.assert_close(_call(trace_act(policy, N_OBS, N_ACT), given), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(_call(trace_act(policy, trained.n_obs, N_ACT), given), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_adapt_computes_what_the_policy_computes(adaptive_policy: Trained) -> None:
@@ -44,12 +44,13 @@ def test_adapt_computes_what_the_policy_computes(adaptive_policy: Trained) -> No
     given = {f"window.{name}": value[0] for name, value in stage.window._asdict().items()}
     given |= {f"state.{name}": value[0] for name, value in stage.state.items()}
     expected = {name: v[0] for name, v in outputs({}, stage.adapted.next, stage.adapted.info).items()}
-    found = _call(trace_adapt(policy, N_OBS, N_ACT), given)
+    found = _call(trace_adapt(policy, adaptive_policy.n_obs, N_ACT), given)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_inputs_that_a_graph_does_not_use_are_left_out(adaptive_policy: Trained) -> None:
-    act, adapt = (trace(adaptive_policy.policy, N_OBS, N_ACT) for trace in (trace_act, trace_adapt))
+    p, n_obs = adaptive_policy.policy, adaptive_policy.n_obs
+    act, adapt = (trace(p, n_obs, N_ACT) for trace in (trace_act, trace_adapt))
     assert "state.shots" not in act.inputs
     assert "state.previous_action" in act.inputs
     assert "state.previous_action" not in adapt.inputs
@@ -61,7 +62,7 @@ def test_inputs_that_a_graph_does_not_use_are_left_out(adaptive_policy: Trained)
 
 
 def test_outputs_have_the_shapes_of_a_device(trained: Trained) -> None:
-    traced = trace_act(trained.policy, N_OBS, N_ACT)
+    traced = trace_act(trained.policy, trained.n_obs, N_ACT)
     results = traced.graph(*traced.inputs.values())
     assert [tuple(result.shape) for result in results] == list(traced.outputs.values())
     assert traced.outputs["action"] == (N_ACT,)
