@@ -64,7 +64,7 @@ def in_c(exported: dict[str, Path]) -> dict[str, dict[str, formats.Converted]]:
 
 @pytest.fixture
 def members(bundle: Bundle, in_c: dict[str, dict[str, formats.Converted]]) -> dict[str, formats.Converted]:
-    return in_c[bundle.manifest.algorithm]
+    return in_c[bundle.path.parent.name]
 
 
 @pytest.fixture(autouse=True, scope="module")

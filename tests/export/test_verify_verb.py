@@ -31,7 +31,8 @@ def test_a_bundle_suffices(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert said.err == ""
     graphs = [line.split()[0] for line in said.out.splitlines()]
-    assert graphs == {"maml": ["act", "adapt"], "rl2": ["act", "act"]}.get(bundle.manifest.algorithm, ["act"])
+    said_of = {"maml": ["act", "adapt"], "rl2": ["act", "act"], "successor_features": ["act", "adapt", "act"]}
+    assert graphs == said_of.get(bundle.manifest.algorithm, ["act"])
     assert "DIFFERS" not in said.out
 
 
