@@ -49,6 +49,7 @@ OTHERS: tuple[Weights, ...] = (
     {"fast": 1.0},
 )
 ALONE: tuple[Weights, ...] = (*PARETO[2::2], OTHERS[0])  # for which a policy is trained alone
+ALONE_STEPS = 200  # ticks of an episode
 REWARDED: Weights = {
     "accurate": 1.0,
     "frugal": 0.7,
@@ -120,8 +121,9 @@ def _train(out: Path, seed: int) -> dict[str, Path]:
     steps = round(config.objectives.actor_share * config.training.iterations)
     jobs = {"all": config}
     for weights in ALONE:
-        # No successor features: with one policy there is nothing to choose from. As many steps of the actor.
-        only = replace(config.objectives, only=dict(weights), actor_share=1.0)
+        # No successor features: with one policy there is nothing to choose from. As many steps of the actor, in longer
+        # episodes: what pays for every move lets a load sag as slowly as a short episode does not see.
+        only = replace(config.objectives, only=dict(weights), actor_share=1.0, episode_steps=ALONE_STEPS)
         jobs[label(weights)] = replace(
             config, objectives=only, training=replace(config.training, iterations=steps)
         )

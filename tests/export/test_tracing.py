@@ -34,7 +34,9 @@ def test_act_computes_what_the_policy_computes(trained: Trained) -> None:
         name: value[0, 0] for name, value in outputs({"action": act.action}, act.next, act.info).items()
     }
     given = {"obs": obs, "noise": noise} | {f"state.{name}": value for name, value in state.items()}
-    torch.testing.assert_close(_call(trace_act(policy, trained.n_obs, N_ACT), given), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        _call(trace_act(policy, trained.n_obs, N_ACT), given), expected, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_adapt_computes_what_the_policy_computes(adaptive_policy: Trained) -> None:
