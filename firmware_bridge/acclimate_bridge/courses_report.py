@@ -88,7 +88,7 @@ def _line(point: Point, share: float | None) -> str:
     error = point.error
     interval = f"{error.low:.4f} to {error.high:.4f}" if error.n > 1 else "one device"
     closed = f"  {share:.0%} of the gap between robust policy and oracle" if share is not None else ""
-    return f"  {point.controller:<10} {error.mean:7.4f}  {interval:<18}{closed}"
+    return f"  {point.controller:<18} {error.mean:7.4f}  {interval:<18}{closed}"
 
 
 def _points(results: Courses, spans: list[Span], first: int) -> list[Point]:

@@ -109,11 +109,11 @@ def tree(results: Results) -> dict[str, Json]:
 def table(results: Results) -> list[str]:
     """The same for people: one line per servo and controller, then the conclusions."""
     lines = [f"tracking error, RMS in rad, preset {results.preset}; mean over devices with 95 % interval", ""]
-    lines.append(f"{'servo':<14} {'controller':<10} {'steps':>5}  {'error':>7}  {'interval':<18} {'n':>4}")
+    lines.append(f"{'servo':<14} {'controller':<18} {'steps':>5}  {'error':>7}  {'interval':<18} {'n':>4}")
     for servo, controller, shots, error in rows(results):
         interval = f"{error.low:.4f} to {error.high:.4f}" if error.n > 1 else "one device"
         lines.append(
-            f"{servo:<14} {controller:<10} {shots:>5}  {error.mean:7.4f}  {interval:<18} {error.n:>4}"
+            f"{servo:<14} {controller:<18} {shots:>5}  {error.mean:7.4f}  {interval:<18} {error.n:>4}"
         )
     conclusions = list(_conclusions(results))
     return [*lines, "", *conclusions] if conclusions else lines
@@ -124,7 +124,7 @@ def _conclusions(results: Results) -> Iterator[str]:
         if c.servo == ALL:
             d = c.difference
             interval = f" ({d.low:+.4f} to {d.high:+.4f})" if d.n > 1 else ""
-            yield f"{_taken('after', c.shots)} against {c.b + ':':<10} {d.mean:+.4f} rad{interval}"
+            yield f"{_taken('after', c.shots)} against {c.b + ':':<18} {d.mean:+.4f} rad{interval}"
     for number, closed in gap_closed(results).items():
         if closed is not None:
             yield f"gap between robust policy and oracle closed {_taken('by', int(number))}: {closed:.0%}"
