@@ -49,8 +49,9 @@ class Drive:
         """Explore for one window of the loop's `policy`, adapt, and commit what the guard accepts.
 
         Returns why nothing was adapted; empty where it was. The window must end two ticks before `until`, or else
-        there is no time for it.
+        there is no time for it. Raises MismatchError where the device does not measure what is learned from.
         """
+        self._loop.require_rewards()
         spec = policy.manifest.window
         assert spec is not None  # a policy that can adapt has a window
         if self.tick + spec.episodes * (spec.steps + 1) + 2 > until:
