@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.errors import EngineError
-from acclimate.manifest import GraphSpec
+from acclimate.manifest import GraphSpec, TensorSpec
 
 
 class Graph(Protocol):
@@ -25,6 +25,16 @@ class Graph(Protocol):
         """Written in place by `run`."""
 
     def run(self) -> None: ...
+
+
+class Tensors(Protocol):
+    """What a graph takes and gives, in order."""
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]: ...
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
 
 
 class Program(Protocol):
@@ -116,15 +126,24 @@ def open_engine(name: str = "onnxruntime") -> Engine:
     return factory()
 
 
-def allocate(
-    specs: Mapping[str, tuple[int, ...]], given: Mapping[str, FloatArray] | None
-) -> dict[str, FloatArray]:
-    """One array per spec, the given one where there is one. Raises EngineError for a misfit."""
-    given = given or {}
-    unknown = sorted(given.keys() - specs.keys())
+def memory_for(
+    spec: Tensors, inputs: Mapping[str, FloatArray] | None, outputs: Mapping[str, FloatArray] | None
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """An array for each input and each output of a graph, the given one where there is one.
+
+    Raises EngineError for a misfit, and for an output that shares memory with an input.
+    """
+    bound = _allocate(spec.inputs, inputs), _allocate(spec.outputs, outputs)
+    _refuse_aliases(*bound)
+    return bound
+
+
+def _allocate(specs: Iterable[TensorSpec], given: Mapping[str, FloatArray] | None) -> dict[str, FloatArray]:
+    given, shapes = given or {}, {spec.name: spec.shape for spec in specs}
+    unknown = sorted(given.keys() - shapes.keys())
     if unknown:
-        raise EngineError(f"the graph has no tensor {unknown[0]!r}; it has: {', '.join(specs)}")
-    return {name: _fitting(name, shape, given.get(name)) for name, shape in specs.items()}
+        raise EngineError(f"the graph has no tensor {unknown[0]!r}; it has: {', '.join(shapes)}")
+    return {name: _fitting(name, shape, given.get(name)) for name, shape in shapes.items()}
 
 
 def _fitting(name: str, shape: tuple[int, ...], array: FloatArray | None) -> FloatArray:
@@ -138,7 +157,7 @@ def _fitting(name: str, shape: tuple[int, ...], array: FloatArray | None) -> Flo
     return array
 
 
-def refuse_aliases(inputs: Mapping[str, FloatArray], outputs: Mapping[str, FloatArray]) -> None:
+def _refuse_aliases(inputs: Mapping[str, FloatArray], outputs: Mapping[str, FloatArray]) -> None:
     """An engine may write an output before it has read an input: on one memory that is silently wrong."""
     for out_name, output in outputs.items():
         for in_name, array in inputs.items():

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypedDict
 import numpy as np
 
 from acclimate.arrays import FloatArray
-from acclimate.engines import Graph, allocate, refuse_aliases
+from acclimate.engines import Graph, memory_for
 from acclimate.engines.signature import check_signature
 from acclimate.errors import EngineError
 from acclimate.manifest import GraphSpec, TensorSpec
@@ -109,10 +109,8 @@ class LitertProgram:
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
     ) -> Graph:
-        bound_inputs = allocate({t.name: t.shape for t in self._spec.inputs}, inputs)
-        bound_outputs = allocate({t.name: t.shape for t in self._spec.outputs}, outputs)
-        refuse_aliases(bound_inputs, bound_outputs)
-        return LitertGraph(self._interpreter, self._invoke, self._views, bound_inputs, bound_outputs)
+        bound = memory_for(self._spec, inputs, outputs)
+        return LitertGraph(self._interpreter, self._invoke, self._views, *bound)
 
 
 class LitertGraph:

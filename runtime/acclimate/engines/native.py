@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.arrays import FloatArray
-from acclimate.engines import Graph, allocate, refuse_aliases
+from acclimate.engines import Graph, memory_for
 from acclimate.engines.c_library import build
 from acclimate.engines.c_source import Face, read_face
 from acclimate.engines.signature import check_signature
@@ -51,10 +51,8 @@ class NativeProgram:
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
     ) -> Graph:
-        bound_inputs = allocate({t.name: t.shape for t in self._face.inputs}, inputs)
-        bound_outputs = allocate({t.name: t.shape for t in self._face.outputs}, outputs)
-        refuse_aliases(bound_inputs, bound_outputs)
-        return NativeGraph(self._function, bound_inputs, bound_outputs, _workspace(self._face.workspace))
+        bound = memory_for(self._face, inputs, outputs)
+        return NativeGraph(self._function, *bound, _workspace(self._face.workspace))
 
 
 class NativeGraph:

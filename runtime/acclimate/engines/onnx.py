@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnxruntime as ort
 
 from acclimate.arrays import FloatArray
-from acclimate.engines import Graph, allocate, refuse_aliases
+from acclimate.engines import Graph, memory_for
 from acclimate.errors import EngineError
 from acclimate.manifest import GraphSpec, TensorSpec
 
@@ -36,10 +36,8 @@ class OnnxProgram:
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
     ) -> Graph:
-        bound_inputs = allocate({t.name: t.shape for t in self._spec.inputs}, inputs)
-        bound_outputs = allocate({t.name: t.shape for t in self._spec.outputs}, outputs)
-        refuse_aliases(bound_inputs, bound_outputs)
-        return OnnxGraph(self._session, bound_inputs, bound_outputs)
+        bound = memory_for(self._spec, inputs, outputs)
+        return OnnxGraph(self._session, *bound)
 
 
 class OnnxGraph:
