@@ -1,16 +1,16 @@
-"""The regression of `acclimate_trainer.task_vector` alone, as the graph that a device runs."""
+"""The regression of `acclimate_trainer.algorithms.successor.task_vector` alone, as the graph that a device runs."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate.arrays import FloatArray
+from acclimate.bundle.arrays import FloatArray
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
-from acclimate_export.axes import on_device
-from acclimate_export.onnx_graphs import to_onnx
-from acclimate_export.tracing import Traced
-from acclimate_trainer.task_vector import initial_state, regress
+from acclimate_export.graphs.axes import on_device
+from acclimate_export.graphs.onnx import to_onnx
+from acclimate_export.graphs.tracing import Traced
+from acclimate_trainer.algorithms.successor.task_vector import initial_state, regress
 from torch import Tensor
 
 WINDOW = ("features", "reward", "mask")

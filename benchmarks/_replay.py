@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
 
-from acclimate.bundle import load
+from acclimate.bundle.file import load
 from acclimate.engines import Graph, open_engine
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from acclimate.atomic import write_atomically
 from acclimate.stats import t_quantile
-from acclimate_trainer.families.four_rooms import Floats
+from acclimate_trainer.tasks.four_rooms import Floats
 
 NAMES = {
     "sfql_told": "SFQL, told w",

@@ -24,17 +24,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from acclimate.bench.measuring import Home, Process, cpu_share, idle_ms, opened, started, times
-from acclimate.bench.subjects import BY_RUN, DEFAULTS
-from acclimate.bench.timing import Times
-from acclimate.bundle import write_bundle
+from acclimate.bundle.file import write_bundle
+from acclimate.command.bench.measuring import Home, Process, cpu_share, idle_ms, opened, started, times
+from acclimate.command.bench.subjects import BY_RUN, DEFAULTS
+from acclimate.command.bench.timing import Times
 from acclimate.engines import ENGINES
-from acclimate_export.bundling import make_parts
-from acclimate_export.trained import Trained
-from acclimate_trainer.algorithms.maml import MamlConfig
-from acclimate_trainer.configuration import find_config, load_config
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import start
+from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.bundle.trained import Trained
+from acclimate_trainer.algorithms.maml.maml import MamlConfig
+from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.outer_loop.training import start
+from acclimate_trainer.runs.configuration import find_config, load_config
 
 from benchmarks.harness import BenchmarkError, Figure
 

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
-from acclimate_export.onnx_graphs import to_onnx
-from acclimate_export.tracing import trace_act
-from acclimate_trainer.families import reacher
-from acclimate_trainer.psi_networks import Sizes, initial_library
-from acclimate_trainer.successor_policies import LibraryPolicy, PolicyConfig
+from acclimate_export.graphs.onnx import to_onnx
+from acclimate_export.graphs.tracing import trace_act
+from acclimate_trainer.algorithms.successor.policies import LibraryPolicy, PolicyConfig
+from acclimate_trainer.networks.psi import Sizes, initial_library
+from acclimate_trainer.tasks import reacher
 
 from benchmarks.harness import Figure
 

@@ -11,15 +11,15 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from acclimate.bench.answers import calls_of
-from acclimate.bench.subjects import DEFAULTS, build
-from acclimate.bench.timing import Call, Times, hot, paced
-from acclimate.bundle import Bundle, load, write_bundle
-from acclimate_export.bundling import make_parts
-from acclimate_export.trained import Trained
-from acclimate_trainer.configuration import find_config, load_config
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import start
+from acclimate.bundle.file import Bundle, load, write_bundle
+from acclimate.command.bench.answers import calls_of
+from acclimate.command.bench.subjects import DEFAULTS, build
+from acclimate.command.bench.timing import Call, Times, hot, paced
+from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.bundle.trained import Trained
+from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.outer_loop.training import start
+from acclimate_trainer.runs.configuration import find_config, load_config
 
 from benchmarks.harness import Figure
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 from acclimate.stats import mean_interval
-from acclimate_trainer.algorithms.maml import Maml, MamlConfig
-from acclimate_trainer.families.servo import PRESETS, ServoFamily
-from acclimate_trainer.training import TrainingConfig, meta_gradient, start
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
+from acclimate_trainer.outer_loop.training import TrainingConfig, meta_gradient, start
+from acclimate_trainer.tasks.servo import PRESETS, ServoFamily
 
 from benchmarks.harness import Figure
 

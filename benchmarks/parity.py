@@ -21,16 +21,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.engines import ENGINES, missing
 from acclimate.errors import EngineError, UsageError
-from acclimate_export.bundling import make_parts
-from acclimate_export.formats import FORMATS, parse_formats
-from acclimate_export.parity import LIMIT, samples
-from acclimate_export.trained import Trained
-from acclimate_trainer.configuration import load_config
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import start, train
+from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.bundle.formats import FORMATS, parse_formats
+from acclimate_export.bundle.trained import Trained
+from acclimate_export.check.parity import LIMIT, samples
+from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.outer_loop.training import start, train
+from acclimate_trainer.runs.configuration import load_config
 
 from benchmarks._replay import bound, replay
 from benchmarks.harness import Figure

@@ -14,14 +14,14 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from acclimate.bundle import Bundle
-from acclimate.manifest import SCHEMES
-from acclimate.policy import Policy
-from acclimate_export.bundling import make_parts
-from acclimate_export.jobs import Job, run_jobs
-from acclimate_export.quantised_parts import MEMBER, as_bundle, measure, with_member
-from acclimate_export.trained import Trained, from_run
-from acclimate_trainer.run_directory import RunDirectory
+from acclimate.bundle.file import Bundle
+from acclimate.bundle.manifest import SCHEMES
+from acclimate.policy.policy import Policy
+from acclimate_demo.jobs import Job, run_jobs
+from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.bundle.quantised_parts import MEMBER, as_bundle, measure, with_member
+from acclimate_export.bundle.trained import Trained, from_run
+from acclimate_trainer.runs.run_directory import RunDirectory
 
 from benchmarks.harness import Figure
 

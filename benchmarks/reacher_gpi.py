@@ -34,17 +34,17 @@ from acclimate.atomic import write_atomically
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
 from acclimate.stats import Interval, mean_interval
-from acclimate_export.onnx_graphs import to_onnx
-from acclimate_export.tracing import trace_adapt
-from acclimate_trainer.algorithms.successor import Successor, grown
-from acclimate_trainer.contract import Adapt, Policy, Tensors, Window, stacked
-from acclimate_trainer.families import reacher
-from acclimate_trainer.reacher_trials import Played, play
-from acclimate_trainer.run_directory import RunDirectory
-from acclimate_trainer.running import algorithm_of, run_training
-from acclimate_trainer.successor_features import action_values
-from acclimate_trainer.successor_policies import LibraryPolicy, inputs
-from acclimate_trainer.training import Progress, TrainingConfig, train
+from acclimate_export.graphs.onnx import to_onnx
+from acclimate_export.graphs.tracing import trace_adapt
+from acclimate_trainer.algorithms.successor.features import action_values
+from acclimate_trainer.algorithms.successor.library import Successor, grown
+from acclimate_trainer.algorithms.successor.policies import LibraryPolicy, inputs
+from acclimate_trainer.command.train import algorithm_of, run_training
+from acclimate_trainer.contract.policy import Adapt, Policy, Tensors, Window, stacked
+from acclimate_trainer.outer_loop.training import Progress, TrainingConfig, train
+from acclimate_trainer.play.reacher_trials import Played, play
+from acclimate_trainer.runs.run_directory import RunDirectory
+from acclimate_trainer.tasks import reacher
 from torch import Tensor
 
 from benchmarks.harness import Figure

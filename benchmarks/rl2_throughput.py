@@ -12,14 +12,14 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import numpy as np
 import torch
 from acclimate.stats import mean_interval
-from acclimate_trainer.agents import play
-from acclimate_trainer.algorithms.ppo import Ppo
-from acclimate_trainer.algorithms.rl2 import Rl2
-from acclimate_trainer.configuration import Config, built_in, family_ranges, load_config
-from acclimate_trainer.families.servo import ServoFamily
-from acclimate_trainer.families.trials import State, Tasks, trial_steps
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import TrainingConfig, meta_gradient, start
+from acclimate_trainer.algorithms.rl2.ppo import Ppo
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2
+from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.outer_loop.training import TrainingConfig, meta_gradient, start
+from acclimate_trainer.play.discrete import play
+from acclimate_trainer.runs.configuration import Config, built_in, family_ranges, load_config
+from acclimate_trainer.tasks.servo import ServoFamily
+from acclimate_trainer.tasks.trials import State, Tasks, trial_steps
 
 from benchmarks.harness import Figure
 

@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from acclimate.atomic import write_atomically
-from acclimate_trainer.classical.rooms_players import Settings, q_learning, sfql
-from acclimate_trainer.families.four_rooms import N_FEATURES, Floats, FourRooms
+from acclimate_trainer.baselines.rooms_players import Settings, q_learning, sfql
+from acclimate_trainer.tasks.four_rooms import N_FEATURES, Floats, FourRooms
 
 from benchmarks._rl2 import interval
 from benchmarks._rooms_picture import draw

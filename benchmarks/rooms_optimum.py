@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from acclimate_trainer.classical.rooms_optimum import RoomsOptimum
-from acclimate_trainer.classical.rooms_players import GAMMA
-from acclimate_trainer.families.four_rooms import N_FEATURES, FourRooms
+from acclimate_trainer.baselines.rooms_optimum import RoomsOptimum
+from acclimate_trainer.baselines.rooms_players import GAMMA
+from acclimate_trainer.tasks.four_rooms import N_FEATURES, FourRooms
 
 from benchmarks._rl2 import interval
 from benchmarks.harness import Figure

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
-from acclimate_trainer.classical.rooms_players import Settings
-from acclimate_trainer.families.four_rooms import N_FEATURES, FourRooms
+from acclimate_trainer.baselines.rooms_players import Settings
+from acclimate_trainer.tasks.four_rooms import N_FEATURES, FourRooms
 
 from benchmarks._rl2 import interval
 from benchmarks.harness import Figure

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from acclimate.arrays import FloatArray
-from acclimate.bundle import load
-from acclimate.guard import Guard
-from acclimate.objectives import objective, set_objective
-from acclimate.policy import Policy
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.file import load
+from acclimate.control.trial import EpisodeKey
+from acclimate.policy.guard import Guard
+from acclimate.policy.objectives import objective, set_objective
+from acclimate.policy.policy import Policy
+from acclimate.policy.window import Episode, Window
 from acclimate.servo_features import FEATURES, servo_features
 from acclimate.stats import mean_interval
-from acclimate.trial import EpisodeKey
-from acclimate.window import Episode, Window
-from acclimate_bridge.bench import Bench, Field
-from acclimate_bridge.servo_files import load_servo
-from acclimate_export.jobs import Job, run_jobs
-from acclimate_trainer.configuration import find_config, load_config, to_toml
+from acclimate_bridge.evaluation.rig import Bench, Field
+from acclimate_bridge.simulation.servo_files import load_servo
+from acclimate_demo.jobs import Job, run_jobs
+from acclimate_trainer.runs.configuration import find_config, load_config, to_toml
 
 from benchmarks._objectives_picture import Point, Switch, draw
 from benchmarks.harness import Figure

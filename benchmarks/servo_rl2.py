@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from acclimate.fields import Json
+from acclimate.bundle.fields import Json
 from acclimate.stats import Interval
-from acclimate_export.courses_picture import draw_curves
-from acclimate_export.demo import SERVOS, make_bundles
-from acclimate_export.demo_report import ALL, Row, number, rows_of
-from acclimate_export.jobs import Job, run_jobs
+from acclimate_demo.courses_picture import draw_curves
+from acclimate_demo.demo import SERVOS, make_bundles
+from acclimate_demo.jobs import Job, run_jobs
+from acclimate_demo.report import ALL, Row, number, rows_of
 
 from benchmarks.harness import Figure
 

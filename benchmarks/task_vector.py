@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from acclimate.arrays import FloatArray
+from acclimate.bundle.arrays import FloatArray
 from acclimate.stats import mean_interval
-from acclimate_trainer.families.four_rooms import FourRooms
+from acclimate_trainer.tasks.four_rooms import FourRooms
 from numpy.typing import NDArray
 
 from benchmarks._regression import Device

@@ -6,31 +6,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from acclimate.bundle import Bundle as Bundle
-    from acclimate.bundle import load as load
-    from acclimate.checkpoint import load_checkpoint as load_checkpoint
-    from acclimate.checkpoint import save_checkpoint as save_checkpoint
-    from acclimate.clock import RealClock as RealClock
+    from acclimate.bundle.file import Bundle as Bundle
+    from acclimate.bundle.file import load as load
+    from acclimate.bundle.manifest import Manifest as Manifest
+    from acclimate.control.clock import RealClock as RealClock
+    from acclimate.control.loop import ControlLoop as ControlLoop
     from acclimate.errors import AcclimateError as AcclimateError
-    from acclimate.guard import Guard as Guard
-    from acclimate.loop import ControlLoop as ControlLoop
-    from acclimate.manifest import Manifest as Manifest
-    from acclimate.policy import Policy as Policy
-    from acclimate.window import Window as Window
+    from acclimate.policy.checkpoint import load_checkpoint as load_checkpoint
+    from acclimate.policy.checkpoint import save_checkpoint as save_checkpoint
+    from acclimate.policy.guard import Guard as Guard
+    from acclimate.policy.policy import Policy as Policy
+    from acclimate.policy.window import Window as Window
 
 # Loaded on first use: `import acclimate`, and so `acclimate --help`, imports neither numpy nor an engine.
 _HOME = {
     "AcclimateError": "errors",
-    "Bundle": "bundle",
-    "ControlLoop": "loop",
-    "Guard": "guard",
-    "Manifest": "manifest",
-    "Policy": "policy",
-    "RealClock": "clock",
-    "Window": "window",
-    "load": "bundle",
-    "load_checkpoint": "checkpoint",
-    "save_checkpoint": "checkpoint",
+    "Bundle": "bundle.file",
+    "ControlLoop": "control.loop",
+    "Guard": "policy.guard",
+    "Manifest": "bundle.manifest",
+    "Policy": "policy.policy",
+    "RealClock": "control.clock",
+    "Window": "policy.window",
+    "load": "bundle.file",
+    "load_checkpoint": "policy.checkpoint",
+    "save_checkpoint": "policy.checkpoint",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from acclimate.cli import main
+from acclimate.command.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self, TypeVar
 
-from acclimate.manifest import Objective
+from acclimate.bundle.manifest import Objective
 
 
 class _Arithmetic(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.stats import Interval
-from acclimate_trainer.classical.rooms_players import Settings
+from acclimate_trainer.baselines.rooms_players import Settings
 
 from benchmarks import rooms_gpi
 

@@ -12,9 +12,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from acclimate.arrays import pack_arrays
-from acclimate.bundle import write_bundle
-from acclimate.manifest import StateTensor
+from acclimate.bundle.arrays import pack_arrays
+from acclimate.bundle.file import write_bundle
+from acclimate.bundle.manifest import StateTensor
 
 Acclimate = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -64,7 +64,7 @@ def acclimate() -> Acclimate:
     """Runs the command in a process of its own."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        code = "from acclimate.cli import main; raise SystemExit(main())"
+        code = "from acclimate.command.cli import main; raise SystemExit(main())"
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 

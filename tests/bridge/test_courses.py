@@ -9,12 +9,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from acclimate_bridge.changes import SAGGED
-from acclimate_bridge.courses import Course, CourseResult, Courses, Span, drive_all, evaluate_over_time
-from acclimate_bridge.courses_report import curves, gap_closed, summary, table, tree
-from acclimate_bridge.evaluation import Plan, open_bench
-from acclimate_bridge.plant import Deployment
-from acclimate_bridge.servos import BUILT_IN
+from acclimate_bridge.evaluation.courses import (
+    Course,
+    CourseResult,
+    Courses,
+    Span,
+    drive_all,
+    evaluate_over_time,
+)
+from acclimate_bridge.evaluation.courses_report import curves, gap_closed, summary, table, tree
+from acclimate_bridge.evaluation.evaluation import Plan, open_bench
+from acclimate_bridge.simulation.changes import SAGGED
+from acclimate_bridge.simulation.plant import Deployment
+from acclimate_bridge.simulation.servos import BUILT_IN
 
 from .conftest import Acclimate
 

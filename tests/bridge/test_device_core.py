@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from acclimate_bridge.device_core import DeviceCore, Profile
-from acclimate_bridge.messages import (
+from acclimate_bridge.link.messages import (
     NO_VALUE,
     Ack,
     Caps,
@@ -25,7 +24,8 @@ from acclimate_bridge.messages import (
     Type,
     WireChannel,
 )
-from acclimate_bridge.wire import Decoder, Frame, encode
+from acclimate_bridge.link.wire import Decoder, Frame, encode
+from acclimate_bridge.simulation.device_core import DeviceCore, Profile
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from acclimate.bundle.manifest import PidGains
 from acclimate.errors import EngineError, UsageError
-from acclimate.manifest import PidGains
-from acclimate_bridge.evaluation import Plan, Results, evaluate, open_bench
-from acclimate_bridge.evaluation_report import table, tree
-from acclimate_bridge.plant import Deployment
-from acclimate_bridge.servos import BUILT_IN
+from acclimate_bridge.evaluation.evaluation import Plan, Results, evaluate, open_bench
+from acclimate_bridge.evaluation.report import table, tree
+from acclimate_bridge.simulation.plant import Deployment
+from acclimate_bridge.simulation.servos import BUILT_IN
 
 from .conftest import Acclimate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from acclimate_bridge.messages import (
+from acclimate_bridge.link.messages import (
     NO_VALUE,
     Ack,
     Caps,

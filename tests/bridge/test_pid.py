@@ -7,12 +7,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from acclimate.bundle.manifest import Manifest, PidGains
 from acclimate.errors import MismatchError
-from acclimate.manifest import Manifest, PidGains
-from acclimate_bridge.deployments import draw_deployment
-from acclimate_bridge.pid import SIGN_TEST_TICKS, Pid, SignTest
-from acclimate_bridge.plant import SimulatedServo
-from acclimate_bridge.servos import BUILT_IN
+from acclimate_bridge.evaluation.pid import SIGN_TEST_TICKS, Pid, SignTest
+from acclimate_bridge.simulation.deployments import draw_deployment
+from acclimate_bridge.simulation.plant import SimulatedServo
+from acclimate_bridge.simulation.servos import BUILT_IN
 
 NOTHING = np.zeros(1, np.float32)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from acclimate_bridge import device_core
-from acclimate_bridge.messages import (
+from acclimate_bridge.link.messages import (
     MAX_ACTUATORS,
     MAX_SENSORS,
     NO_VALUE,
@@ -33,7 +32,8 @@ from acclimate_bridge.messages import (
     Type,
     WireChannel,
 )
-from acclimate_bridge.wire import MAX_FRAME, MAX_PAYLOAD, VERSION, Decoder, Frame, encode
+from acclimate_bridge.link.wire import MAX_FRAME, MAX_PAYLOAD, VERSION, Decoder, Frame, encode
+from acclimate_bridge.simulation import device_core
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SEQ, T_US, SESSION = 0x0102, 0x01020304, 0xABCD

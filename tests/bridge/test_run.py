@@ -15,10 +15,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from acclimate.bundle import load
-from acclimate.checkpoint import load_checkpoint
-from acclimate.policy import Policy
-from acclimate_bridge.spawn import SimulatedPort, simulated_port
+from acclimate.bundle.file import load
+from acclimate.policy.checkpoint import load_checkpoint
+from acclimate.policy.policy import Policy
+from acclimate_bridge.simulation.spawn import SimulatedPort, simulated_port
 
 from .conftest import Acclimate
 
@@ -235,7 +235,7 @@ def test_an_oracle_cannot_be_run(acclimate: Acclimate, bundles: Path) -> None:
 def test_a_signal_leaves_the_device_safe(
     acclimate: Acclimate, bundles: Path, device: SimulatedPort, number: signal.Signals, code: int
 ) -> None:
-    main = "from acclimate.cli import main; raise SystemExit(main())"
+    main = "from acclimate.command.cli import main; raise SystemExit(main())"
     bundle = str(bundles / "tiny.acclimate")
     command = [sys.executable, "-c", main, "run", bundle, "--port", device.port, "--episodes", "200"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -259,7 +259,7 @@ def _await_port(process: subprocess.Popen[str], port: str) -> None:
 
 
 def test_a_busy_port_is_refused(acclimate: Acclimate, bundles: Path, device: SimulatedPort) -> None:
-    from acclimate_bridge.transport import SerialTransport
+    from acclimate_bridge.link.transport import SerialTransport
 
     holder = SerialTransport(device.port)
     done = acclimate("run", bundles / "tiny.acclimate", "--port", device.port)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.clock import RealClock
+from acclimate.control.clock import RealClock
 from acclimate.errors import DeviceFault, UsageError
-from acclimate_bridge.host_link import HostLink
-from acclimate_bridge.spawn import SimulatedPort, simulated_port
-from acclimate_bridge.transport import SerialTransport
+from acclimate_bridge.link.host_link import HostLink
+from acclimate_bridge.link.transport import SerialTransport
+from acclimate_bridge.simulation.spawn import SimulatedPort, simulated_port
 
 from .conftest import Acclimate
 
@@ -65,9 +65,9 @@ def test_a_stopped_device_stays_stopped_for_the_next_host(device: SimulatedPort)
 def test_the_watchdog_stops_a_device_whose_host_died(device: SimulatedPort) -> None:
     code = (
         "import sys, time, os, numpy as np\n"
-        "from acclimate.clock import RealClock\n"
-        "from acclimate_bridge.host_link import HostLink\n"
-        "from acclimate_bridge.transport import SerialTransport\n"
+        "from acclimate.control.clock import RealClock\n"
+        "from acclimate_bridge.link.host_link import HostLink\n"
+        "from acclimate_bridge.link.transport import SerialTransport\n"
         "link = HostLink(SerialTransport(sys.argv[1]), RealClock())\n"
         "link.start()\n"
         "link.command(np.array([0.3], np.float32))\n"

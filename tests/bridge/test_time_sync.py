@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acclimate_bridge.time_sync import TimeSync
+from acclimate_bridge.link.time_sync import TimeSync
 
 
 class World:

@@ -6,8 +6,26 @@ from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
-from acclimate_bridge.messages import MAX_ACTUATORS, MAX_SENSORS, Cmd, Hello, Obs, Schema, Type, WireChannel
-from acclimate_bridge.wire import MAX_FRAME, MAX_PAYLOAD, Decoder, Frame, Layout, TypeLayout, crc_seed, encode
+from acclimate_bridge.link.messages import (
+    MAX_ACTUATORS,
+    MAX_SENSORS,
+    Cmd,
+    Hello,
+    Obs,
+    Schema,
+    Type,
+    WireChannel,
+)
+from acclimate_bridge.link.wire import (
+    MAX_FRAME,
+    MAX_PAYLOAD,
+    Decoder,
+    Frame,
+    Layout,
+    TypeLayout,
+    crc_seed,
+    encode,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from acclimate.bundle import load
+from acclimate.bundle.file import load
 from acclimate.errors import UsageError
-from acclimate.objectives import objective
-from acclimate.policy import Policy
-from acclimate_bridge.spawn import SimulatedPort, simulated_port
-from acclimate_bridge.wishes import Listener, Wish, wishes_of
+from acclimate.policy.objectives import objective
+from acclimate.policy.policy import Policy
+from acclimate_bridge.command.objectives import Listener, Wish, wishes_of
+from acclimate_bridge.simulation.spawn import SimulatedPort, simulated_port
 
 from .conftest import Acclimate
 
@@ -91,7 +91,7 @@ def test_run_sets_objectives_from_the_start_and_on_the_way(
 
 
 def test_run_listens_while_it_drives(wishful: Path, device: SimulatedPort) -> None:
-    code = "from acclimate.cli import main; raise SystemExit(main())"
+    code = "from acclimate.command.cli import main; raise SystemExit(main())"
     command = [
         sys.executable,
         "-c",

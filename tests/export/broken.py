@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from acclimate.arrays import FloatArray, pack_arrays, unpack_arrays
-from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.bundle.arrays import FloatArray, pack_arrays, unpack_arrays
+from acclimate.bundle.file import Bundle, load, write_bundle
 from onnx import numpy_helper
 
 

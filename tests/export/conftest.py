@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from acclimate.bundle import Bundle, load
-from acclimate_export.trained import Trained, from_bundle
+from acclimate.bundle.file import Bundle, load
+from acclimate_export.bundle.trained import Trained, from_bundle
 
 from tests.export import runs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acclimate.cli import main
+from acclimate.command.cli import main
 
 EPISODES, STEPS, HIDDEN = 4, 60, 8
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as nn
-from acclimate_export.axes import on_device
+from acclimate_export.graphs.axes import on_device
 from torch import Tensor, fx
 
 Function = Callable[[Tensor, Tensor], Tensor]

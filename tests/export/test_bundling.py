@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from acclimate.bundle import Bundle
-from acclimate.device import Channel, DeviceCaps
+from acclimate.bundle.file import Bundle
+from acclimate.control.device import Channel, DeviceCaps
+from acclimate.control.layout import differences
 from acclimate.errors import UsageError
-from acclimate.layout import differences
-from acclimate.policy import Policy
-from acclimate_bridge.servo_device import SCHEMA
-from acclimate_export.bundling import GOLDEN_TICKS, record_golden, trust_radius
-from acclimate_export.practice import practise
-from acclimate_export.trained import META, Trained
-from acclimate_trainer.configuration import parse_config
-from acclimate_trainer.families.servo import PRIVILEGED
-from acclimate_trainer.run_directory import RunDirectory
+from acclimate.policy.policy import Policy
+from acclimate_bridge.simulation.servo_device import SCHEMA
+from acclimate_export.bundle.bundling import GOLDEN_TICKS, record_golden, trust_radius
+from acclimate_export.bundle.practice import practise
+from acclimate_export.bundle.trained import META, Trained
+from acclimate_trainer.runs.configuration import parse_config
+from acclimate_trainer.runs.run_directory import RunDirectory
+from acclimate_trainer.tasks.servo import PRIVILEGED
 
 from tests.export import runs
 

@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from acclimate.bundle import Bundle, load, write_bundle
-from acclimate.cli import main
+from acclimate.bundle.file import Bundle, load, write_bundle
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
+from acclimate.command.cli import main
 from acclimate.engines import open_engine
 from acclimate.engines.c_source import read_face
 from acclimate.errors import UsageError
-from acclimate.manifest import GraphSpec, TensorSpec
-from acclimate_export import formats
-from acclimate_export.c_graphs import to_c
-from acclimate_export.c_shaping import ALIGNMENT, STACK, shape
-from acclimate_export.formats import Source
-from acclimate_export.onnx_graphs import OnnxGraph
-from acclimate_export.parity import compare
-from acclimate_export.trained import from_bundle
+from acclimate_export.bundle import formats
+from acclimate_export.bundle.formats import Source
+from acclimate_export.bundle.trained import from_bundle
+from acclimate_export.c.generate import to_c
+from acclimate_export.c.shaping import ALIGNMENT, STACK, shape
+from acclimate_export.check.parity import compare
+from acclimate_export.graphs.onnx import OnnxGraph
 from onnx import TensorProto, helper
 
 HARMLESS = {
@@ -104,8 +104,8 @@ def test_the_same_policy_gives_the_same_bytes(
     """In another process, where sets and hashes have another order."""
     program = (
         "import hashlib\n"
-        "from acclimate.bundle import load\n"
-        "from acclimate_export.c_graphs import to_c\n"
+        "from acclimate.bundle.file import load\n"
+        "from acclimate_export.c.generate import to_c\n"
         "from tests.export.test_c_graphs import _sources\n"
         f"for source in _sources(load({str(adaptive.path)!r})).values():\n"
         "    print(hashlib.sha256(to_c(source).model).hexdigest())\n"
@@ -220,7 +220,7 @@ def test_the_sentence_reaches_the_user(
         bend = helper.make_node("Bend", ["x"], ["y"], name="node_bend_7", domain="some.where")
         return to_c(_source([bend], (4,)))
 
-    monkeypatch.setattr("acclimate_export.c_graphs.to_c", refuse)
+    monkeypatch.setattr("acclimate_export.c.generate.to_c", refuse)
     out = tmp_path / "x.acclimate"
     assert main(["export", str(trained_runs["robust"]), "--format", "c", "--out", str(out)]) == 2
     assert "the operator Bend of node 'node_bend_7'" in capsys.readouterr().err

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import Bundle, load, write_bundle
+from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.engines import open_engine
-from acclimate_export.drift import LIMIT, drift, remembers
-from acclimate_export.parity import compare
-from acclimate_export.trained import Trained, from_bundle
+from acclimate_export.bundle.trained import Trained, from_bundle
+from acclimate_export.check.drift import LIMIT, drift, remembers
+from acclimate_export.check.parity import compare
 
 TICKS = 1000
 ENGINE = open_engine("onnxruntime")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from acclimate.bundle import load
-from acclimate.cli import main
-from acclimate_trainer.run_directory import CHECKPOINT, CONFIG, RunDirectory
+from acclimate.bundle.file import load
+from acclimate.command.cli import main
+from acclimate_trainer.runs.run_directory import CHECKPOINT, CONFIG, RunDirectory
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_bundle_that_is_not_the_policy_is_not_written(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A golden sequence that the graphs do not give, as where a graph was traced wrongly."""
-    from acclimate_export import bundling
+    from acclimate_export.bundle import bundling
 
     record = bundling.record_golden
 
@@ -164,7 +164,7 @@ def test_a_bundle_that_is_not_the_policy_is_not_written(
 def test_graphs_far_from_torch_are_not_written(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("acclimate_export.exporting._WRONG", 0.0)
+    monkeypatch.setattr("acclimate_export.command.export._WRONG", 0.0)
     assert "was not written: act on onnxruntime agrees" in _refusal(capsys, run)
 
 

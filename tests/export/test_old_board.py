@@ -9,7 +9,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from acclimate.bundle import load
+from acclimate.bundle.file import load
 
 from tests.house.conftest import ROOT, Board, wheel
 

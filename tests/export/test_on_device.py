@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from acclimate.arrays import FloatArray
-from acclimate.bundle import Bundle
-from acclimate.loop import ControlLoop
-from acclimate.policy import Policy
-from acclimate.trial import EpisodeKey
-from acclimate.window import Window
-from acclimate_bridge.deployments import privileged
-from acclimate_bridge.evaluation import Plan, evaluate
-from acclimate_bridge.host_link import HostLink
-from acclimate_bridge.plant import Deployment, SimulatedServo
-from acclimate_bridge.references import TrackingReferences, episode_steps
-from acclimate_bridge.servo_device import servo_device
-from acclimate_bridge.servos import BUILT_IN
-from acclimate_bridge.transport import LockstepTransport, VirtualClock
-from acclimate_export.practice import replay
-from acclimate_export.trained import Trained
-from acclimate_trainer import contract
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.file import Bundle
+from acclimate.control.loop import ControlLoop
+from acclimate.control.trial import EpisodeKey
+from acclimate.policy.policy import Policy
+from acclimate.policy.window import Window
+from acclimate_bridge.evaluation.evaluation import Plan, evaluate
+from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps
+from acclimate_bridge.link.host_link import HostLink
+from acclimate_bridge.simulation.deployments import privileged
+from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
+from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo_device import servo_device
+from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_export.bundle.practice import replay
+from acclimate_export.bundle.trained import Trained
+from acclimate_trainer.contract import policy as contract
 
 from tests.export import runs
 

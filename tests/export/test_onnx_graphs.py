@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx
 import torch
-from acclimate.bundle import Bundle, load
-from acclimate_export.onnx_graphs import OPSET
+from acclimate.bundle.file import Bundle, load
+from acclimate_export.graphs.onnx import OPSET
 
 _RESHAPING = {"Reshape", "Unsqueeze", "Squeeze", "Expand", "Identity", "Transpose", "Gather", "Cast"}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.arrays import FloatArray
-from acclimate.bundle import Bundle, load
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.file import Bundle, load
 from acclimate.errors import UsageError
-from acclimate_export.parity import LIMIT, Parity, Row, check_same_state, compare
-from acclimate_export.trained import META, Trained, from_bundle
+from acclimate_export.bundle.trained import META, Trained, from_bundle
+from acclimate_export.check.parity import LIMIT, Parity, Row, check_same_state, compare
 
 from tests.export import broken
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate_export.practice import Stage, practise, replay
-from acclimate_export.trained import Trained
-from acclimate_trainer.families.servo import END_STOP, PRIVILEGED
+from acclimate_export.bundle.practice import Stage, practise, replay
+from acclimate_export.bundle.trained import Trained
+from acclimate_trainer.tasks.servo import END_STOP, PRIVILEGED
 
 TASKS = 3
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import Bundle, load, write_bundle
-from acclimate.cli import main
+from acclimate.bundle.file import Bundle, load, write_bundle
+from acclimate.command.cli import main
 from acclimate.errors import GoldenError, PolicyError, UsageError
-from acclimate.policy import Policy
-from acclimate_export.bundling import N_ACT
-from acclimate_export.flatbuffer import operators
-from acclimate_export.freezing import constants
-from acclimate_export.parity import LIMIT, compare
-from acclimate_export.quantising import LEAST, quantise
-from acclimate_export.tflite_graphs import convert_graph
-from acclimate_export.tracing import trace_act
-from acclimate_export.trained import from_bundle
+from acclimate.policy.policy import Policy
+from acclimate_export.bundle.bundling import N_ACT
+from acclimate_export.bundle.trained import from_bundle
+from acclimate_export.check.parity import LIMIT, compare
+from acclimate_export.graphs.freezing import constants
+from acclimate_export.graphs.tracing import trace_act
+from acclimate_export.tflite.convert import convert_graph
+from acclimate_export.tflite.flatbuffer import operators
+from acclimate_export.tflite.quantising import LEAST, quantise
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.runtime.tflite_models import edited

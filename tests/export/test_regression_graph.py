@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from acclimate_export.onnx_graphs import OPSET
-from acclimate_trainer.task_vector import initial_state, regress
+from acclimate_export.graphs.onnx import OPSET
+from acclimate_trainer.algorithms.successor.task_vector import initial_state, regress
 
 from benchmarks._regression import INFO, Device
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from acclimate.bench.subjects import build, names
-from acclimate.bundle import Bundle, load
-from acclimate_export.rivals import plain_numpy, torch_eager
+from acclimate.bundle.file import Bundle, load
+from acclimate.command.bench.subjects import build, names
+from acclimate_export.command.rivals import plain_numpy, torch_eager
 
 
 def _actions(bundle: Bundle, name: str) -> np.ndarray:
@@ -43,8 +43,8 @@ def test_numpy_has_nothing_to_say_of_other_policies(exported: dict[str, Path]) -
 def test_numpy_brings_in_nothing_of_torch(exported: dict[str, Path]) -> None:
     code = f"""
 import sys
-from acclimate.bench.subjects import build
-from acclimate.bundle import load
+from acclimate.command.bench.subjects import build
+from acclimate.bundle.file import load
 build("numpy", load({str(exported["robust"])!r}))
 print([name for name in ("torch", "onnxruntime") if name in sys.modules])
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from acclimate_export.simplify import simplify
+from acclimate_export.graphs.simplify import simplify
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 

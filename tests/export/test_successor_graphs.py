@@ -10,11 +10,11 @@ import pytest
 import torch
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
-from acclimate_export.onnx_graphs import OnnxGraph, to_onnx
-from acclimate_export.tracing import trace_act, trace_adapt
-from acclimate_trainer.algorithms.successor import Successor, SuccessorConfig
-from acclimate_trainer.contract import Policy, Window, stacked
-from acclimate_trainer.families import reacher
+from acclimate_export.graphs.onnx import OnnxGraph, to_onnx
+from acclimate_export.graphs.tracing import trace_act, trace_adapt
+from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig
+from acclimate_trainer.contract.policy import Policy, Window, stacked
+from acclimate_trainer.tasks import reacher
 from torch import Tensor
 
 N_OBS, N_ACT = len(reacher.OBSERVATION), len(reacher.ACTION)

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from acclimate.bundle import Bundle, load
-from acclimate.cli import main
+from acclimate.bundle.file import Bundle, load
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
+from acclimate.command.cli import main
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
-from acclimate.manifest import GraphSpec, TensorSpec
-from acclimate_export.bundling import N_ACT
-from acclimate_export.flatbuffer import operators
-from acclimate_export.parity import LIMIT, compare
-from acclimate_export.tflite_graphs import convert_graph
-from acclimate_export.tracing import Traced, trace_act
-from acclimate_export.trained import from_bundle
+from acclimate_export.bundle.bundling import N_ACT
+from acclimate_export.bundle.trained import from_bundle
+from acclimate_export.check.parity import LIMIT, compare
+from acclimate_export.graphs.tracing import Traced, trace_act
+from acclimate_export.tflite.convert import convert_graph
+from acclimate_export.tflite.flatbuffer import operators
 from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate_export.practice import outputs, practise
-from acclimate_export.tracing import Traced, trace_act, trace_adapt
-from acclimate_export.trained import Trained
-from acclimate_trainer.contract import Policy, Tensors, Window
-from acclimate_trainer.families.servo import ACTION
+from acclimate_export.bundle.practice import outputs, practise
+from acclimate_export.bundle.trained import Trained
+from acclimate_export.graphs.tracing import Traced, trace_act, trace_adapt
+from acclimate_trainer.contract.policy import Policy, Tensors, Window
+from acclimate_trainer.tasks.servo import ACTION
 
 N_ACT = len(ACTION)
 

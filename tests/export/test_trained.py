@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from acclimate.bundle import load
-from acclimate.cli import main
-from acclimate_export.trained import from_bundle, from_run
-from acclimate_trainer.algorithms.rl2 import Rl2Policy
-from acclimate_trainer.run_directory import RunDirectory
-from acclimate_trainer.training import FOR_TRAINING
+from acclimate.bundle.file import load
+from acclimate.command.cli import main
+from acclimate_export.bundle.trained import from_bundle, from_run
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2Policy
+from acclimate_trainer.outer_loop.training import FOR_TRAINING
+from acclimate_trainer.runs.run_directory import RunDirectory
 
 from tests.export import runs
 

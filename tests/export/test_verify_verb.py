@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import Bundle, load
-from acclimate.cli import main
+from acclimate.bundle.file import Bundle, load
+from acclimate.command.cli import main
 
 from tests.export import broken
 from tests.runtime.bundles import write_tiny
@@ -138,7 +138,7 @@ def test_a_config_of_another_version_is_refused(
 ) -> None:
     from dataclasses import replace
 
-    from acclimate.bundle import write_bundle
+    from acclimate.bundle.file import write_bundle
 
     provenance = dict(adaptive.manifest.provenance)
     config = provenance["config"]

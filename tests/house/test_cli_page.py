@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acclimate.cli import Verb, find_verbs
-from acclimate.fields import Json
-from acclimate_bridge.servos import BUILT_IN
-from acclimate_bridge.spawn import simulated_port
+from acclimate.bundle.fields import Json
+from acclimate.command.cli import Verb, find_verbs
+from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.spawn import simulated_port
 
 from tests.export import runs
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from acclimate.arrays import FloatArray, pack_arrays
-from acclimate.bundle import write_bundle
-from acclimate.golden import Golden, GoldenAdapt
-from acclimate.manifest import (
+from acclimate.bundle.arrays import FloatArray, pack_arrays
+from acclimate.bundle.file import write_bundle
+from acclimate.bundle.golden import Golden, GoldenAdapt
+from acclimate.bundle.manifest import (
     ActionChannel,
     AdaptationSpec,
     Baselines,
@@ -34,7 +34,7 @@ from acclimate.manifest import (
     TensorSpec,
     WindowSpec,
 )
-from acclimate.window import Window
+from acclimate.policy.window import Window
 from onnx import TensorProto, helper
 
 EPISODES, STEPS, N_OBS, N_ACT = 3, 20, 4, 1

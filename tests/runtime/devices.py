@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from acclimate.arrays import FloatArray
-from acclimate.device import Channel, Clock, DeviceCaps, Sample
+from acclimate.bundle.arrays import FloatArray
+from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 
 CAPS = DeviceCaps(

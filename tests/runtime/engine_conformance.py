@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Engine, Graph, Program
 from acclimate.errors import EngineError
-from acclimate.manifest import GraphSpec, TensorSpec
 
 from . import bundles
 

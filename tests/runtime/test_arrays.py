@@ -2,8 +2,8 @@ import io
 
 import numpy as np
 import pytest
-from acclimate import archive
-from acclimate.arrays import pack_arrays, unpack_arrays
+from acclimate.bundle import archive
+from acclimate.bundle.arrays import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bench import answers, chart, measuring, report
-from acclimate.bench.measuring import Measured, Plan, Process, Start
-from acclimate.bench.subjects import BY_RUN, DEFAULTS, build, names
-from acclimate.bench.timing import Times, hot, once, paced
-from acclimate.bundle import Bundle, load
+from acclimate.bundle.file import Bundle, load
+from acclimate.command.bench import answers, chart, measuring, report
+from acclimate.command.bench.measuring import Measured, Plan, Process, Start
+from acclimate.command.bench.subjects import BY_RUN, DEFAULTS, build, names
+from acclimate.command.bench.timing import Times, hot, once, paced
 from acclimate.engines import ENGINES
 from acclimate.errors import EngineError, UsageError
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate import archive
-from acclimate.arrays import pack_arrays
-from acclimate.bundle import load, write_bundle
+from acclimate.bundle import archive
+from acclimate.bundle.arrays import pack_arrays
+from acclimate.bundle.file import load, write_bundle
 from acclimate.errors import BundleError, ManifestError, UsageError
 
 from . import bundles

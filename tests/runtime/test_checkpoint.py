@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate import archive
 from acclimate.atomic import write_atomically
-from acclimate.bundle import load
-from acclimate.checkpoint import load_checkpoint, save_checkpoint
+from acclimate.bundle import archive
+from acclimate.bundle.file import load
 from acclimate.errors import CheckpointError, UsageError
-from acclimate.policy import Policy
+from acclimate.policy.checkpoint import load_checkpoint, save_checkpoint
+from acclimate.policy.policy import Policy
 
 from . import bundles
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import Bundle, load, write_bundle
-from acclimate.engines import ENGINES, memory
-from acclimate.engines.memory import Found, Key
+from acclimate.bundle.file import Bundle, load, write_bundle
+from acclimate.engines import ENGINES
+from acclimate.engines import workspace as memory
+from acclimate.engines.workspace import Found, Key
 from acclimate.errors import EngineError, GoldenError
-from acclimate.policy import Policy
+from acclimate.policy.policy import Policy
 
 from . import bundles
 from .test_native_engine import ACT, ADAPT

@@ -8,8 +8,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
-from acclimate import cli
-from acclimate.cli import BrokenVerb, Verb
+from acclimate.command import cli
+from acclimate.command.cli import BrokenVerb, Verb
 from acclimate.errors import AcclimateError, DeviceFault, UsageError
 
 from . import bundles
@@ -93,8 +93,8 @@ def test_a_broken_verb_does_not_break_the_others(
 ) -> None:
     entries = [
         importlib.metadata.EntryPoint("bad", "acclimate.no_such_module:VERB", cli.GROUP),
-        importlib.metadata.EntryPoint("inspect", "acclimate.verbs:INSPECT", cli.GROUP),
-        importlib.metadata.EntryPoint("odd", "acclimate.cli:GROUP", cli.GROUP),
+        importlib.metadata.EntryPoint("inspect", "acclimate.command.verbs:INSPECT", cli.GROUP),
+        importlib.metadata.EntryPoint("odd", "acclimate.command.cli:GROUP", cli.GROUP),
     ]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: entries)
     with pytest.raises(SystemExit):
@@ -103,7 +103,7 @@ def test_a_broken_verb_does_not_break_the_others(
     assert cli.main(["bad"]) == 2
     assert "verb 'bad' cannot be loaded (acclimate.no_such_module:VERB: No module" in capsys.readouterr().err
     assert cli.main(["odd"]) == 2
-    assert "acclimate.cli:GROUP is not a Verb" in capsys.readouterr().err
+    assert "acclimate.command.cli:GROUP is not a Verb" in capsys.readouterr().err
 
 
 def test_the_version_is_the_distributions() -> None:
@@ -195,7 +195,7 @@ def test_inspect_shows_a_bundle_that_no_engine_here_runs(tmp_path: Path) -> None
 import importlib.util, sys
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "onnxruntime" else find(name, *rest)
-from acclimate.cli import main
+from acclimate.command.cli import main
 sys.exit(main(["inspect", {str(path)!r}, *sys.argv[1:]]))
 """
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from acclimate import archive, bundle
+from acclimate.bundle import archive
+from acclimate.bundle import file as bundle
 
 from . import bundles
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from acclimate.guard import Guard
-from acclimate.policy import AdaptResult
+from acclimate.policy.guard import Guard
+from acclimate.policy.policy import AdaptResult
 
 from . import bundles
 

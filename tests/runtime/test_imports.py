@@ -18,7 +18,10 @@ def _loaded_after(code: str) -> set[str]:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert _loaded_after("import acclimate, acclimate.cli, acclimate.errors, acclimate.verbs") == set()
+    assert (
+        _loaded_after("import acclimate, acclimate.command.cli, acclimate.errors, acclimate.command.verbs")
+        == set()
+    )
 
 
 def test_driving_a_bundle_needs_numpy_and_one_engine_only(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acclimate.device import Channel
+from acclimate.bundle.manifest import Graphs, Manifest, ObservationChannel, TensorSpec
+from acclimate.control.device import Channel
+from acclimate.control.layout import Layout, differences
 from acclimate.errors import MismatchError
-from acclimate.layout import Layout, differences
-from acclimate.manifest import Graphs, Manifest, ObservationChannel, TensorSpec
 
 from . import bundles
 from .devices import CAPS

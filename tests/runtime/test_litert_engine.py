@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from acclimate.bundle import load, write_bundle
+from acclimate.bundle.file import load, write_bundle
+from acclimate.bundle.manifest import GraphSpec, Manifest
 from acclimate.engines import Engine
 from acclimate.engines.litert import LitertEngine
 from acclimate.errors import BundleError, EngineError, GoldenError
-from acclimate.manifest import GraphSpec, Manifest
-from acclimate.policy import Policy
+from acclimate.policy.policy import Policy
 from ai_edge_litert import schema_py_generated as schema
 
 from . import bundles, tflite_models

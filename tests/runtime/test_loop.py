@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.arrays import FloatArray
-from acclimate.bundle import load
-from acclimate.clock import RealClock
-from acclimate.device import Sample
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.file import load
+from acclimate.bundle.manifest import Limits, Manifest
+from acclimate.control.clock import RealClock
+from acclimate.control.device import Sample
+from acclimate.control.loop import ControlLoop
 from acclimate.errors import DeviceFault, MismatchError, PolicyError, UsageError
-from acclimate.loop import ControlLoop
-from acclimate.manifest import Limits, Manifest
-from acclimate.policy import Policy, Scope
+from acclimate.policy.policy import Policy, Scope
 
 from . import bundles
 from .devices import CAPS, Joint, ManualClock

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from acclimate.bundle.manifest import Limits, Manifest, StateTensor
 from acclimate.errors import ManifestError
-from acclimate.manifest import Limits, Manifest, StateTensor
 
 from . import bundles
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import load, write_bundle
+from acclimate.bundle.file import load, write_bundle
 from acclimate.engines import Engine, open_engine
 from acclimate.engines.c_source import Face, head
 from acclimate.engines.native import NativeEngine
 from acclimate.errors import EngineError, GoldenError
-from acclimate.policy import Policy
+from acclimate.policy.policy import Policy
 
 from . import bundles
 from .engine_conformance import EngineConformance

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import load
+from acclimate.bundle.file import load
+from acclimate.bundle.manifest import Manifest, Objective, Objectives
 from acclimate.errors import ManifestError, PolicyError, UsageError
-from acclimate.manifest import Manifest, Objective, Objectives
-from acclimate.objectives import described, objective, parse_objective, set_objective
-from acclimate.policy import Policy
+from acclimate.policy.objectives import described, objective, parse_objective, set_objective
+from acclimate.policy.policy import Policy
 
 from . import bundles
 

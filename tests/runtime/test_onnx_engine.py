@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Engine
 from acclimate.engines.onnx import OnnxEngine
-from acclimate.manifest import GraphSpec, TensorSpec
 from onnx import TensorProto, helper
 
 from .engine_conformance import EngineConformance

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle import Bundle, load
+from acclimate.bundle.file import Bundle, load
+from acclimate.bundle.golden import Golden
+from acclimate.bundle.manifest import TensorSpec
 from acclimate.errors import EngineError, GoldenError, PolicyError
-from acclimate.golden import Golden
-from acclimate.manifest import TensorSpec
-from acclimate.policy import Policy
-from acclimate.window import Window
+from acclimate.policy.policy import Policy
+from acclimate.policy.window import Window
 
 from . import bundles
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from acclimate.bundle.manifest import Manifest, Quantised, Tolerance
 from acclimate.errors import ManifestError
-from acclimate.manifest import Manifest, Quantised, Tolerance
 
 from . import bundles
 

@@ -3,16 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.adaptation import AdaptWorker, InlineAdapter
-from acclimate.arrays import FloatArray
-from acclimate.bundle import Bundle, load
-from acclimate.clock import RealClock
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.file import Bundle, load
+from acclimate.control.clock import RealClock
+from acclimate.control.loop import ControlLoop
+from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport, tracking_error
 from acclimate.errors import PolicyError, UsageError
-from acclimate.guard import Guard
-from acclimate.loop import ControlLoop
-from acclimate.policy import Policy
-from acclimate.trial import EpisodeKey, Trial, TrialPlan, TrialReport, tracking_error
-from acclimate.window import Episode, Window
+from acclimate.policy.adaptation import AdaptWorker, InlineAdapter
+from acclimate.policy.guard import Guard
+from acclimate.policy.policy import Policy
+from acclimate.policy.window import Episode, Window
 
 from . import bundles
 from .devices import Joint, ManualClock, hold_reference

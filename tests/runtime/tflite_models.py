@@ -8,10 +8,10 @@ from functools import cache
 import flatbuffers
 import numpy as np
 import torch
-from acclimate.manifest import GraphSpec
-from acclimate_export.simplify import simplify
-from acclimate_export.tflite_graphs import convert_graph
-from acclimate_export.tracing import Traced
+from acclimate.bundle.manifest import GraphSpec
+from acclimate_export.graphs.simplify import simplify
+from acclimate_export.graphs.tracing import Traced
+from acclimate_export.tflite.convert import convert_graph
 from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx

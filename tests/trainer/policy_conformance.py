@@ -14,8 +14,8 @@ from itertools import product
 
 import pytest
 import torch
-from acclimate.fields import is_identifier
-from acclimate.manifest import (
+from acclimate.bundle.fields import is_identifier
+from acclimate.bundle.manifest import (
     ActionChannel,
     Family,
     Graphs,
@@ -26,8 +26,8 @@ from acclimate.manifest import (
     ObservationChannel,
     TensorSpec,
 )
-from acclimate_trainer.contract import Act, Adapt, Policy, Tensors, Window, stacked
-from acclimate_trainer.families.servo import ACTION, OBSERVATION
+from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
+from acclimate_trainer.tasks.servo import ACTION, OBSERVATION
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close

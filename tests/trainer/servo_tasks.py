@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from acclimate_trainer.families.servo import MAX_LAG, PRESETS, ServoFamily, ServoState, ServoTasks
+from acclimate_trainer.tasks.servo import MAX_LAG, PRESETS, ServoFamily, ServoState, ServoTasks
 from torch import Tensor
 
 FAMILY = ServoFamily(PRESETS["wide"])

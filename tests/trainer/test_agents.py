@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.agents import RecurrentAgent, play
-from acclimate_trainer.families.bandit import BanditFamily
-from acclimate_trainer.families.tabular import TabularFamily
-from acclimate_trainer.families.trials import Step
+from acclimate_trainer.play.discrete import RecurrentAgent, play
+from acclimate_trainer.tasks.bandit import BanditFamily
+from acclimate_trainer.tasks.tabular import TabularFamily
+from acclimate_trainer.tasks.trials import Step
 from torch import Tensor
 from torch.testing import assert_close
 

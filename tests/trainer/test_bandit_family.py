@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from acclimate.errors import UsageError
-from acclimate_trainer.families.bandit import BanditFamily, BanditState, BanditTasks
+from acclimate_trainer.tasks.bandit import BanditFamily, BanditState, BanditTasks
 from torch.testing import assert_close
 
 from .trial_conformance import TrialConformance

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from acclimate.errors import UsageError
 from acclimate.stats import mean_interval
-from acclimate_trainer.classical import bandit_players
-from acclimate_trainer.classical.bandit_optimum import BanditOptimum
-from acclimate_trainer.families.bandit import BanditFamily
+from acclimate_trainer.baselines import bandit_players
+from acclimate_trainer.baselines.bandit_optimum import BanditOptimum
+from acclimate_trainer.tasks.bandit import BanditFamily
 
 
 @cache

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from acclimate.errors import UsageError
 from acclimate.stats import mean_interval
-from acclimate_trainer.classical.bandit_players import BASELINES, TUNED, Seen, score, tune
-from acclimate_trainer.families.bandit import BanditFamily
+from acclimate_trainer.baselines.bandit_players import BASELINES, TUNED, Seen, score, tune
+from acclimate_trainer.tasks.bandit import BanditFamily
 
 FAMILY = BanditFamily(5, 10)
 # RL², Table 1, n = 10, k = 5 of 1,000 tasks each: a standard error of 0.07, and one digit printed.

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from acclimate.errors import UsageError
-from acclimate_trainer.algorithms.maml import MamlConfig
-from acclimate_trainer.algorithms.ppo import PpoConfig
+from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
-from acclimate_trainer.algorithms.rl2 import Rl2Config
-from acclimate_trainer.algorithms.servo_ppo import ServoPpoConfig
-from acclimate_trainer.algorithms.successor import SuccessorConfig
-from acclimate_trainer.configuration import (
+from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
+from acclimate_trainer.algorithms.rl2.servo_ppo import ServoPpoConfig
+from acclimate_trainer.algorithms.successor.library import SuccessorConfig
+from acclimate_trainer.baselines.pid_search import PidConfig
+from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.outer_loop.training import TrainingConfig
+from acclimate_trainer.runs.configuration import (
     ALGORITHMS,
     BanditConfig,
     Config,
@@ -28,10 +31,7 @@ from acclimate_trainer.configuration import (
     parse_config,
     to_toml,
 )
-from acclimate_trainer.families.servo import PRESETS, ServoRanges
-from acclimate_trainer.pid_search import PidConfig
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import TrainingConfig
+from acclimate_trainer.tasks.servo import PRESETS, ServoRanges
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from acclimate import cli
-from acclimate_trainer.algorithms import distillation
-from acclimate_trainer.algorithms.distillation import Student, StudentConfig, imitation_loss
+from acclimate.command import cli
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
-from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config
-from acclimate_trainer.contract import Act, Policy, Tensors
-from acclimate_trainer.families.servo import PRESETS, ServoFamily
-from acclimate_trainer.servo_trials import run_trial
-from acclimate_trainer.training import TrainingConfig, start, train
+from acclimate_trainer.algorithms.rl2 import student as distillation
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
+from acclimate_trainer.algorithms.rl2.student import Student, StudentConfig, imitation_loss
+from acclimate_trainer.contract.policy import Act, Policy, Tensors
+from acclimate_trainer.outer_loop.training import TrainingConfig, start, train
+from acclimate_trainer.play.trials import run_trial
+from acclimate_trainer.tasks.servo import PRESETS, ServoFamily
 from torch import Tensor
 from torch.testing import assert_close
 

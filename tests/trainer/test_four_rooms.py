@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acclimate_trainer.families.four_rooms import (
+from acclimate_trainer.tasks.four_rooms import (
     HORIZON,
     MAZE,
     MEAN_TASK,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acclimate_trainer.classical.gittins import discounted_gittins, finite_gittins
+from acclimate_trainer.baselines.gittins import discounted_gittins, finite_gittins
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer import policy_gradient as pg
-from acclimate_trainer.algorithms import maml
-from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
-from acclimate_trainer.contract import Tensors, Window
-from acclimate_trainer.families.servo import PRESETS, ServoFamily, ServoTasks
-from acclimate_trainer.networks import mean_action, sigma, tracking_features
-from acclimate_trainer.rollouts import Surroundings, draw
-from acclimate_trainer.training import Losses, TrainingConfig, start, train
+from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy, maml
+from acclimate_trainer.contract.policy import Tensors, Window
+from acclimate_trainer.networks.feedforward import mean_action, sigma, tracking_features
+from acclimate_trainer.outer_loop.training import Losses, TrainingConfig, start, train
+from acclimate_trainer.play.rollouts import Surroundings, draw
+from acclimate_trainer.tasks.servo import PRESETS, ServoFamily, ServoTasks
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate.stats import mean_interval
-from acclimate_trainer.classical.mdp_players import (
+from acclimate_trainer.baselines.mdp_players import (
     BASELINES,
     TUNED,
     Player,
@@ -17,8 +17,8 @@ from acclimate_trainer.classical.mdp_players import (
     score,
     tune,
 )
-from acclimate_trainer.families.tabular import TabularFamily, TabularState, TabularTasks, oracle_value
-from acclimate_trainer.families.trials import Step
+from acclimate_trainer.tasks.tabular import TabularFamily, TabularState, TabularTasks, oracle_value
+from acclimate_trainer.tasks.trials import Step
 from torch import Tensor
 from torch.testing import assert_close
 

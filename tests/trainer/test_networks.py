@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate_trainer.networks import (
+from acclimate_trainer.networks.feedforward import (
     N_FEATURES,
     SIGMA_FLOOR,
     initial_parameters,

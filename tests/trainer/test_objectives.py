@@ -9,10 +9,8 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate.servo_features import servo_features
-from acclimate_trainer.algorithms.objectives import DEFAULT, Objectives, ObjectivesConfig, successor_features
-from acclimate_trainer.algorithms.rl2 import new_trial
-from acclimate_trainer.contract import Act, Tensors, Window, stacked
-from acclimate_trainer.objective_policies import (
+from acclimate_trainer.algorithms.rl2.rl2 import new_trial
+from acclimate_trainer.algorithms.successor.objective_policies import (
     N_FEATURES,
     NAMES,
     ActorPolicy,
@@ -22,8 +20,15 @@ from acclimate_trainer.objective_policies import (
     rewarded,
     window_features,
 )
-from acclimate_trainer.servo_trials import run_trial
-from acclimate_trainer.training import FOR_TRAINING, Progress, TrainingConfig, start, train
+from acclimate_trainer.algorithms.successor.objectives import (
+    DEFAULT,
+    Objectives,
+    ObjectivesConfig,
+    successor_features,
+)
+from acclimate_trainer.contract.policy import Act, Tensors, Window, stacked
+from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress, TrainingConfig, start, train
+from acclimate_trainer.play.trials import run_trial
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -7,10 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from acclimate.manifest import Family, Graphs, GraphSpec, Limits, Manifest, NoiseSpec, PidGains, TensorSpec
-from acclimate_bridge.pid import Pid
-from acclimate_trainer import pid_search
-from acclimate_trainer.families.servo import (
+from acclimate.bundle.manifest import (
+    Family,
+    Graphs,
+    GraphSpec,
+    Limits,
+    Manifest,
+    NoiseSpec,
+    PidGains,
+    TensorSpec,
+)
+from acclimate_bridge.evaluation.pid import Pid
+from acclimate_trainer.baselines import pid_search
+from acclimate_trainer.baselines.pid_search import PidConfig, pid_errors, search
+from acclimate_trainer.play.rollouts import draw
+from acclimate_trainer.tasks.servo import (
     ACTION,
     CONTROL_DT,
     OBSERVATION,
@@ -19,8 +30,6 @@ from acclimate_trainer.families.servo import (
     ServoState,
     observe,
 )
-from acclimate_trainer.pid_search import PidConfig, pid_errors, search
-from acclimate_trainer.rollouts import draw
 
 from .servo_tasks import FAMILY
 

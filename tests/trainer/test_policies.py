@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer import task_vector
-from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
-from acclimate_trainer.algorithms.objectives import Objectives, ObjectivesConfig
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
-from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config, Rl2Policy
-from acclimate_trainer.contract import Act, Policy, Tensors, stacked
-from acclimate_trainer.families.servo import OBSERVATION, PRESETS, PRIVILEGED, ServoFamily
-from acclimate_trainer.objective_policies import REWARD
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, Rl2Policy
+from acclimate_trainer.algorithms.successor import task_vector
+from acclimate_trainer.algorithms.successor.objective_policies import REWARD
+from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
+from acclimate_trainer.contract.policy import Act, Policy, Tensors, stacked
+from acclimate_trainer.tasks.servo import OBSERVATION, PRESETS, PRIVILEGED, ServoFamily
 from torch import Tensor
 
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance

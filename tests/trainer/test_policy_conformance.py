@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from acclimate.bundle.manifest import StateTensor
 from acclimate.errors import ManifestError
-from acclimate.manifest import StateTensor
-from acclimate_trainer.algorithms.maml import MamlPolicy
-from acclimate_trainer.contract import Act, Adapt, Tensors, Window
+from acclimate_trainer.algorithms.maml.maml import MamlPolicy
+from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
 
 from .policy_conformance import GLITCH, AdaptivePolicyConformance
 from .test_policies import maml

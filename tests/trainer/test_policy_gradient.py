@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer import policy_gradient as pg
-from acclimate_trainer.algorithms.maml import Maml, MamlConfig, MamlPolicy
-from acclimate_trainer.contract import Tensors, Window, stacked
-from acclimate_trainer.networks import mean_action, sigma, tracking_features
+from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
+from acclimate_trainer.contract.policy import Tensors, Window, stacked
+from acclimate_trainer.networks.feedforward import mean_action, sigma, tracking_features
 from torch import Tensor
 from torch.testing import assert_close
 

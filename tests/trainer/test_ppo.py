@@ -7,13 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.agents import Inputs, RecurrentAgent, Trials, play
-from acclimate_trainer.algorithms.ppo import Ppo, PpoConfig, advantages, believed_reward, clipped_surrogate
-from acclimate_trainer.classical.bandit_optimum import BanditOptimum
-from acclimate_trainer.contract import Tensors
-from acclimate_trainer.families.bandit import BanditFamily
-from acclimate_trainer.families.tabular import TabularFamily
-from acclimate_trainer.training import Progress, TrainingConfig, start, train
+from acclimate_trainer.algorithms.rl2.ppo import (
+    Ppo,
+    PpoConfig,
+    advantages,
+    believed_reward,
+    clipped_surrogate,
+)
+from acclimate_trainer.baselines.bandit_optimum import BanditOptimum
+from acclimate_trainer.contract.policy import Tensors
+from acclimate_trainer.outer_loop.training import Progress, TrainingConfig, start, train
+from acclimate_trainer.play.discrete import Inputs, RecurrentAgent, Trials, play
+from acclimate_trainer.tasks.bandit import BanditFamily
+from acclimate_trainer.tasks.tabular import TabularFamily
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.families import reacher
-from acclimate_trainer.families.reacher import Arms
+from acclimate_trainer.tasks import reacher
+from acclimate_trainer.tasks.reacher import Arms
 from torch.testing import assert_close
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate_trainer.algorithms.successor import Successor, SuccessorConfig
-from acclimate_trainer.contract import stacked
-from acclimate_trainer.families import reacher
-from acclimate_trainer.reacher_trials import play
+from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig
+from acclimate_trainer.contract.policy import stacked
+from acclimate_trainer.play.reacher_trials import play
+from acclimate_trainer.tasks import reacher
 from torch.testing import assert_close
 
 

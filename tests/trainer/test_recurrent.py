@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate_trainer.recurrent import gru, gru_over_time, gru_shapes, initial_gru
+from acclimate_trainer.networks.recurrent import gru, gru_over_time, gru_shapes, initial_gru
 from torch import Tensor
 from torch.testing import assert_close
 

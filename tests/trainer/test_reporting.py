@@ -10,7 +10,7 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from acclimate_trainer.reporting import ProgressBar
+from acclimate_trainer.runs.reporting import ProgressBar
 
 FIGURES = {"error_0": 0.5, "error_1": 0.25, "grad_norm": 9.0}
 
@@ -69,7 +69,7 @@ def test_a_bar_is_one_line_that_is_redrawn_and_never_wraps(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", terminal.stream)
-    monkeypatch.setattr("acclimate_trainer.reporting._REDRAW", 0.0)
+    monkeypatch.setattr("acclimate_trainer.runs.reporting._REDRAW", 0.0)
     bar = ProgressBar("servo_wide_maml", 12)  # as much as the terminal's buffer holds
     for done in range(1, 13):
         bar.update(done, FIGURES)
@@ -96,7 +96,7 @@ def test_what_stops_it_is_said_on_a_line_of_its_own(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", terminal.stream)
-    monkeypatch.setattr("acclimate_trainer.reporting._REDRAW", 0.0)
+    monkeypatch.setattr("acclimate_trainer.runs.reporting._REDRAW", 0.0)
     bar = ProgressBar("small", 9)
     bar.update(1, FIGURES)
     bar.leave("saved")
@@ -106,7 +106,7 @@ def test_what_stops_it_is_said_on_a_line_of_its_own(
 def test_the_time_left_counts_from_where_a_resumed_run_began(monkeypatch: pytest.MonkeyPatch) -> None:
     out, now = io.StringIO(), [0.0]
     monkeypatch.setattr(sys, "stderr", out)
-    monkeypatch.setattr("acclimate_trainer.reporting.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("acclimate_trainer.runs.reporting.time.monotonic", lambda: now[0])
     bar = ProgressBar("small", 100, 80)
     now[0] = 10.0
     bar.update(90, {})

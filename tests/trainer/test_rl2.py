@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.algorithms.maml import Maml, MamlConfig
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
-from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config, by_block, risen
-from acclimate_trainer.families.servo import ServoFamily, ServoRanges
-from acclimate_trainer.servo_trials import run_trial
-from acclimate_trainer.training import TrainingConfig, start, train
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, by_block, risen
+from acclimate_trainer.outer_loop.training import TrainingConfig, start, train
+from acclimate_trainer.play.trials import run_trial
+from acclimate_trainer.tasks.servo import ServoFamily, ServoRanges
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
-from acclimate_trainer.contract import Act, Tensors
-from acclimate_trainer.families.servo import ServoState, ServoTasks
-from acclimate_trainer.rollouts import Episodes, Surroundings, draw, rollout, tracking_rms
+from acclimate_trainer.contract.policy import Act, Tensors
+from acclimate_trainer.play.rollouts import Episodes, Surroundings, draw, rollout, tracking_rms
+from acclimate_trainer.tasks.servo import ServoState, ServoTasks
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acclimate_trainer.classical.rooms_optimum import RoomsOptimum
-from acclimate_trainer.classical.rooms_players import GAMMA, Settings, q_learning
-from acclimate_trainer.families.four_rooms import FourRooms
+from acclimate_trainer.baselines.rooms_optimum import RoomsOptimum
+from acclimate_trainer.baselines.rooms_players import GAMMA, Settings, q_learning
+from acclimate_trainer.tasks.four_rooms import FourRooms
 
 FORK = FourRooms(("1..", "S.G", "2.."))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acclimate_trainer.classical.rooms_players import TENTHS, Settings, q_learning, sfql
-from acclimate_trainer.families.four_rooms import Floats, FourRooms
+from acclimate_trainer.baselines.rooms_players import TENTHS, Settings, q_learning, sfql
+from acclimate_trainer.tasks.four_rooms import Floats, FourRooms
 
 CORRIDOR = FourRooms(("S1.G",))
 """Start, an object of type 1, a free cell, the goal: three steps."""

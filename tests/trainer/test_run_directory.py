@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from acclimate.bundle.manifest import PidGains
 from acclimate.errors import UsageError
-from acclimate.manifest import PidGains
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
-from acclimate_trainer.configuration import Config, FamilyConfig
-from acclimate_trainer.curves import draw_curve
-from acclimate_trainer.run_directory import CHECKPOINT, CONFIG, METRICS, PID, RunDirectory
-from acclimate_trainer.training import Progress, TrainingConfig
+from acclimate_trainer.outer_loop.training import Progress, TrainingConfig
+from acclimate_trainer.runs.configuration import Config, FamilyConfig
+from acclimate_trainer.runs.curves import draw_curve
+from acclimate_trainer.runs.run_directory import CHECKPOINT, CONFIG, METRICS, PID, RunDirectory
 
 CONFIGURED = Config("small", 3, FamilyConfig(), TrainingConfig(iterations=9), robust=ReactiveConfig(hidden=4))
 PROGRESS = Progress(

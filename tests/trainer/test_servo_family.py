@@ -9,11 +9,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from acclimate.bundle.manifest import Family
 from acclimate.errors import UsageError
-from acclimate.manifest import Family
-from acclimate_bridge.plant import Deployment, SimulatedServo
-from acclimate_bridge.servos import BUILT_IN
-from acclimate_trainer.families.servo import (
+from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_trainer.tasks.servo import (
     CONTROL_DT,
     END_STOP,
     PRESETS,

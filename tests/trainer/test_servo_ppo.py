@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config
-from acclimate_trainer.algorithms.servo_ppo import Batch, ServoPpo, ServoPpoConfig, seen
-from acclimate_trainer.contract import Act, Tensors
-from acclimate_trainer.families.servo import PRESETS, PRIVILEGED, ServoFamily
-from acclimate_trainer.policy_gradient import tracking_reward
-from acclimate_trainer.rollouts import Episodes
-from acclimate_trainer.servo_trials import Trial, run_trial, squared_errors
-from acclimate_trainer.training import FOR_TRAINING, Progress, TrainingConfig, start, train
+from acclimate_trainer.algorithms.maml.policy_gradient import tracking_reward
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
+from acclimate_trainer.algorithms.rl2.servo_ppo import Batch, ServoPpo, ServoPpoConfig, seen
+from acclimate_trainer.contract.policy import Act, Tensors
+from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress, TrainingConfig, start, train
+from acclimate_trainer.play.rollouts import Episodes
+from acclimate_trainer.play.trials import Trial, run_trial, squared_errors
+from acclimate_trainer.tasks.servo import PRESETS, PRIVILEGED, ServoFamily
 from torch.testing import assert_close
 
 from .servo_tasks import FAMILY

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.algorithms.rl2 import Rl2, Rl2Config, Rl2Policy
-from acclimate_trainer.contract import Act, Tensors
-from acclimate_trainer.families.servo import PRESETS, PRIVILEGED, SAG, ServoFamily
-from acclimate_trainer.networks import tracking_features
-from acclimate_trainer.servo_trials import Course, Trial, draw_trial, run_trial, squared_errors
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, Rl2Policy
+from acclimate_trainer.contract.policy import Act, Tensors
+from acclimate_trainer.networks.feedforward import tracking_features
+from acclimate_trainer.play.trials import Course, Trial, draw_trial, run_trial, squared_errors
+from acclimate_trainer.tasks.servo import PRESETS, PRIVILEGED, SAG, ServoFamily
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from acclimate.errors import UsageError
-from acclimate_trainer import replay
-from acclimate_trainer.algorithms.successor import Successor, SuccessorConfig, grown
-from acclimate_trainer.contract import Tensors
-from acclimate_trainer.families import reacher
-from acclimate_trainer.psi_networks import library_psi, universal_psi
-from acclimate_trainer.successor_policies import UNIT
-from acclimate_trainer.training import Progress, TrainingConfig, start, train
+from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig, grown
+from acclimate_trainer.algorithms.successor.policies import UNIT
+from acclimate_trainer.contract.policy import Tensors
+from acclimate_trainer.networks.psi import library_psi, universal_psi
+from acclimate_trainer.outer_loop.training import Progress, TrainingConfig, start, train
+from acclimate_trainer.play import replay
+from acclimate_trainer.tasks import reacher
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from acclimate_trainer.successor_features import action_values, gpi, of_action, td_target, traced_targets
+from acclimate_trainer.algorithms.successor.features import (
+    action_values,
+    gpi,
+    of_action,
+    td_target,
+    traced_targets,
+)
 from torch import Tensor
 from torch.testing import assert_close
 

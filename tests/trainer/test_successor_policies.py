@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer import task_vector
-from acclimate_trainer.algorithms.successor import Successor, SuccessorConfig
-from acclimate_trainer.contract import Act, Adapt, Policy, Tensors, Window, stacked
-from acclimate_trainer.families import reacher
-from acclimate_trainer.psi_networks import initial_library, library_psi
-from acclimate_trainer.successor_policies import UNIT, LibraryPolicy, PolicyConfig, inputs
+from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig, task_vector
+from acclimate_trainer.algorithms.successor.policies import UNIT, LibraryPolicy, PolicyConfig, inputs
+from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
+from acclimate_trainer.networks.psi import initial_library, library_psi
+from acclimate_trainer.tasks import reacher
 from torch import Tensor
 from torch.testing import assert_close
 

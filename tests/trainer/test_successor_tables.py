@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.classical.successor_tables import FeatureMdps, optimal_policy, tabular_features
-from acclimate_trainer.successor_features import action_values, gpi
+from acclimate_trainer.algorithms.successor.features import action_values, gpi
+from acclimate_trainer.baselines.successor_tables import FeatureMdps, optimal_policy, tabular_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

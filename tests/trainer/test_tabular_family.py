@@ -7,7 +7,7 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate.stats import mean_interval
-from acclimate_trainer.families.tabular import (
+from acclimate_trainer.tasks.tabular import (
     TabularFamily,
     TabularState,
     TabularTasks,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.contract import Adapt
-from acclimate_trainer.task_vector import initial_state, regress, state_tensors
+from acclimate_trainer.algorithms.successor.task_vector import initial_state, regress, state_tensors
+from acclimate_trainer.contract.policy import Adapt
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from acclimate import cli
-from acclimate_trainer import running
-from acclimate_trainer.configuration import load_config
-from acclimate_trainer.run_directory import CHECKPOINT, CONFIG, CURVE, METRICS, PID, RunDirectory
-from acclimate_trainer.running import algorithm_of
-from acclimate_trainer.training import Progress, start, train
+from acclimate.command import cli
+from acclimate_trainer.command import train as running
+from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.outer_loop.training import Progress, start, train
+from acclimate_trainer.runs.configuration import load_config
+from acclimate_trainer.runs.run_directory import CHECKPOINT, CONFIG, CURVE, METRICS, PID, RunDirectory
 
 ITERATIONS = 200
 CONFIGURED = f"""

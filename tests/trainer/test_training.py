@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.algorithms.maml import Maml, MamlConfig
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
-from acclimate_trainer.configuration import Config, FamilyConfig
-from acclimate_trainer.contract import Policy, Tensors
-from acclimate_trainer.run_directory import RunDirectory
-from acclimate_trainer.training import (
+from acclimate_trainer.contract.policy import Policy, Tensors
+from acclimate_trainer.outer_loop.training import (
     Algorithm,
     Losses,
     Progress,
@@ -23,6 +21,8 @@ from acclimate_trainer.training import (
     start,
     train,
 )
+from acclimate_trainer.runs.configuration import Config, FamilyConfig
+from acclimate_trainer.runs.run_directory import RunDirectory
 from torch import Tensor
 from torch.testing import assert_close
 

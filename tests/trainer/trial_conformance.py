@@ -13,7 +13,7 @@ from typing import Generic
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.families.trials import State, Step, Tasks, TrialFamily, trial_steps
+from acclimate_trainer.tasks.trials import State, Step, Tasks, TrialFamily, trial_steps
 from torch import Tensor
 
 N = 64

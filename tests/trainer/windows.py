@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from acclimate_trainer.contract import Window
+from acclimate_trainer.contract.policy import Window
 
 
 def random_window(tasks: int, episodes: int, steps: int, *, seed: int = 0, masked: float = 0.0) -> Window:

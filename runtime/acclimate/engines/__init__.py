@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from acclimate.arrays import FloatArray
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.errors import EngineError
-from acclimate.manifest import GraphSpec, TensorSpec
 
 
 class Graph(Protocol):

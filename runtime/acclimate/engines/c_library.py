@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.atomic import write_atomically
+from acclimate.bundle.digest import sha256_bytes, sha256_hex
 from acclimate.cache import cache_folder
-from acclimate.digest import sha256_bytes, sha256_hex
-from acclimate.engines.memory import processor
+from acclimate.engines.workspace import processor
 from acclimate.errors import EngineError, UsageError
 
 COMPILERS = ("cc", "gcc", "clang")  # the first of them that is on PATH; $CC goes before

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from acclimate.bundle.manifest import TensorSpec
 from acclimate.errors import EngineError
-from acclimate.manifest import TensorSpec
 
 _FIRST = "/* acclimate-c 1"
 _LAST = " */"

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from acclimate.bundle import Bundle
-from acclimate.engines import ENGINES, memory, missing
+from acclimate.bundle.file import Bundle
+from acclimate.engines import ENGINES, missing
+from acclimate.engines import workspace as memory
 from acclimate.errors import EngineError, GoldenError, NoEngineError
 
 if TYPE_CHECKING:
-    from acclimate.bench.measuring import Process
+    from acclimate.command.bench.measuring import Process
 
 _ROUNDS = 5  # in turns, so that what else the board does falls on all engines
 _ROUND = 0.01  # s, per engine
@@ -107,7 +108,9 @@ class _Trials:
     computed_otherwise: bool = False
 
     def bring_up(self, bundle: Bundle, names: list[str]) -> None:
-        from acclimate.bench.measuring import opened  # not before: a start that remembers needs none of it
+        from acclimate.command.bench.measuring import (
+            opened,  # not before: a start that remembers needs none of it
+        )
 
         for name in names:
             try:
@@ -118,7 +121,7 @@ class _Trials:
 
     def act_us(self) -> dict[str, float]:
         """µs of one `act`, hot: of each engine the median call of its best round."""
-        from acclimate.bench.measuring import times
+        from acclimate.command.bench.measuring import times
 
         best: dict[str, float] = {}
         for _ in range(_ROUNDS):

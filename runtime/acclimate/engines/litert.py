@@ -16,11 +16,11 @@ from typing import NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from acclimate.arrays import FloatArray
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Graph, memory_for
 from acclimate.engines.signature import check_signature
 from acclimate.errors import EngineError
-from acclimate.manifest import GraphSpec, TensorSpec
 
 _OLD = "tflite_runtime"
 PACKAGES = ("ai_edge_litert", _OLD)  # the first that is installed is the engine

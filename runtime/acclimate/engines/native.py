@@ -14,12 +14,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.arrays import FloatArray
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import Graph, memory_for
 from acclimate.engines.c_library import build
 from acclimate.engines.c_source import Face, read_face
 from acclimate.engines.signature import check_signature
-from acclimate.manifest import GraphSpec
 
 _ENTRY = "acclimate_run"
 _ALIGNMENT = 64  # bytes

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import onnxruntime as ort
 
-from acclimate.arrays import FloatArray
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Graph, memory_for
 from acclimate.errors import EngineError
-from acclimate.manifest import GraphSpec, TensorSpec
 
 _ERRORS_ONLY = 3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from acclimate.bundle.manifest import TensorSpec
 from acclimate.errors import EngineError
-from acclimate.manifest import TensorSpec
 
 
 def check_signature(found: Sequence[TensorSpec], expected: Sequence[TensorSpec], where: str) -> None:

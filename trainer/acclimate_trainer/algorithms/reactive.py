@@ -11,21 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from acclimate.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
 from torch import Tensor
 
-from acclimate_trainer.contract import Act, Adapt, Tensors, Window
-from acclimate_trainer.families.servo import PRIVILEGED, ServoFamily
-from acclimate_trainer.limits import COUNT, SHARE, require
-from acclimate_trainer.networks import (
+from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
+from acclimate_trainer.networks.feedforward import (
     N_FEATURES,
     initial_parameters,
     layer_shapes,
     sampled_action,
     tracking_features,
 )
-from acclimate_trainer.rollouts import draw, rollout, tracking_rms
-from acclimate_trainer.training import Losses
+from acclimate_trainer.outer_loop.limits import COUNT, SHARE, require
+from acclimate_trainer.outer_loop.training import Losses
+from acclimate_trainer.play.rollouts import draw, rollout, tracking_rms
+from acclimate_trainer.tasks.servo import PRIVILEGED, ServoFamily
 
 _LOGARITHMIC = frozenset({"kt", "resistance", "voltage", "inertia", "coulomb", "viscous"})
 _CURRICULUM = (0.2, 0.7)  # of training, over which reversed servos become as frequent as in the family

@@ -1,0 +1,1 @@
+"""The demo: the whole path, by the commands that a user would type."""

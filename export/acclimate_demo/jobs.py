@@ -1,0 +1,86 @@
+"""Commands run side by side, each in a process of its own, with a line about what is going on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from acclimate.errors import DeviceFault
+
+ACCLIMATE = (sys.executable, "-c", "from acclimate.command.cli import main; raise SystemExit(main())")
+_POLL = 0.2  # s
+_QUIET = 30.0  # s between two lines where stderr is not a terminal
+
+
+@dataclass(frozen=True)
+class Job:
+    """One `acclimate` command. `status` gives a few words on how far it is; `log` takes all that it prints."""
+
+    title: str
+    arguments: tuple[str, ...]
+    log: Path
+    status: Callable[[], str] = str
+
+
+def run_jobs(title: str, jobs: Sequence[Job], parallel: int) -> None:
+    """Run all jobs, at most `parallel` at once, in order.
+
+    Raises DeviceFault with the last line of a job that failed; the others are then ended, as they are on Ctrl-C.
+    """
+    waiting, running = list(jobs), list[tuple[Job, subprocess.Popen[bytes]]]()
+    line = _StatusLine(title, len(jobs))
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                running.append(_start(waiting.pop(0)))
+            time.sleep(_POLL)
+            for job, process in list(running):
+                if process.poll() is not None:
+                    running.remove((job, process))
+                    _check(job, process.returncode)
+            line.show(len(jobs) - len(waiting) - len(running), [job for job, _ in running])
+    finally:
+        for _, process in running:
+            process.terminate()
+        for _, process in running:
+            process.wait()
+        line.close()
+
+
+def _start(job: Job) -> tuple[Job, subprocess.Popen[bytes]]:
+    with job.log.open("wb") as log:
+        return job, subprocess.Popen([*ACCLIMATE, *job.arguments], stdout=log, stderr=subprocess.STDOUT)
+
+
+def _check(job: Job, code: int) -> None:
+    if code != 0:
+        lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else "it said nothing"
+        raise DeviceFault(f"{job.title} ended with exit code {code}: {reason} (all of it is in {job.log})")
+
+
+class _StatusLine:
+    """One line that changes on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total = title, total
+        self._begin, self._said = time.monotonic(), -_QUIET
+        self._terminal = sys.stderr.isatty()
+
+    def show(self, done: int, running: Sequence[Job]) -> None:
+        now = time.monotonic()
+        if not self._terminal and now - self._said < _QUIET:
+            return
+        self._said = now
+        doing = ", ".join(f"{job.title} {job.status()}".strip() for job in running)
+        text = f"{self._title}: {done} of {self._total} done, {now - self._begin:.0f} s  {doing}"
+        print(f"\r{text[:150]}\x1b[K" if self._terminal else text, end="" if self._terminal else "\n",
+              file=sys.stderr, flush=True)  # fmt: skip
+
+    def close(self) -> None:
+        took = f"{self._title}: {time.monotonic() - self._begin:.0f} s"
+        print(f"\r{took}\x1b[K" if self._terminal else took, file=sys.stderr, flush=True)

@@ -1,0 +1,178 @@
+"""From a trained policy to the members of its bundle, the manifest first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+import numpy as np
+import torch
+from acclimate.bundle.arrays import pack_arrays
+from acclimate.bundle.fields import Json
+from acclimate.bundle.file import ACT, ADAPT, GOLDEN, STATE
+from acclimate.bundle.golden import Golden, GoldenAdapt
+from acclimate.bundle.manifest import (
+    Baselines,
+    Family,
+    Graphs,
+    Limits,
+    Manifest,
+    NoiseSpec,
+    PidGains,
+)
+from acclimate.errors import UsageError
+from acclimate.policy.window import Window
+from acclimate_trainer.contract.policy import Adapt, Tensors
+from acclimate_trainer.tasks.servo import ACTION, CONTROL_DT
+from torch import Tensor
+
+from acclimate_export.bundle.formats import Converted, Source, convert
+from acclimate_export.bundle.practice import Stage, practise, replay
+from acclimate_export.bundle.trained import META, Trained, as_array
+from acclimate_export.graphs.onnx import OnnxGraph, to_onnx
+from acclimate_export.graphs.tracing import trace_act, trace_adapt
+
+GOLDEN_TICKS = 50
+_GOLDEN_SEED, _TRUST_SEED = 20261124, 20261125  # fixed: the same run always gives the same bundle
+_TRUST_TASKS = 256
+_TRUST_FACTOR, _TRUST_LEAST = 3.0, 1e-6
+_ANY_TASK = 1e6
+_PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
+N_ACT = sum(c.size for c in ACTION)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `acclimate.bundle.file.write_bundle` takes, the graphs' sizes in nodes, and facts of members beside ONNX."""
+
+    manifest: Manifest
+    members: Mapping[str, bytes]
+    nodes: Mapping[str, int]
+    facts: Mapping[str, Mapping[str, Json]]  # by member, of those that have any
+
+
+def make_parts(
+    trained: Trained, pid: PidGains | None, figures: Mapping[str, Json], formats: Sequence[str] = ()
+) -> Parts:
+    """Everything of a bundle. `figures` go into its provenance; `formats` are those beside ONNX.
+
+    Raises as `trust_radius`, and UsageError for a graph that a format cannot hold.
+    """
+    sources = _sources(trained)
+    graphs = {source.name: source.onnx for source in sources}
+    converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
+    manifest = _manifest(trained, graphs, pid, figures)
+    nodes = {name: graph.nodes for name, graph in graphs.items()}
+    facts = {member: result.facts for member, result in converted.items() if result.facts}
+    return Parts(manifest, _members(trained, graphs, converted), nodes, facts)
+
+
+def _sources(trained: Trained) -> list[Source]:
+    traces = {"act": trace_act(trained.policy, trained.n_obs, N_ACT)}
+    if trained.policy.window is not None:
+        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, N_ACT)
+    return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
+
+
+def _members(
+    trained: Trained, graphs: Mapping[str, OnnxGraph], converted: Mapping[str, Converted]
+) -> dict[str, bytes]:
+    files = {"act": ACT, "adapt": ADAPT}
+    models = {files[name]: graph.model for name, graph in graphs.items()}
+    others = {member: result.model for member, result in converted.items()}
+    return (
+        models
+        | others
+        | {
+            STATE: pack_arrays({name: as_array(value) for name, value in trained.policy.initial().items()}),
+            GOLDEN: record_golden(trained).pack(),
+            META: trained.pack_meta(),
+        }
+    )
+
+
+def _manifest(
+    trained: Trained, graphs: Mapping[str, OnnxGraph], pid: PidGains | None, figures: Mapping[str, Json]
+) -> Manifest:
+    config, policy = trained.config, trained.policy
+    adapt = graphs["adapt"].spec if "adapt" in graphs else None
+    return Manifest(
+        name=config.name,
+        algorithm=policy.algorithm,
+        control_dt=CONTROL_DT,
+        observation=trained.observation,
+        action=ACTION,
+        state=policy.state,
+        graphs=Graphs(graphs["act"].spec, adapt),
+        noise=NoiseSpec((policy.n_noise,)),
+        # No slew limit: these policies explore by changing the duty at random, and switch its sign within a tick or
+        # two where a servo is slow. Whatever protects a gear train would bind.
+        limits=Limits({}, trust_radius(trained)),
+        family=Family(config.servos.name, config.servos.preset, trained.family.ranges.intervals()),
+        window=policy.window,
+        adaptation=policy.adaptation,
+        objectives=trained.objectives,
+        privileged=policy.privileged,
+        baselines=Baselines(pid),
+        provenance={
+            "config": trained.resolved(),
+            "seed": config.seed,
+            "figures": dict(figures),
+            "versions": {package: metadata.version(package) for package in _PACKAGES},
+        },
+    )
+
+
+def trust_radius(trained: Trained) -> float:
+    """Three times the largest step that the policy takes on 256 servos of its family, to two digits, rounded up.
+
+    For a policy that does not adapt, 1: there is no step to judge. Where a step changes what is driven for, as large
+    as can be: rewards have any scale, and every w is one of the family. Raises UsageError where a step is not finite.
+    """
+    if trained.policy.window is None:
+        return 1.0
+    if trained.objectives is not None:
+        return _ANY_TASK
+    stages = practise(trained, _TRUST_TASKS, np.random.default_rng(_TRUST_SEED))
+    norms = torch.cat([_step_norms(stage.state, stage.adapted) for stage in stages if stage.adapted])
+    broken = int((~torch.isfinite(norms)).sum())
+    if broken:
+        raise UsageError(
+            f"{broken} of {len(norms)} adaptation steps of this policy are not finite: train it anew"
+        )
+    return rounded_up(max(_TRUST_FACTOR * float(norms.max()), _TRUST_LEAST))
+
+
+def record_golden(trained: Trained) -> Golden:
+    """50 ticks of `act` on a servo of the family, exploring, and one `adapt` on a window of it."""
+    stage, policy = practise(trained, 1, np.random.default_rng(_GOLDEN_SEED))[0], trained.policy
+    # Recorded from the initial state, also where an oracle that knew the servo drove it.
+    state = {name: value.unsqueeze(0) for name, value in policy.initial().items()}
+    obs, noise = stage.window.obs[:, :1, :GOLDEN_TICKS], stage.noise[:, :1, :GOLDEN_TICKS]
+    after = {name: as_array(value[0, 0]) for name, value in replay(policy, state, obs, noise).after.items()}
+    written = {t.name: after[f"next.{t.name}"] for t in policy.state if t.written_by == "act"}
+    return Golden(as_array(obs[0, 0]), as_array(noise[0, 0]), after["action"], written, _golden_adapt(stage))
+
+
+def _golden_adapt(stage: Stage) -> GoldenAdapt | None:
+    if stage.adapted is None:
+        return None
+    following = {name: as_array(value[0]) for name, value in stage.adapted.next.items()}
+    info = {name: as_array(value) for name, value in stage.adapted.info.items()}
+    return GoldenAdapt(Window(*(as_array(part[0]) for part in stage.window)), following, info)
+
+
+def _step_norms(state: Tensors, adapted: Adapt) -> Tensor:
+    """As the guard sees them: what the graph says, or else the distance between the states."""
+    if "step_norm" in adapted.info:
+        return adapted.info["step_norm"]
+    squares = [(value - state[name]).flatten(1).square().sum(-1) for name, value in adapted.next.items()]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def rounded_up(value: float) -> float:
+    """To two digits, so that another machine's rounding gives the same number."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(value / unit) * unit:.2g}")

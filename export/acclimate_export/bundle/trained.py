@@ -1,0 +1,135 @@
+"""A trained policy in torch, rebuilt from a run of the trainer or from a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from acclimate.bundle.arrays import FloatArray, pack_arrays, unpack_arrays
+from acclimate.bundle.fields import Json
+from acclimate.bundle.file import Bundle
+from acclimate.bundle.manifest import Objectives, ObservationChannel
+from acclimate.errors import BundleError, UsageError
+from acclimate.servo_features import FEATURES
+from acclimate_trainer.algorithms.successor.objective_policies import REWARD
+from acclimate_trainer.command.train import on_servos
+from acclimate_trainer.contract.policy import Policy
+from acclimate_trainer.outer_loop.training import FOR_TRAINING
+from acclimate_trainer.runs.configuration import Config, ConfigError, family_ranges, parse_config
+from acclimate_trainer.runs.run_directory import CHECKPOINT, RunDirectory
+from acclimate_trainer.tasks.servo import OBSERVATION, ServoFamily
+from torch import Tensor
+
+META = "meta.npz"  # member of a bundle: the meta-parameters, from which its torch policy is rebuilt
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy, the family that it was trained on, and what both were made of."""
+
+    config: Config
+    meta: Mapping[str, Tensor]
+    family: ServoFamily
+    policy: Policy
+
+    @classmethod
+    def of(cls, config: Config, meta: Mapping[str, Tensor], where: str) -> Trained:
+        """Raises UsageError where `meta` is not what training by `config` gives."""
+        family = ServoFamily(family_ranges(config.servos, where))
+        algorithm = on_servos(config)
+        wanted, meta = (_kept(tensors) for tensors in (algorithm.initial(np.random.default_rng(0)), meta))
+        for name in sorted(wanted.keys() | meta.keys()):
+            found, expected = _describe(meta.get(name)), _describe(wanted.get(name))
+            if found != expected:
+                raise UsageError(
+                    f"{where}: meta-parameter {name!r} is {found}, expected {expected}; "
+                    "it was trained by another version of Acclimate: train anew"
+                )
+            if not torch.isfinite(meta[name]).all():
+                raise UsageError(f"{where}: meta-parameter {name!r} holds values that are not finite")
+        detached = {name: meta[name].detach().clone() for name in wanted}
+        return cls(config, detached, family, algorithm.policy(detached))
+
+    @property
+    def observation(self) -> tuple[ObservationChannel, ...]:
+        """What the policy's observation is: the family's, and a reward where one may be given."""
+        return OBSERVATION if self.config.objectives is None else (*OBSERVATION, REWARD)
+
+    @property
+    def n_obs(self) -> int:
+        """How many numbers that is."""
+        return sum(channel.size for channel in self.observation)
+
+    @property
+    def objectives(self) -> Objectives | None:
+        """What the policy can be told to drive for."""
+        if self.config.objectives is None:
+            return None
+        return Objectives("task_vector", FEATURES, REWARD.name)
+
+    def resolved(self) -> Json:
+        """The config as JSON, with every range of the family; `parse_config` reads it back."""
+        tree = {key: value for key, value in asdict(self.config).items() if value is not None}
+        tree["family"]["ranges"] = self.family.ranges.as_dict()
+        resolved: Json = json.loads(json.dumps(tree))
+        return resolved
+
+    def pack_meta(self) -> bytes:
+        """The content of meta.npz."""
+        return pack_arrays({name: as_array(value) for name, value in self.meta.items()})
+
+
+def from_run(run: RunDirectory, *, unfinished: bool = False) -> tuple[Trained, int]:
+    """The policy of a run's newest checkpoint, and its iteration.
+
+    Raises UsageError where there is none or it is damaged, and, but for `unfinished`, where training is not done.
+    """
+    progress, total = run.load(), run.config.training.iterations
+    if progress is None:
+        raise UsageError(
+            f"{run.path} has no {CHECKPOINT}: nothing is trained there yet; `acclimate train` does it"
+        )
+    if progress.iteration < total and not unfinished:
+        raise UsageError(
+            f"{run.path} is at iteration {progress.iteration} of {total}; "
+            "let `acclimate train` finish it, or export it as it is with --unfinished"
+        )
+    return Trained.of(run.config, progress.meta, str(run.path / CHECKPOINT)), progress.iteration
+
+
+def from_bundle(bundle: Bundle) -> Trained:
+    """The policy that a bundle was exported from. Raises BundleError where it does not say."""
+    config = bundle.manifest.provenance.get("config")
+    if META not in bundle.members or not isinstance(config, dict):
+        raise BundleError(
+            f"{bundle.path} holds no {META} with the config that it was trained by, as `acclimate export` writes it: "
+            "the policy cannot be rebuilt in torch; give the folder that it was exported from with --run"
+        )
+    where = f"{bundle.path}: provenance.config"
+    try:
+        parsed = parse_config(config, where)  # type: ignore[arg-type]  # it checks each value
+    except ConfigError as error:
+        raise BundleError(
+            f"{error}; the bundle is of another version of Acclimate: export it again"
+        ) from None
+    arrays = unpack_arrays(bundle.members[META], f"{bundle.path}: {META}")
+    meta = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Trained.of(parsed, meta, f"{bundle.path}: {META}")
+
+
+def as_array(tensor: Tensor) -> FloatArray:
+    """A float32 copy that shares nothing with `tensor`."""
+    array: FloatArray = tensor.detach().to(torch.float32).numpy().copy()
+    return array
+
+
+def _kept(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All but what only training has."""
+    return {name: value for name, value in meta.items() if not name.startswith(FOR_TRAINING)}
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"a tensor of shape {list(tensor.shape)}"

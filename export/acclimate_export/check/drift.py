@@ -1,0 +1,108 @@
+"""A policy that remembers, on the engine and in torch side by side: does what they remember stay the same?
+
+Elsewhere the engine gets torch's running state anew in every tick. Here each carries its own, over many episodes of one
+trial in which something happens to the servo, so that a difference could build up. Both see what torch saw.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.file import Bundle
+from acclimate.engines import Engine
+from acclimate.policy.policy import Policy
+from acclimate_trainer.contract.policy import stacked
+from acclimate_trainer.play.rollouts import initial_of
+from acclimate_trainer.play.trials import draw_trial, run_trial
+from torch import Tensor
+
+from acclimate_export.bundle.trained import Trained, as_array
+
+LIMIT = (
+    1e-4  # on max_rel: rounding goes round and round here, while in one tick it is held to a tenth of this
+)
+QUANTISED_LIMIT = 0.5  # with 8 bits only what is grossly wrong shows here; the golden check is the closer one
+_STEPS = 100  # ticks of an episode
+
+
+class Drift(NamedTuple):
+    """The largest difference in action or running state over `ticks` consecutive ones; measured as in `parity`."""
+
+    engine: str
+    max_abs: float
+    max_rel: float
+    tensor: str
+    ticks: int
+    limit: float = LIMIT
+
+    @property
+    def ok(self) -> bool:
+        return self.max_rel <= self.limit  # False for NaN
+
+
+def limit_of(bundle: Bundle, engine: Engine, limit: float) -> float:
+    """`limit`, or the wide one where this engine's graph of this bundle is quantised."""
+    return limit if bundle.manifest.quantised_as(engine.suffix) is None else QUANTISED_LIMIT
+
+
+def remembers(trained: Trained) -> bool:
+    """Whether something that `act` writes outlives an episode."""
+    return any(t.written_by == "act" and t.reset == "trial" for t in trained.policy.state)
+
+
+@torch.no_grad()
+def drift(trained: Trained, bundle: Bundle, engine: Engine, ticks: int, seed: int) -> Drift:
+    """Drive a servo of the family for `ticks`, in episodes of at most 100. Raises as `Policy`."""
+    obs = _driven(trained, ticks, np.random.default_rng([seed, 1]))
+    expected, found = _in_torch(trained, obs), _on_engine(trained, Policy(bundle, engine), obs)
+    worst = {name: float(np.abs(found[name] - value).max()) for name, value in expected.items()}
+    relative = {name: ratio(worst[name], float(np.abs(expected[name]).max())) for name in worst}
+    tensor = max(relative, key=lambda name: float(np.nan_to_num(relative[name], nan=np.inf)))
+    largest = float(np.max(list(worst.values())))
+    return Drift(engine.name, largest, relative[tensor], tensor, len(obs), limit_of(bundle, engine, LIMIT))
+
+
+def ratio(difference: float, scale: float) -> float:
+    """A difference relative to the largest expected value."""
+    return difference / scale if scale else (0.0 if difference == 0.0 else math.inf)
+
+
+def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
+    """What torch's policy observes on a servo that changes, (ticks, n_obs)."""
+    episodes = math.ceil(ticks / _STEPS)
+    trial = draw_trial(trained.family, 1, rng, side_by_side=1, episodes=episodes, steps=_STEPS, change=1.0)
+    state = stacked(trained.policy, 1, 1)
+    parts = run_trial(trained.policy, state, trained.family, trial)
+    obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
+    return F.pad(obs, (0, trained.n_obs - obs.shape[1]))  # no rewards, if it takes any
+
+
+def _in_torch(trained: Trained, obs: Tensor) -> dict[str, FloatArray]:
+    """The action and what `act` wrote, after each tick."""
+    policy, seen = trained.policy, list[dict[str, Tensor]]()
+    live = stacked(policy, 1, 1)
+    for tick, row in enumerate(obs):
+        if tick % _STEPS == 0:
+            live |= initial_of(policy, (1, 1), ("episode",))
+        act = policy.act(live, row.expand(1, 1, -1), torch.zeros(1, 1, policy.n_noise))
+        live |= act.next
+        seen.append({"action": act.action, **act.next})
+    return {name: np.stack([as_array(values[name][0, 0]) for values in seen]) for name in seen[0]}
+
+
+def _on_engine(trained: Trained, policy: Policy, obs: Tensor) -> dict[str, FloatArray]:
+    """The same, by the bundle's graph, as the runtime runs it."""
+    written = [t.name for t in trained.policy.state if t.written_by == "act"]
+    seen: dict[str, list[FloatArray]] = {name: [] for name in ("action", *written)}
+    for tick, row in enumerate(as_array(obs)):
+        if tick % _STEPS == 0:
+            policy.reset("episode")
+        seen["action"].append(policy.act(row).copy())
+        for name in written:
+            seen[name].append(policy.state(name))
+    return {name: np.stack(values) for name, values in seen.items()}

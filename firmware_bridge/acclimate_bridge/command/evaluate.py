@@ -1,0 +1,86 @@
+"""The verb `evaluate`: from its arguments to a table, and to JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from acclimate.atomic import write_atomically
+from acclimate.bundle.fields import Json
+from acclimate.errors import UsageError
+
+from acclimate_bridge.command.options import at_least, writable
+from acclimate_bridge.evaluation import courses_report
+from acclimate_bridge.evaluation import report as evaluation_report
+from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
+from acclimate_bridge.evaluation.evaluation import Plan, evaluate
+from acclimate_bridge.simulation.changes import KINDS
+from acclimate_bridge.simulation.servo_files import load_servo
+
+_Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
+
+
+def run_evaluation(args: argparse.Namespace) -> int:
+    """Evaluate a bundle on the servos named; print the table or one JSON object."""
+    output = writable("--output", args.output)
+    jobs = at_least("--jobs", (os.cpu_count() or 1) if args.jobs is None else args.jobs, 1)
+    plan = Plan(
+        bundle=Path(args.bundle),
+        servos=tuple(load_servo(name) for name in args.servo),
+        against=None if args.against is None else tuple(Path(path) for path in args.against),
+        devices=args.devices,
+        episodes=args.episodes,
+        shots=args.shots,
+        seed=args.seed,
+        friction=args.friction,
+        engine=args.engine,
+    )
+    course = _course(args)
+    tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
+    tree = {**tree, "engine": plan.engine}
+    text = json.dumps(tree, indent=2)
+    if output is not None:
+        write_atomically(output, (text + "\n").encode())
+    print(text if args.json else "\n".join(lines))
+    return 0
+
+
+def _course(args: argparse.Namespace) -> Course | None:
+    """How to drive, where it is not in episodes. Raises UsageError for options that do not go together."""
+    seconds: float | None = args.seconds
+    at: float | None = args.change_at
+    if at is not None and args.change is None:
+        raise UsageError(
+            f"--change-at says when, and --change what happens: expected one of {', '.join(KINDS)}"
+        )
+    if seconds is None and args.change is None:
+        return None
+    seconds = SECONDS if seconds is None else seconds
+    return Course(seconds, args.change, seconds / 2 if at is None else at)
+
+
+def _evaluated(plan: Plan, jobs: int) -> _Said:
+    results = evaluate(plan, jobs, _progress())
+    return evaluation_report.tree(results), evaluation_report.table(results)
+
+
+def _driven(plan: Plan, course: Course, jobs: int) -> _Said:
+    results = evaluate_over_time(plan, course, jobs, _progress())
+    return courses_report.tree(results), courses_report.table(results)
+
+
+def _progress() -> Callable[[int, int], None] | None:
+    """A counter on one line of a terminal; nothing where stderr is not one."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        end = "\r" if done < total else "\r\x1b[K"
+        print(f"{done}/{total} devices", end=end, file=sys.stderr, flush=True)
+
+    return show

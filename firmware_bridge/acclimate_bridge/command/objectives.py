@@ -1,0 +1,104 @@
+"""What an operator asks a running device to drive for: on the command line, at a moment, or line by line from stdin."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TextIO
+
+from acclimate.bundle.fields import Json
+from acclimate.bundle.manifest import Manifest
+from acclimate.control.trial import Shot
+from acclimate.errors import AcclimateError, UsageError
+from acclimate.policy.objectives import described, objective, objectives_of, parse_objective, set_objective
+from acclimate.policy.policy import Policy
+
+_UNEXPLAINED = 0.1  # share of the rewards that is left over where they are no wᵀφ
+
+
+class Wish(NamedTuple):
+    """Weights by name, and when they are set, in s of driving; 0 is before the first tick."""
+
+    weights: Mapping[str, float]
+    at: float
+
+    @classmethod
+    def parse(cls, text: str, manifest: Manifest) -> Wish:
+        """NAME=WEIGHT,…[@SECONDS]. Raises UsageError."""
+        weights, timed, after = text.partition("@")
+        try:
+            at = float(after) if timed else 0.0
+        except ValueError:
+            at = math.nan
+        if not (math.isfinite(at) and at >= 0.0):
+            raise UsageError(f"objective {text!r}: expected NAME=WEIGHT,…[@SECONDS] with SECONDS at least 0")
+        return cls(parse_objective(weights, objectives_of(manifest).features), at)
+
+
+def wishes_of(
+    texts: Sequence[str] | None, manifest: Manifest, seconds: float | None = None
+) -> tuple[Wish, ...]:
+    """All that `--objective` says. Raises UsageError for one after the end, or, without `seconds`, on the way."""
+    wishes = tuple(Wish.parse(text, manifest) for text in texts or ())
+    for wish in wishes:
+        if seconds is None and wish.at:
+            raise UsageError("--objective with @SECONDS needs --seconds; without it, it holds from the start")
+        if seconds is not None and wish.at >= seconds:
+            raise UsageError(f"--objective …@{wish.at:g} comes after the end: --seconds is {seconds:g}")
+    return wishes
+
+
+class Listener:
+    """Sets objectives that come in as lines, while the loop runs; a line that cannot be is answered, not obeyed."""
+
+    def __init__(self, policy: Policy, lines: TextIO, answer: Callable[[str], None]) -> None:
+        self._policy, self._answer = policy, answer
+        self._features = objectives_of(policy.manifest).features
+        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # A daemon: nobody can interrupt a read that waits for a person.
+        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+
+    def poll(self) -> None:
+        """Obey what has come in. For the loop's thread, between two ticks; it never waits."""
+        while not self._queue.empty():
+            try:
+                set_objective(self._policy, parse_objective(self._queue.get(), self._features))
+                self._answer(f"drives for {described(self._policy)}")
+            except AcclimateError as error:
+                self._answer(f"{error}; it still drives for {described(self._policy)}")
+
+    def _listen(self, lines: TextIO) -> None:
+        for line in lines:
+            if line.strip():
+                self._queue.put(line.strip())
+
+
+def tree(policy: Policy) -> dict[str, Json]:
+    """The weights at the end, where there are such."""
+    return {} if policy.manifest.objectives is None else {"objective": dict(objective(policy))}
+
+
+def lines(policy: Policy, shots: Sequence[Shot]) -> list[str]:
+    """The same for people, after what each step that inferred them was worth."""
+    if policy.manifest.objectives is None:
+        return []
+    features = len(policy.manifest.objectives.features)
+    inferred = [_inferred(number, shot.result.info, features) for number, shot in enumerate(shots, 1)]
+    return [*inferred, f"{'objective':<20} {described(policy)}"]
+
+
+def _inferred(number: int, info: Mapping[str, float], features: int) -> str:
+    """What a step made of the rewards that it saw."""
+    rank, left = round(info["rank"]), info["residual_share"]
+    if rank < features:
+        said = (
+            f"the rewards seen tell only {rank} of {features} features apart; the weights were kept: drive on, "
+            "or along other references"
+        )
+    elif left > _UNEXPLAINED:
+        said = f"no weights explain these rewards: {left:.0%} of them is left over"
+    else:
+        said = f"inferred from {info['valid']:.0f} more rewards, of which {left:.2%} is left over"
+    return f"{f'weights, step {number}':<20} {said}"

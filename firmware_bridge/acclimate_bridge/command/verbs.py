@@ -1,0 +1,147 @@
+"""The bridge's verbs. Nothing heavy is imported here: `acclimate --help` loads this module."""
+
+from __future__ import annotations
+
+import argparse
+
+from acclimate.command.cli import Verb
+
+_REQUIRES = ("serial", "cobs")
+
+
+def _configure_ports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _ports(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.ports import print_ports
+
+    return print_ports(as_json=args.json)
+
+
+def _configure_simulate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--servo",
+        default="MX-64",
+        metavar="NAME|FILE",
+        help="a built-in servo or a servo file (default: MX-64)",
+    )
+    add("--drive-gain", type=float, metavar="X", help="factor on the supply (default 1, or the file's)")
+    add("--polarity", type=float, metavar="±1", help="-1: wired backwards (default 1, or the file's)")
+    add("--delay", type=float, metavar="S", help="link delay in s, at most 0.1 (default 0, or the file's)")
+    add(
+        "--gravity", type=float, metavar="NM", help="torque of the load held level (default 0, or the file's)"
+    )
+    add("--inertia", type=float, metavar="KGM2", help="inertia of the load (default 0, or the file's)")
+    add("--angle", type=float, default=0.0, metavar="RAD", help="where the joint stands at first (default 0)")
+    add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
+    add("--rate", type=float, default=100.0, metavar="HZ", help="at which it measures (default 100)")
+    add(
+        "--change",
+        action="append",
+        metavar="KIND@SECONDS",
+        help="payload, polarity or supply changes after SECONDS of being driven; may be given several times",
+    )
+    add(
+        "--reward",
+        metavar="NAME=WEIGHT,…",
+        help="measure a reward, too: accurate, frugal, smooth, quiet and fast, weighted as given",
+    )
+    add("--seed", type=int, default=0, help="of encoder noise and boot ids (default 0)")
+    add("--link", metavar="PATH", help="keep a symbolic link to the port at PATH")
+    add("--fault", metavar="KIND@SECONDS", help=argparse.SUPPRESS)
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.simulate import simulate
+
+    return simulate(args)
+
+
+PORTS = Verb("ports", "list the serial ports of this machine", _configure_ports, _ports, _REQUIRES, "serial")
+SIMULATE = Verb(
+    "simulate",
+    "a simulated servo on a pseudo-terminal, in real time; prints the port",
+    _configure_simulate,
+    _simulate,
+    _REQUIRES,
+    "serial",
+)
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="a .acclimate file")
+    add("--port", required=True, help="serial port, pseudo-terminal, or URL such as socket://host:port")
+    add("--baud", type=int, default=115_200, help="baud rate (115200)")
+    add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
+    add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--episodes", type=int, metavar="N", help="episodes per measurement (4)")
+    add("--seconds", type=float, metavar="S", help="instead of all that: drive for S seconds without a pause")
+    add(
+        "--reset",
+        action="append",
+        metavar="SCOPE@SECONDS",
+        help="with --seconds: begin a new trial or episode on the way; may be given several times",
+    )
+    add(
+        "--objective",
+        action="append",
+        metavar="NAME=WEIGHT,…[@SECONDS]",
+        help="what to drive for, with names from the bundle; with --seconds also later on the way, as often as given",
+    )
+    add("--listen", action="store_true", help="with --seconds: take such objectives from stdin, a line each")
+    add("--seed", type=int, default=0, help="of references and exploration (0)")
+    add("--save", metavar="FILE", help="write what was learned to FILE")
+    add("--record", metavar="FILE", help="write every episode to FILE, an .npz")
+    add("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.run import run
+
+    return run(args)
+
+
+def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="a .acclimate file")
+    add("--servo", required=True, nargs="+", metavar="NAME|FILE", help="built-in servos and servo files")
+    add(
+        "--against",
+        nargs="*",
+        metavar="BUNDLE",
+        help="bundles to compare with (robust and oracle beside BUNDLE)",
+    )
+    add("--devices", type=int, default=8, metavar="N", help="devices per servo (8)")
+    add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
+    add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--seconds", type=float, metavar="S", help="drive for S seconds without a pause, not in episodes")
+    add("--change", choices=("payload", "polarity", "supply"), help="what happens to the servo on the way")
+    add("--change-at", type=float, metavar="S", help="after how many seconds (half of --seconds, 24)")
+    add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
+    add("--engine", default="onnxruntime", metavar="NAME", help="native, litert or onnxruntime (onnxruntime)")
+    add("--seed", type=int, default=0, help="of devices, references and noise (0)")
+    add("--jobs", type=int, metavar="N", help="processes (one per CPU); no number depends on it")
+    add("--output", metavar="FILE", help="also write the JSON object to FILE")
+    add("--json", action="store_true", help="one JSON object on stdout instead of a table")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.evaluate import run_evaluation
+
+    return run_evaluation(args)
+
+
+RUN = Verb(
+    "run", "measure, adapt and measure again on a real device", _configure_run, _run, _REQUIRES, "serial"
+)
+EVALUATE = Verb(
+    "evaluate",
+    "compare a bundle with other controllers on simulated devices it never saw",
+    _configure_evaluate,
+    _evaluate,
+    _REQUIRES,
+    "serial",
+)

@@ -1,0 +1,256 @@
+"""The host's side of the link: a `Device` for the runtime, over any transport."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from acclimate.bundle.arrays import FloatArray
+from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
+from acclimate.errors import DeviceFault
+
+from acclimate_bridge.link.line import POLL, RETRY, Line, introduce
+from acclimate_bridge.link.messages import (
+    Ack,
+    Caps,
+    Cfg,
+    Clear,
+    Cmd,
+    Key,
+    Latch,
+    Log,
+    Mode,
+    Obs,
+    Pong,
+    Result,
+    Type,
+    WireChannel,
+    from_wire,
+    newer,
+    to_wire,
+)
+from acclimate_bridge.link.time_sync import TimeSync
+from acclimate_bridge.link.transport import Transport
+from acclimate_bridge.link.wire import Frame
+
+_ANSWER = 1.0  # s to wait for the answer to CLEAR or CFG
+_SILENCE = 0.5  # s without any frame after which the device counts as lost
+_PING_EVERY = 0.25  # s
+_PING_WAIT = 0.002  # s to stay for the answer, so that its arrival is known exactly
+_FIRST_PINGS = 8
+_TTL_MS = 100
+_STALE_PERIODS = 3.0  # control periods after which a reading is outdated
+_FAULTS = [
+    frozenset(latch.name.lower() for latch in Latch if latch.name and bits & latch) for bits in range(256)
+]
+
+
+class LinkStats(NamedTuple):
+    """What became of the traffic. The device's own counters are as of its newest OBS."""
+
+    received: int  # frames
+    damaged: int  # frames and fragments dropped on this side
+    lost: int  # frames of the device that never arrived
+    device_damaged: int  # dropped on the device's side
+    device_stale: int  # commands that came after a newer one
+    device_refused: int
+    device_expired: int  # times that targets outlived their time to live
+    round_trip: float  # s, the fastest
+    drift: float  # of the host's clock against the device's, as a share
+
+
+class HostLink:
+    """A device at the other end of a transport, as `acclimate.control.device.Device`."""
+
+    def __init__(
+        self, transport: Transport, clock: Clock, *, timeout: float = 2.0, samples_per_period: int = 2
+    ) -> None:
+        """Open a session, learn what the device is, and find out its clock.
+
+        `samples_per_period`: how many readings the device sends per control period; on a link without a
+        common clock a reading is up to one sample period old. Raises DeviceFault when no device answers in
+        `timeout` s.
+        """
+        self._clock = clock
+        self._line = Line(transport, clock)
+        self._sync = TimeSync()
+        self._pings: dict[int, float] = {}
+        self._acks: dict[int, Ack] = {}
+        self._reading: Sample | None = None
+        self._obs: Obs | None = None
+        self._closed = False
+        self.logs: list[Log] = []
+        self._introduction, self._schema = introduce(self._line, timeout)
+        caps = self._introduction
+        self._latches = caps.latches
+        self._obs_period_us = round(1e9 / caps.rate_mhz / samples_per_period)
+        self._outdated = _STALE_PERIODS * 1e3 / caps.rate_mhz
+        self._heard = self._next_ping = clock.now()
+        self._caps = DeviceCaps(
+            sensors=tuple(_channel(c) for c in self._schema.sensors),
+            actuators=tuple(_channel(c) for c in self._schema.actuators),
+            rate_hz=caps.rate_mhz / 1e3,
+            boot_id=caps.boot_id,
+            firmware=caps.firmware,
+        )
+        for _ in range(_FIRST_PINGS):
+            self._ping(wait=0.05)
+
+    @property
+    def caps(self) -> DeviceCaps:
+        """What the device said of itself."""
+        return self._caps
+
+    @property
+    def stats(self) -> LinkStats:
+        """Counters of the link so far."""
+        counters = self._line.decoder.counters
+        device = self._obs[5:9] if self._obs else (0, 0, 0, 0)
+        sync = self._sync
+        return LinkStats(
+            counters.frames, counters.dropped, self._line.lost, *device, sync.round_trip, sync.drift
+        )
+
+    def start(self) -> None:
+        """Release the device's latch, and have it send readings from now on. Raises DeviceFault."""
+        self._configure(Key.OBS_PERIOD_US, self._obs_period_us)
+        give_up = self._clock.now() + _ANSWER
+        while True:
+            answer = self._request(Type.CLEAR, Clear(self._latches).pack())
+            if answer.result == Result.OK:
+                return
+            self._latches = answer.value & 0xFF  # it has latched again meanwhile
+            if self._clock.now() >= give_up:
+                raise DeviceFault(f"the device on {self._name} keeps latching; look at it before going on")
+
+    def latest(self) -> Sample | None:
+        """The newest reading; None before the first. Raises DeviceFault when device or link are lost."""
+        self._poll()
+        now = self._clock.now()
+        if now - self._heard > _SILENCE:
+            raise DeviceFault(
+                f"the device on {self._name} has been silent for {_SILENCE:g} s; check cable and power"
+            )
+        reading = self._reading
+        if reading is not None and now - reading.t > self._outdated and not reading.stale:
+            self._reading = reading = reading._replace(stale=True)
+        return reading
+
+    def command(self, targets: FloatArray) -> None:
+        """Send targets, (n_actuators,) in the channels' units. Raises DeviceFault when the link is lost."""
+        wire = to_wire(targets.tolist(), self._schema.actuators)
+        self._line.send(Type.CMD, Cmd(_TTL_MS, Mode.DRIVE, wire).pack())
+        if self._clock.now() >= self._next_ping:
+            self._ping(_PING_WAIT)
+
+    def stop(self) -> None:
+        """Latch the device with its actuators neutral. Never raises: without a link the watchdog does it."""
+        with suppress(DeviceFault):
+            for _ in range(2):  # one may be lost, and nobody acknowledges it
+                self._line.send(Type.ESTOP)
+
+    def close(self) -> None:
+        """`stop`, then release the transport."""
+        if not self._closed:
+            self._closed = True
+            self.stop()
+            self._line.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _name(self) -> str:
+        return self._line.transport.name
+
+    def _poll(self) -> None:
+        for frame in self._line.receive():
+            if frame.type == Type.CAPS:
+                self._check_identity(Caps.unpack(frame.payload), frame.session)
+            elif frame.type == Type.LOG:
+                self.logs.append(Log.unpack(frame.payload))
+            elif frame.session != self._line.session:
+                continue  # the end of somebody else's session
+            elif frame.type == Type.OBS:
+                self._on_obs(frame)
+            elif frame.type == Type.PONG:
+                self._on_pong(frame)
+            elif frame.type == Type.ACK:
+                ack = Ack.unpack(frame.payload)
+                self._acks[ack.seq] = ack
+            self._heard = self._clock.now()
+
+    def _on_obs(self, frame: Frame) -> None:
+        if self._reading is not None and not newer(frame.seq, self._reading.seq):
+            return
+        obs = Obs.unpack(frame.payload)
+        self._obs, self._latches = obs, obs.latches
+        values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
+        t = min(self._sync.to_host(frame.t_us), self._clock.now())
+        self._reading = Sample(values, t, frame.seq, False, _FAULTS[obs.faults])
+
+    def _on_pong(self, frame: Frame) -> None:
+        pong = Pong.unpack(frame.payload)
+        sent = self._pings.pop(pong.ping_seq, None)
+        if sent is not None:
+            self._sync.add(sent, pong.received_t_us, frame.t_us, self._clock.now())
+
+    def _check_identity(self, caps: Caps, session: int) -> None:
+        if caps.boot_id != self._introduction.boot_id:
+            raise DeviceFault(
+                f"the device on {self._name} has restarted (boot {caps.boot_id:08x}, before "
+                f"{self._introduction.boot_id:08x}); check its power supply, then run again"
+            )
+        if session != self._line.session:
+            raise DeviceFault(
+                f"another program has taken over the device on {self._name}; stop it, then run again"
+            )
+
+    def _ping(self, wait: float) -> None:
+        """Send a PING and stay up to `wait` s for its answer; a later one is taken when it comes."""
+        now = self._clock.now()
+        self._next_ping = now + _PING_EVERY
+        if len(self._pings) >= _FIRST_PINGS:
+            self._pings.clear()  # lost ones
+        sent = self._line.send(Type.PING)
+        self._pings[sent] = now
+        while True:
+            self._poll()
+            if sent not in self._pings or self._clock.now() >= now + wait:
+                return
+            self._clock.sleep_until(self._clock.now() + POLL / 2)
+
+    def _configure(self, key: Key, value: int) -> None:
+        answer = self._request(Type.CFG, Cfg(key, value).pack())
+        if answer.result != Result.OK:
+            raise DeviceFault(
+                f"the device on {self._name} refuses {key.name.lower()} = {value}; it stays at {answer.value}"
+            )
+
+    def _request(self, kind: Type, payload: bytes) -> Ack:
+        """Send what is acknowledged, again and again until it is."""
+        give_up = self._clock.now() + _ANSWER
+        sent: list[int] = []
+        self._acks.clear()
+        retry_at = self._clock.now()
+        while self._clock.now() < give_up:
+            if self._clock.now() >= retry_at:
+                retry_at = self._clock.now() + RETRY
+                sent.append(self._line.send(kind, payload))
+            self._poll()
+            for seq in sent:
+                if seq in self._acks:
+                    return self._acks[seq]
+            self._clock.sleep_until(self._clock.now() + POLL)
+        raise DeviceFault(f"the device on {self._name} does not acknowledge {kind.name}; check the link")
+
+
+def _channel(channel: WireChannel) -> Channel:
+    return Channel(channel.name, channel.unit, channel.minimum, channel.maximum)

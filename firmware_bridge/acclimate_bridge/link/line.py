@@ -1,0 +1,120 @@
+"""One end of a link in use by the host: frames out, frames in, and the introduction of a device."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from acclimate.control.device import Clock
+from acclimate.errors import DeviceFault
+
+from acclimate_bridge.link.messages import (
+    OPEN_LAYOUT,
+    Caps,
+    ChannelInfo,
+    Hello,
+    Kind,
+    Schema,
+    Type,
+    WireChannel,
+)
+from acclimate_bridge.link.transport import Transport
+from acclimate_bridge.link.wire import Decoder, Frame, encode
+
+RETRY = 0.1  # s between repetitions of what is repeated: HELLO, CLEAR, CFG
+POLL = 0.0005  # s between looks at the port while waiting for an answer
+
+
+class Line:
+    """Frames over a transport, with this end's sequence numbers and the other end's gaps."""
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.session = 0
+        self.lost = 0  # frames of the other end that never arrived
+        self._seq = 0
+        self._expected: int | None = None
+        self._layout = OPEN_LAYOUT
+        self.decoder = Decoder(OPEN_LAYOUT)
+
+    def adopt(self, schema: Schema, session: int) -> None:
+        """Speak this schema in this session from now on, with fresh counters."""
+        self.session = session
+        self._layout = schema.layout
+        self.decoder = Decoder(schema.layout)
+        self.lost = 0
+
+    def send(self, kind: int, payload: bytes = b"") -> int:
+        """Send one frame now; returns its sequence number."""
+        seq, t_us = self._seq, round(self.clock.now() * 1e6) & 0xFFFFFFFF
+        self._seq = (seq + 1) & 0xFFFF
+        self.transport.write(encode(Frame(kind, seq, t_us, self.session, payload), self._layout))
+        return seq
+
+    def receive(self) -> list[Frame]:
+        """All frames that have arrived."""
+        frames = self.decoder.feed(self.transport.read())
+        for frame in frames:
+            gap = 0 if self._expected is None else (frame.seq - self._expected) & 0xFFFF
+            # A gap of nearly 2^16 is a frame overtaken by another or sent twice, not a loss.
+            if gap < 0x8000:
+                self.lost += gap
+                self._expected = (frame.seq + 1) & 0xFFFF
+        return frames
+
+
+class Introduction(NamedTuple):
+    """What a device said of itself."""
+
+    caps: Caps
+    schema: Schema
+
+
+def introduce(line: Line, timeout: float) -> Introduction:
+    """Open a session on `line`. Raises DeviceFault when no device answers within `timeout` s."""
+    clock = line.clock
+    nonce = int.from_bytes(os.urandom(4), "little") or 1
+    give_up = clock.now() + timeout
+    retry_at = clock.now()
+    heard: Caps | None = None
+    channels: dict[tuple[int, int], WireChannel] = {}
+    while True:
+        if clock.now() >= retry_at:
+            retry_at = clock.now() + RETRY
+            line.send(Type.HELLO, Hello(nonce).pack())
+        for frame in line.receive():
+            if frame.type == Type.CAPS and (caps := Caps.unpack(frame.payload)).nonce == nonce:
+                heard, line.session = caps, frame.session
+            elif frame.type == Type.CHANNEL and heard is not None:
+                kind, number, channel = ChannelInfo.unpack(frame.payload)
+                channels[kind, number] = channel
+        if heard is not None and (schema := _schema(heard, channels)) is not None:
+            line.adopt(schema, line.session)
+            return Introduction(heard, schema)
+        if clock.now() >= give_up:
+            raise DeviceFault(_nobody(line, heard, timeout))
+        clock.sleep_until(clock.now() + POLL)
+
+
+def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
+    """The device's schema, once it is complete and is the one that its hash promises."""
+    try:
+        schema = Schema(
+            tuple(channels[Kind.SENSOR, i] for i in range(caps.sensors)),
+            tuple(channels[Kind.ACTUATOR, i] for i in range(caps.actuators)),
+        )
+        return schema if schema.hash == caps.schema_hash else None
+    except (KeyError, UnicodeEncodeError):  # one is missing, or holds a name that is not ASCII
+        return None
+
+
+def _nobody(line: Line, heard: Caps | None, timeout: float) -> str:
+    name, counters = line.transport.name, line.decoder.counters
+    if heard is not None:
+        return f"the device on {name} did not describe its channels completely within {timeout:g} s"
+    if counters.version:
+        return f"the device on {name} speaks another version of the protocol; update its firmware"
+    if counters.malformed + counters.overlong + counters.crc:
+        return f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate"
+    return f"no device answered on {name} within {timeout:g} s; check its power and its firmware"

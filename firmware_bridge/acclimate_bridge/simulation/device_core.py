@@ -1,0 +1,283 @@
+"""The device's side of the link as a state machine: bytes and time in, bytes out; no clock, no port."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from acclimate_bridge.link.messages import (
+    NO_VALUE,
+    Ack,
+    Caps,
+    Cfg,
+    Clear,
+    Cmd,
+    Hello,
+    Key,
+    Latch,
+    Log,
+    Mode,
+    Obs,
+    Pong,
+    Result,
+    Schema,
+    State,
+    Type,
+    from_wire,
+    newer,
+    to_wire,
+)
+from acclimate_bridge.link.wire import Decoder, Frame, encode
+from acclimate_bridge.simulation.plant import Plant
+
+_NEVER = 1 << 62  # µs
+_ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
+OBS_PERIOD_US = (1_000, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a device is, apart from what it is doing."""
+
+    schema: Schema
+    rate_hz: float = 100.0
+    watchdog_ms: int = 100
+    watchdog_bounds_ms: tuple[int, int] = (20, 1000)
+    firmware: str = "acclimate-sim 1"
+
+
+@dataclass
+class _Counters:
+    stale: int = 0
+    refused: int = 0
+    expired: int = 0
+
+
+class DeviceCore:
+    """One device. Times are seconds of the caller's clock and must not run backwards."""
+
+    def __init__(self, plant: Plant, profile: Profile, boot_id: int, now: float = 0.0) -> None:
+        self.profile = profile
+        self._plant = plant
+        self._layout = profile.schema.layout
+        self._now = _us(now)
+        self._out: list[bytes] = []
+        self._handlers: dict[int, Callable[[Frame], None]] = {
+            Type.CMD: self._on_cmd,
+            Type.PING: self._on_ping,
+            Type.CLEAR: self._on_clear,
+            Type.CFG: self._on_cfg,
+        }
+        self._boot(boot_id)
+
+    @property
+    def state(self) -> State:
+        """What the device does now."""
+        if self.faults:
+            return State.SAFE
+        return State.DRIVING if self._driving else State.IDLE
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take bytes that arrive at `now`. Answers wait for the next `advance`."""
+        self._run_to(_us(now))
+        for frame in self._decoder.feed(data):
+            self._handle(frame)
+
+    def advance(self, now: float) -> bytes:
+        """Let time pass until `now`; returns what the device has sent since the last call."""
+        self._run_to(_us(now))
+        sent = b"".join(self._out)
+        self._out.clear()
+        return sent
+
+    def next_event(self) -> float:
+        """When the device will next do something by itself, in s; far in the future for never."""
+        return min(self._obs_at, self._watchdog_at, self._expire_at) * 1e-6
+
+    def reboot(self, boot_id: int, now: float) -> None:
+        """Power-cycle the electronics at `now`: everything is forgotten but where the joint stands."""
+        self._run_to(_us(now))
+        self._out.clear()
+        self._plant.set_targets(self._neutral, self._now * 1e-6)
+        self._boot(boot_id)
+
+    def log(self, level: int, text: str) -> None:
+        """Send a line for people (at most 63 ASCII characters)."""
+        self._send(Type.LOG, Log(level, text).pack())
+
+    def _boot(self, boot_id: int) -> None:
+        self.boot_id = boot_id
+        self.faults = Latch.SESSION
+        self.session = 0
+        self._latches = 1
+        self._nonce = 0
+        self._epoch = self._now
+        self._seq = 0
+        self._decoder = Decoder(self._layout)
+        self._counters = _Counters()
+        self._watchdog_us = self.profile.watchdog_ms * 1000
+        self._obs_period = round(1e6 / self.profile.rate_hz)
+        self._obs_at = self._watchdog_at = self._expire_at = _NEVER
+        self._announce_at = self._now
+        self._driving = False
+        self._neutral = tuple(min(max(0.0, c.minimum), c.maximum) for c in self.profile.schema.actuators)
+        self._last_cmd: int | None = None
+        self._cmd_t_us = 0
+        self._announce()
+
+    def _run_to(self, now: int) -> None:
+        """Everything that is due until `now`, in its order."""
+        while (due := min(self._obs_at, self._watchdog_at, self._expire_at)) <= now:
+            self._now = due
+            self._plant.advance(due * 1e-6)
+            if due == self._expire_at:
+                self._counters.expired += 1
+                self._expire_at = _NEVER
+                self._plant.set_targets(self._neutral, due * 1e-6)
+            elif due == self._watchdog_at:
+                self._latch(Latch.WATCHDOG)
+            else:
+                self._send_obs()
+                self._obs_at += self._obs_period
+        self._now = max(now, self._now)
+        self._plant.advance(self._now * 1e-6)
+
+    def _handle(self, frame: Frame) -> None:
+        if frame.type == Type.HELLO:
+            self._on_hello(Hello.unpack(frame.payload).nonce)
+        elif frame.type == Type.ESTOP:
+            self._latch(Latch.ESTOP)
+        elif frame.session != self.session or not self.session:
+            self._counters.refused += 1
+            self._announce()  # so that a host learns at once that it talks to a device that has forgotten it
+        elif handler := self._handlers.get(frame.type):
+            handler(frame)
+        else:
+            self._counters.refused += 1
+
+    def _on_hello(self, nonce: int) -> None:
+        if not self.session or nonce != self._nonce:
+            self._open_session(nonce)
+        self._send_caps()
+        for payload in self.profile.schema.channel_payloads:
+            self._send(Type.CHANNEL, payload)
+
+    def _open_session(self, nonce: int) -> None:
+        previous = self.session
+        mixed = zlib.crc32(f"{self.boot_id} {nonce} {previous}".encode()) & 0xFFFF
+        self.session = next(s for s in (mixed, mixed ^ 1, mixed ^ 2) if s not in (0, previous))
+        self._nonce = nonce
+        self._last_cmd, self._cmd_t_us = None, 0
+        self._obs_at = self._now + self._obs_period
+        if not self.faults & Latch.SESSION:
+            self._latch(Latch.SESSION)
+
+    def _on_cmd(self, frame: Frame) -> None:
+        if self._last_cmd is not None and not newer(frame.seq, self._last_cmd):
+            self._counters.stale += 1
+            return
+        command = Cmd.unpack(frame.payload)
+        drive = command.mode == Mode.DRIVE
+        if self.faults or not (drive or command.mode == Mode.NEUTRAL) or NO_VALUE in command.targets:
+            self._counters.refused += 1
+            return
+        self._last_cmd, self._cmd_t_us = frame.seq, self._clock()
+        self._driving = drive
+        self._watchdog_at = self._now + self._watchdog_us if drive else _NEVER
+        self._expire_at = self._now + command.ttl_ms * 1000 if drive else _NEVER
+        self._plant.set_targets(self._targets(command) if drive else self._neutral, self._now * 1e-6)
+
+    def _targets(self, command: Cmd) -> tuple[float, ...]:
+        actuators = self.profile.schema.actuators
+        values = from_wire(command.targets, actuators)
+        return tuple([min(max(v, c.minimum), c.maximum) for v, c in zip(values, actuators, strict=True)])
+
+    def _on_ping(self, frame: Frame) -> None:
+        self._send(Type.PONG, Pong(frame.seq, self._clock()).pack())
+
+    def _on_clear(self, frame: Frame) -> None:
+        fits = Clear.unpack(frame.payload).latches == self._latches
+        if fits:
+            self.faults = Latch(0)
+        result = Result.OK if fits else Result.STALE_LATCH
+        self._send(Type.ACK, Ack(Type.CLEAR, result, frame.seq, self._latches).pack())
+
+    def _on_cfg(self, frame: Frame) -> None:
+        key, value = Cfg.unpack(frame.payload)
+        low, high = self.profile.watchdog_bounds_ms
+        result = Result.OK
+        if key == Key.WATCHDOG_MS:
+            if low <= value <= high:
+                self._watchdog_us = value * 1000
+            else:
+                result = Result.OUT_OF_RANGE
+            value = self._watchdog_us // 1000
+        elif key == Key.OBS_PERIOD_US:
+            if OBS_PERIOD_US[0] <= value <= OBS_PERIOD_US[1]:
+                self._obs_period = value
+                self._obs_at = self._now + value
+            else:
+                result = Result.OUT_OF_RANGE
+            value = self._obs_period
+        else:
+            result = Result.UNKNOWN_KEY
+        self._send(Type.ACK, Ack(Type.CFG, result, frame.seq, value).pack())
+
+    def _latch(self, why: Latch) -> None:
+        """Actuators neutral, and commands refused until a CLEAR that knows of this very latching."""
+        self.faults |= why
+        self._latches = (self._latches + 1) & 0xFF
+        self._driving = False
+        self._watchdog_at = self._expire_at = _NEVER
+        self._plant.set_targets(self._neutral, self._now * 1e-6)
+
+    def _announce(self) -> None:
+        if self._now >= self._announce_at:
+            self._announce_at = self._now + _ANNOUNCE_US
+            self._send_caps()
+
+    def _send_caps(self) -> None:
+        p = self.profile
+        caps = Caps(
+            nonce=self._nonce,
+            boot_id=self.boot_id,
+            schema_hash=p.schema.hash,
+            sensors=len(p.schema.sensors),
+            actuators=len(p.schema.actuators),
+            latches=self._latches,
+            rate_mhz=round(p.rate_hz * 1000),
+            watchdog_ms=self._watchdog_us // 1000,
+            watchdog_min_ms=p.watchdog_bounds_ms[0],
+            watchdog_max_ms=p.watchdog_bounds_ms[1],
+            firmware=p.firmware,
+        )
+        self._send(Type.CAPS, caps.pack())
+
+    def _send_obs(self) -> None:
+        counters = self._counters
+        observation = Obs(
+            ack=self._last_cmd or 0,
+            state=self.state,
+            faults=self.faults,
+            latches=self._latches,
+            cmd_t_us=self._cmd_t_us,
+            bad=self._decoder.counters.dropped & 0xFFFF,
+            stale=counters.stale & 0xFFFF,
+            refused=counters.refused & 0xFFFF,
+            expired=counters.expired & 0xFFFF,
+            values=to_wire(self._plant.measure(), self.profile.schema.sensors),
+        )
+        self._send(Type.OBS, observation.pack())
+
+    def _send(self, kind: Type, payload: bytes) -> None:
+        frame = Frame(kind, self._seq, self._clock(), self.session, payload)
+        self._seq = (self._seq + 1) & 0xFFFF
+        self._out.append(encode(frame, self._layout))
+
+    def _clock(self) -> int:
+        return (self._now - self._epoch) & 0xFFFFFFFF
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -1,0 +1,68 @@
+"""The verb `bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from acclimate.atomic import write_atomically
+from acclimate.bundle.file import load
+from acclimate.command.bench import chart, report
+from acclimate.command.bench.measuring import Plan, chosen, measure
+from acclimate.command.bench.subjects import names
+from acclimate.errors import EngineError, UsageError
+
+_SHORTEST, _LONGEST = 0.1, 600.0  # s
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """Measure as `args` say; print tables or one JSON object, and draw. Raises EngineError where nothing runs."""
+    if not _SHORTEST <= args.seconds <= _LONGEST:
+        raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {args.seconds:g}")
+    bundle, plot, plan = load(args.bundle), _drawable(args.plot), Plan(args.seconds)
+    subjects = _selected(args.only)
+    try:
+        choice = chosen(bundle.path)
+        found = measure(bundle.path, subjects, plan, _progress)
+    finally:
+        _progress("")
+    if not any(of.times() for of in found):
+        raise EngineError(
+            f"nothing could be measured: {'; '.join(f'{of.name}: {of.refused}' for of in found)}"
+        )
+    if plot is not None:
+        write_atomically(plot, chart.draw(bundle.manifest.name, found).encode())
+    if args.json:
+        print(json.dumps(report.tree(bundle, choice, plan, found), indent=2))
+    else:
+        print("\n".join(report.table(bundle, choice, found)))
+    return 0
+
+
+def _selected(only: list[str] | None) -> list[str]:
+    """Raises UsageError for a name that is none."""
+    known = names()
+    for name in only or ():
+        if name not in known:
+            raise UsageError(f"--only knows no {name!r}; valid names: {', '.join(known)}")
+    return [name for name in known if name in (only or known)]
+
+
+def _drawable(plot: str | None) -> Path | None:
+    """Checked before anything is measured. Raises UsageError where the picture could not be written."""
+    if plot is None:
+        return None
+    path = Path(plot)
+    if path.suffix != ".svg":
+        raise UsageError(f"--plot {plot}: the picture is an SVG; expected a name that ends in .svg")
+    if not path.parent.is_dir():
+        raise UsageError(f"--plot {plot}: there is no folder {path.parent}")
+    return path
+
+
+def _progress(text: str) -> None:
+    """On one line of a terminal; nothing where stderr is not one."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

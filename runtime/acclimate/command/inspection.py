@@ -1,0 +1,132 @@
+"""What `acclimate inspect` prints: the manifest's facts, and whether this machine reproduces the bundle."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from acclimate.bundle.fields import Json
+from acclimate.bundle.file import Bundle, load
+from acclimate.bundle.manifest import ActionChannel, GraphSpec, Manifest, ObservationChannel
+from acclimate.engines import AUTO
+from acclimate.engines.choice import Choice
+from acclimate.errors import NoEngineError
+from acclimate.policy.golden_check import Deviation
+from acclimate.policy.policy import Policy
+
+
+class _Checked(NamedTuple):
+    """What came of the golden check; without a choice, `why` there was none."""
+
+    choice: Choice | None
+    deviations: tuple[Deviation, ...] = ()
+    why: str = ""
+
+
+def inspect_bundle(path: str, engine: str = AUTO, *, as_json: bool) -> int:
+    """Print a bundle; raises as `load` and `Policy` do where it is refused."""
+    bundle = load(path)
+    checked = _check(bundle, engine)
+    print(json.dumps(_tree(bundle, checked), indent=2) if as_json else "\n".join(_lines(bundle, checked)))
+    return 0
+
+
+def _check(bundle: Bundle, engine: str) -> _Checked:
+    """The golden check, where there is an engine for it."""
+    try:
+        policy = Policy(bundle, engine)
+    except NoEngineError as error:
+        return _Checked(None, why=str(error))
+    return _Checked(policy.choice, policy.deviations)
+
+
+def _tree(bundle: Bundle, checked: _Checked) -> dict[str, Json]:
+    rows: list[Json] = [
+        {
+            "graph": d.graph,
+            "tensor": d.tensor,
+            "max_abs": d.max_abs,
+            "max_rel": d.max_rel,
+            "allowed": d.allowed,
+        }
+        for d in checked.deviations
+    ]
+    manifest: Json = json.loads(bundle.manifest.to_json())
+    choice = checked.choice
+    engine = None if choice is None else choice.engine
+    ok = None if choice is None else True  # a failed check has raised
+    why = checked.why if choice is None else choice.why
+    return {
+        "path": str(bundle.path),
+        "sha256": bundle.sha256,
+        "manifest": manifest,
+        "golden": {"engine": engine, "why": why, "ok": ok, "rows": rows},
+    }
+
+
+def _lines(bundle: Bundle, checked: _Checked) -> list[str]:
+    m = bundle.manifest
+    size = sum(file.size for file in m.files.values())
+    return [
+        f"bundle       {m.name} ({m.algorithm}), {size / 1024:.1f} KiB, sha256 {bundle.sha256[:16]}…",
+        f"family       {m.family.name}, preset {m.family.preset}",
+        *(f"             {name:<16} {low:g} to {high:g}" for name, (low, high) in m.family.ranges.items()),
+        f"rate         {1.0 / m.control_dt:g} Hz",
+        *_titled("observes", [_channel(c) + f"  from the {c.source}" for c in m.observation]),
+        *_titled("commands", [_channel(c) for c in m.action]),
+        *_titled("state", [_state(m, i) for i in range(len(m.state))] or ["none"]),
+        f"act          {_graph(m.graphs.act)}",
+        f"adapt        {_graph(m.graphs.adapt) if m.graphs.adapt else 'none: this policy does not adapt'}",
+        *_adaptation(m),
+        *_objectives(bundle),
+        *_titled("members", [f"{name:<12} {file.size:>9} bytes" for name, file in m.files.items()]),
+        *_titled("engine", [] if checked.choice is None else checked.choice.lines()),
+        _golden(bundle, checked),
+    ]
+
+
+def _titled(title: str, rows: list[str]) -> list[str]:
+    return [f"{title if i == 0 else '':<12} {row}" for i, row in enumerate(rows)]
+
+
+def _channel(c: ObservationChannel | ActionChannel) -> str:
+    return f"{c.name:<16} {c.unit:<6} {c.minimum:g} to {c.maximum:g}"
+
+
+def _state(m: Manifest, index: int) -> str:
+    t = m.state[index]
+    writer = f"written by {t.written_by}" if t.written_by else "constant"
+    return f"{t.name:<16} {list(t.shape)!s:<12} reset: {t.reset}, {writer}"
+
+
+def _graph(graph: GraphSpec) -> str:
+    return f"{len(graph.inputs)} inputs -> {', '.join(t.name for t in graph.outputs)}"
+
+
+def _adaptation(m: Manifest) -> list[str]:
+    if m.window is None or m.adaptation is None:
+        return []
+    seconds = m.window.episodes * m.window.steps * m.control_dt
+    return [
+        f"window       {m.window.episodes} episodes of {m.window.steps} ticks ({seconds:g} s), "
+        f"at most {m.adaptation.max_steps} steps, trust radius {m.limits.trust_radius:g}"
+    ]
+
+
+def _objectives(bundle: Bundle) -> list[str]:
+    o = bundle.manifest.objectives
+    if o is None:
+        return []
+    weights = bundle.state[o.state]
+    rows = [f"{f.name:<16} {w:<6g} {f.meaning}" for f, w in zip(o.features, weights, strict=True)]
+    return _titled("objectives", rows)
+
+
+def _golden(bundle: Bundle, checked: _Checked) -> str:
+    if checked.choice is None:
+        return f"golden       not replayed: {checked.why}"
+    worst, ticks = max(d.max_rel for d in checked.deviations), bundle.golden.ticks
+    return (
+        f"golden       {ticks} ticks reproduced on {checked.choice.engine}, "
+        f"largest relative difference {worst:.1e}"
+    )

@@ -1,0 +1,49 @@
+"""The runtime's own verbs. Nothing heavy is imported here: `acclimate --help` loads this module."""
+
+from __future__ import annotations
+
+import argparse
+
+from acclimate.command.cli import Verb
+
+
+def _configure_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="a .acclimate file")
+    parser.add_argument(
+        "--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from acclimate.command.inspection import inspect_bundle
+
+    return inspect_bundle(args.bundle, args.engine, as_json=args.json)
+
+
+INSPECT = Verb(
+    "inspect", "show what a bundle holds, and check it on this machine", _configure_inspect, _inspect
+)
+
+
+def _configure_bench(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="a .acclimate file")
+    add(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="measure these only (every engine, and what they compare with)",
+    )
+    add("--seconds", type=float, default=10.0, metavar="S", help="per engine, graph and pace at 100 Hz (10)")
+    add("--plot", metavar="FILE", help="also draw a picture into FILE, an .svg")
+    add("--json", action="store_true", help="one JSON object on stdout instead of tables")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from acclimate.command.bench.command import run_bench
+
+    return run_bench(args)
+
+
+BENCH = Verb("bench", "measure a bundle on every engine of this machine", _configure_bench, _bench)

@@ -1,0 +1,87 @@
+"""What the runtime needs of a device and of time; links and simulators implement these protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from acclimate.bundle.arrays import FloatArray
+
+
+class Channel(NamedTuple):
+    """One scalar that a device measures or accepts, in `unit` ("1" where it has none)."""
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class DeviceCaps:
+    """What a device says of itself when it is connected.
+
+    `sensors` fixes the order of `Sample.values`, `actuators` the order of the targets of `Device.command`.
+    `rate_hz` is the rate at which the device samples and applies commands.
+    """
+
+    sensors: tuple[Channel, ...]
+    actuators: tuple[Channel, ...]
+    rate_hz: float
+    boot_id: int
+    firmware: str
+
+
+class Sample(NamedTuple):
+    """One reading of all sensors.
+
+    values: (n_sensors,) float32, in the order of `DeviceCaps.sensors`. The device may reuse the array at its
+            next `latest()`.
+    t:      when it was measured, in seconds of the host's clock.
+    seq:    changes with every new reading; the same number twice means that nothing new has arrived.
+    stale:  the device or the link holds it for outdated.
+    faults: what keeps the device from obeying, as {"watchdog"} or {"estop"}; empty in normal running.
+    """
+
+    values: FloatArray
+    t: float
+    seq: int
+    stale: bool = False
+    faults: frozenset[str] = frozenset()
+
+
+class Device(Protocol):
+    """Something with sensors and actuators.
+
+    `start`, `latest` and `command` raise `DeviceFault` when the device or the link to it is lost.
+    """
+
+    @property
+    def caps(self) -> DeviceCaps: ...
+
+    def start(self) -> None:
+        """Arm the device: clear latched faults, accept commands. May be called again after a fault."""
+
+    def latest(self) -> Sample | None:
+        """The newest reading, without waiting; None before the first one."""
+
+    def command(self, targets: FloatArray) -> None:
+        """Send one target per actuator, (n_actuators,), in the order of the caps.
+
+        The newest wins, nothing is sent again. The array is the caller's: copy it before returning.
+        """
+
+    def stop(self) -> None:
+        """Bring the actuators into their safe state; may be called at any time, any number of times."""
+
+    def close(self) -> None:
+        """`stop`, then release the link."""
+
+
+class Clock(Protocol):
+    """Time in seconds from an arbitrary origin, never running backwards."""
+
+    def now(self) -> float: ...
+
+    def sleep_until(self, t: float) -> None:
+        """Return at `t` or as soon after it as possible; at once where `t` has passed."""

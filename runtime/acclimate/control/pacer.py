@@ -1,0 +1,45 @@
+"""Absolute deadlines: tick k is due at t0 + k·dt, however long the ticks before it took."""
+
+from __future__ import annotations
+
+from acclimate.control.device import Clock
+from acclimate.control.loop_stats import Tally
+
+_LATE = 0.1  # of a period
+
+
+class Pacer:
+    """Waits for one deadline after the other; deadlines that have passed are skipped, never bunched."""
+
+    def __init__(self, clock: Clock, dt: float, tally: Tally) -> None:
+        self._clock, self._dt, self._tally = clock, dt, tally
+        self._origin = clock.now()
+        self._k = 0
+        self._last: float | None = None
+
+    def begin(self) -> None:
+        """Start a run of ticks: at the next deadline where that is still ahead, else now."""
+        now = self._clock.now()
+        if self._origin + self._k * self._dt < now:
+            self._origin, self._k = now, 0
+        self._last = None
+
+    def wait(self) -> float:
+        """Return at the next deadline, with how late it has become (s)."""
+        deadline = self._origin + self._k * self._dt
+        self._clock.sleep_until(deadline)
+        now = self._clock.now()
+        lateness = max(now - deadline, 0.0)
+        missed = int(lateness / self._dt)
+        self._k += 1 + missed
+        self._count(now, lateness, missed)
+        return lateness
+
+    def _count(self, now: float, lateness: float, missed: int) -> None:
+        tally = self._tally
+        tally.tick(lateness)
+        tally.late += lateness > _LATE * self._dt
+        tally.skipped += missed
+        if self._last is not None:
+            tally.period(now - self._last - self._dt)
+        self._last = now

@@ -1,0 +1,194 @@
+"""The procedure that `run` and `evaluate` share: measure, then explore, adapt, decide, and measure again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+from acclimate.bundle.arrays import FloatArray
+from acclimate.bundle.manifest import Manifest
+from acclimate.control.layout import scalars
+from acclimate.control.loop import ControlLoop
+from acclimate.control.loop_stats import LoopStats
+from acclimate.errors import UsageError
+from acclimate.policy.adaptation import Adapter
+from acclimate.policy.guard import Guard, Verdict
+from acclimate.policy.policy import AdaptResult, Policy
+from acclimate.policy.window import Episode, Window
+
+Purpose: TypeAlias = Literal["measure", "explore", "wait"]
+Metric: TypeAlias = Callable[[Episode], float]
+
+
+class EpisodeKey(NamedTuple):
+    """Names an episode of a trial. References seeded with it make all controllers meet the same ones.
+
+    shot:    how many adaptation steps came before it.
+    purpose: "measure" (noise-free, counted), "explore" (for the window), "wait" (noise-free, adapt runs).
+    number:  counts the episodes of the same shot and purpose, from 0.
+    """
+
+    shot: int
+    purpose: Purpose
+    number: int
+
+
+class References(Protocol):
+    """Gives each episode its reference, in the caller's seeding."""
+
+    def __call__(self, obs: FloatArray, key: EpisodeKey) -> FloatArray:
+        """obs (n_obs,) as measured just before the episode -> reference (steps + 1, n_ref)."""
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """shots:    adaptation steps.
+    episodes:    noise-free episodes per measurement.
+    rest_ticks:  periods in neutral before every episode.
+    rollback:    undo an adaptation that the guard finds to have made things worse.
+    """
+
+    shots: int = 2
+    episodes: int = 4
+    rest_ticks: int = 0
+    rollback: bool = False
+
+
+class Measurement(NamedTuple):
+    """Error of each noise-free episode."""
+
+    errors: tuple[float, ...]
+
+    @property
+    def rms(self) -> float:
+        """Root mean square over the episodes."""
+        return math.sqrt(sum(e * e for e in self.errors) / len(self.errors))
+
+
+class Shot(NamedTuple):
+    """One adaptation step: what it computed, whether it went live and stayed, and the error after it."""
+
+    result: AdaptResult
+    accepted: Verdict
+    kept: Verdict
+    valid: float  # share of the window that was not masked
+    after: Measurement
+
+
+class TrialReport(NamedTuple):
+    before: Measurement
+    shots: tuple[Shot, ...]
+    stats: LoopStats
+
+
+def tracking_columns(
+    manifest: Manifest, measured: str = "position", target: str = "target"
+) -> tuple[int, int]:
+    """Where in an observation the two are. Raises UsageError where the bundle does not observe them."""
+    names = [c.name for channel in manifest.observation for c in scalars(channel)]
+    for name in (measured, target):
+        if name not in names:
+            raise UsageError(
+                f"bundle {manifest.name!r} does not observe {name!r}; it observes: {', '.join(names)}"
+            )
+    return names.index(measured), names.index(target)
+
+
+def tracking_error(manifest: Manifest, measured: str = "position", target: str = "target") -> Metric:
+    """RMS of measured − target over the observations that follow an action, in the channels' unit.
+
+    Raises UsageError where the bundle does not observe the two.
+    """
+    i, j = tracking_columns(manifest, measured, target)
+
+    def metric(episode: Episode) -> float:
+        error = episode.obs[1:, i].astype(np.float64) - episode.obs[1:, j]
+        return float(np.sqrt(np.mean(error**2)))
+
+    return metric
+
+
+class Trial:
+    """One trial on one device. Everything random comes from `rng` and `references`."""
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        references: References,
+        metric: Metric,
+        plan: TrialPlan,
+        rng: np.random.Generator,
+        record: Callable[[EpisodeKey, Episode], None] | None = None,
+    ) -> None:
+        """`record` is given every episode as it ends."""
+        if plan.episodes < 1 or plan.shots < 0:
+            raise UsageError(
+                f"a trial needs episodes >= 1 and shots >= 0, got {plan.episodes} and {plan.shots}"
+            )
+        self._loop, self._references, self._metric = loop, references, metric
+        self._plan, self._rng, self._record = plan, rng, record
+
+    def measure(self, shot: int = 0) -> Measurement:
+        """Noise-free episodes with whatever controller the loop has; all that a non-adaptive one needs."""
+        keys = [EpisodeKey(shot, "measure", i) for i in range(self._plan.episodes)]
+        return Measurement(tuple(self._metric(self._run(key)) for key in keys))
+
+    def run(self, policy: Policy, adapter: Adapter, guard: Guard) -> TrialReport:
+        """The whole trial, from a fresh `policy`, which must be the loop's controller."""
+        if self._plan.shots and not policy.can_adapt:
+            raise UsageError(f"policy {policy.manifest.name!r} has no adapt graph; run it with 0 shots")
+        if self._plan.shots:
+            self._loop.require_rewards()
+        policy.reset("trial")
+        before = self.measure()
+        shots: list[Shot] = []
+        for number in range(1, self._plan.shots + 1):
+            last = shots[-1].after if shots else before
+            shots.append(self._shot(number, last, policy, adapter, guard))
+        return TrialReport(before, tuple(shots), self._loop.stats())
+
+    def _shot(self, number: int, last: Measurement, policy: Policy, adapter: Adapter, guard: Guard) -> Shot:
+        window = self._explore(number - 1, policy.manifest)
+        adapter.submit(window)
+        result, accepted = self._wait(number - 1, window, policy, adapter, guard)
+        after = self.measure(number)
+        kept = guard.keep(last.errors, after.errors) if accepted.ok else Verdict(True)
+        if self._plan.rollback and not kept.ok:
+            policy.rollback()
+        return Shot(result, accepted, kept, float(np.mean(window.mask)), after)
+
+    def _explore(self, shot: int, manifest: Manifest) -> Window:
+        assert manifest.window is not None  # a policy that can adapt has a window
+        keys = [EpisodeKey(shot, "explore", i) for i in range(manifest.window.episodes)]
+        return Window.of([self._run(key) for key in keys])
+
+    def _wait(
+        self, shot: int, window: Window, policy: Policy, adapter: Adapter, guard: Guard
+    ) -> tuple[AdaptResult, Verdict]:
+        """Drive on, noise-free, until the result is there; swap it in between two ticks of that episode."""
+        decision: list[tuple[AdaptResult, Verdict]] = []
+
+        def between() -> None:
+            result = None if decision else adapter.poll()
+            if result is not None:
+                decision.append((result, guard.accept(result, window)))
+                if decision[0][1].ok:
+                    policy.commit()
+
+        number = 0
+        while not decision:
+            self._run(EpisodeKey(shot, "wait", number), between)
+            number += 1
+        return decision[0]
+
+    def _run(self, key: EpisodeKey, between: Callable[[], None] | None = None) -> Episode:
+        self._loop.rest(self._plan.rest_ticks)
+        reference = self._references(self._loop.measure(), key)
+        episode = self._loop.run_episode(reference, key.purpose == "explore", self._rng, between)
+        if self._record is not None:
+            self._record(key, episode)
+        return episode

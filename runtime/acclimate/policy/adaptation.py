@@ -1,0 +1,66 @@
+"""Adaptation beside the loop: hand over a window, go on ticking, ask for the result between two ticks."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Protocol
+
+from acclimate.policy.policy import AdaptResult, Policy
+from acclimate.policy.window import Window
+
+
+class Adapter(Protocol):
+    """Runs a policy's `adapt`; one at a time."""
+
+    def submit(self, window: Window) -> None:
+        """Start one adaptation step. Raises PolicyError as `Policy.stage` does."""
+
+    def poll(self) -> AdaptResult | None:
+        """The result, once; None while there is none."""
+
+
+class InlineAdapter:
+    """Adapts at once, in the caller's thread: for simulated time, where everything must be repeatable."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._result: AdaptResult | None = None
+
+    def submit(self, window: Window) -> None:
+        self._result = self._policy.adapt(window)
+
+    def poll(self) -> AdaptResult | None:
+        result, self._result = self._result, None
+        return result
+
+
+class AdaptWorker:
+    """Adapts in a thread of its own, so that no tick waits for it. `close` it, or use it in a `with`."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acclimate-adapt")
+        self._future: Future[AdaptResult] | None = None
+
+    def submit(self, window: Window) -> None:
+        self._policy.stage(window)
+        self._future = self._pool.submit(self._policy.adapt_staged)
+
+    def poll(self) -> AdaptResult | None:
+        if self._future is None or not self._future.done():
+            return None
+        future, self._future = self._future, None
+        return future.result()
+
+    def close(self) -> None:
+        """Wait for what is running, then end the thread."""
+        self._pool.shutdown()
+
+    def __enter__(self) -> AdaptWorker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

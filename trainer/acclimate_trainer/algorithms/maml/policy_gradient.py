@@ -1,0 +1,126 @@
+"""The inner step's ingredients: reward, returns, baseline, advantages and the likelihood-ratio loss.
+
+Everything is a plain tensor program of standard operators, so that a device can run it with its gradient.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acclimate_trainer.contract.policy import Tensors, Window
+from acclimate_trainer.networks.feedforward import mean_action, sigma, tracking_features
+
+RIDGE = 1e-3  # of the baseline's normalised features
+_EPSILON = 1e-6
+_FAR = 1e6  # beyond anything that a sensor says or a policy does
+_SIGN = 10.0  # 1/rad; an error well beyond a tenth of a radian is all sign
+_SCALES = torch.diag(torch.tensor([1.0, 0.1, 1.0, 0.1]))  # of the observation, for the baseline
+
+
+def bounded(window: Window) -> Window:
+    """The window with no number so large that its square overflows: infinity times a mask of 0 is not 0."""
+    return window._replace(obs=window.obs.clamp(-_FAR, _FAR), action=window.action.clamp(-_FAR, _FAR))
+
+
+def with_predecessor(mask: Tensor) -> Tensor:
+    """The mask (T, K, S) of transitions that follow a valid one, or begin an episode."""
+    return mask * torch.cat([torch.ones_like(mask[:, :, :1]), mask[:, :, :-1]], dim=2)
+
+
+def tracking_reward(window: Window) -> Tensor:
+    """Reward of every transition, (T, K, S): near-absolute tracking error after it, and the effort."""
+    error = window.obs[:, :, 1:, 0] - window.obs[:, :, 1:, 2]
+    effort = F.hardtanh(window.action.squeeze(-1))
+    return -5.0 * (torch.sqrt(error * error + 0.05**2) - 0.05) - 0.02 * effort * effort
+
+
+def discount_matrix(kernel: Tensor, steps: int) -> Tensor:
+    """(steps, steps) matrix D with D[s, t] = kernel[s − t], so that rewards @ D are returns."""
+    lag = torch.arange(steps).unsqueeze(1) - torch.arange(steps)
+    inside = (lag >= 0) & (lag < kernel.shape[0])
+    return torch.where(inside, kernel[lag.clamp(0, kernel.shape[0] - 1)], 0.0)
+
+
+def baseline_features(window: Window, discount: Tensor) -> Tensor:
+    """Features of each state for the baseline of returns by `discount` (S, S), (T, K, S, F).
+
+    Observation, squares, time to go, and what the reference is going to do. It does what it does whatever the
+    actions are, so that its future may enter without bias (Mao et al. 2018, "Variance Reduction for Reinforcement
+    Learning in Input-Driven Environments", section 4), and far from it the return is mostly its doing: without
+    these features, the sign of a weak motor drowns.
+    """
+    steps = window.action.shape[2]
+    position, velocity, target, rate = (window.obs @ _SCALES).unbind(-1)
+    error = target - position
+    now = torch.stack([error, velocity, rate, position], dim=-1)[:, :, :steps]
+    e, v, r, _ = now.unbind(-1)
+    square = torch.stack([e * e, e.abs(), e * v, e * r, v * v, v * r, r * r], dim=-1)
+    total = discount.sum(0)  # (S,) the discounted time to go
+    time = torch.stack([torch.ones_like(total), total, total * total], dim=-1).expand(*e.shape, 3)
+    coming = target[:, :, 1:] @ discount - target[:, :, :steps] * total  # where it goes from here, discounted
+    ahead = torch.stack([coming, coming * torch.tanh(_SIGN * e), total * e, total * e.abs()], dim=-1)
+    return torch.cat([time, now, square, ahead], dim=-1)
+
+
+def ridge_residual(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """What ridge regression on `features` (T, N, F), fitted where `mask` (T, N), leaves of `values` (T, N).
+
+    Features are scaled to unit mean square first, so that one ridge suits them all. They are nearly collinear, and
+    the residual is small against the values, so that the rounding of the normal equations alone would be seen in
+    the adapted parameters. One step of iterative refinement, its residual taken from the data, removes that.
+    """
+    count = mask.sum(-1).clamp_min(1.0)[:, None, None]  # (T, 1, 1)
+    mean_square = mask.unsqueeze(1) @ (features * features) / count  # (T, 1, F)
+    x = features * torch.rsqrt(mean_square + _EPSILON)
+    project = (x * mask.unsqueeze(-1)).transpose(1, 2)  # (T, F, N)
+    inverse = inverse_spd(project @ x / count + RIDGE * torch.eye(x.shape[-1]))
+    target = values.unsqueeze(-1)
+    first = inverse @ (project @ target / count)  # (T, F, 1)
+    rest = target - x @ first
+    second = inverse @ (project @ rest / count - RIDGE * first)
+    return (rest - x @ second).squeeze(-1)
+
+
+def inverse_spd(a: Tensor) -> Tensor:
+    """Inverse of symmetric positive definite a (T, F, F).
+
+    Gauss-Jordan without pivoting, unrolled: stable for such matrices, and nothing but products and sums, which
+    every engine has.
+    """
+    n = a.shape[-1]
+    m = torch.cat([a, torch.eye(n).expand_as(a)], dim=-1)  # (T, F, 2F)
+    for i in range(n):
+        row = m[:, i : i + 1]
+        unit = torch.zeros(n, 1)
+        unit[i] = 1.0
+        m = m - (m[:, :, i : i + 1] - unit) * (row / row[:, :, i : i + 1])
+    return m[:, :, n:]
+
+
+def normalise(advantage: Tensor, mask: Tensor) -> Tensor:
+    """Zero mean and unit variance over each task's unmasked transitions (T, N)."""
+    count = mask.sum(-1, keepdim=True).clamp_min(1.0)
+    mean = (advantage * mask).sum(-1, keepdim=True) / count
+    centred = (advantage - mean) * mask
+    variance = (centred * centred).sum(-1, keepdim=True) / count
+    return centred * torch.rsqrt(variance + _EPSILON)
+
+
+def log_likelihood(params: Tensors, window: Window, memory: float = 0.0) -> Tensor:
+    """log π(a_t | s_t, s_(t−1), a_(t−1)) of the window's actions, (T, K·S), up to a constant.
+
+    The policy's deviation from its mean is autoregressive: ε_t = memory·ε_(t−1) + innovation, from zero.
+    """
+    tasks, episodes, steps, n_act = window.action.shape
+    zeros = torch.zeros(tasks, episodes, 1, n_act)
+    previous = torch.cat([zeros, F.hardtanh(window.action[:, :, :-1])], dim=2)
+    x = tracking_features(window.obs[:, :, :-1], previous).reshape(tasks, episodes * steps, -1)
+    deviation = window.action - mean_action(params, x).reshape(window.action.shape)
+    innovation = deviation - memory * torch.cat([zeros, deviation[:, :, :-1]], dim=2)
+    spread = sigma(params) * math.sqrt(1.0 - memory * memory)
+    z = innovation.reshape(tasks, episodes * steps, n_act) / spread
+    return (-0.5 * z * z - torch.log(spread)).sum(-1)

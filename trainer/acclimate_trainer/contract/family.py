@@ -1,0 +1,192 @@
+"""The family contract: what a machine has to give so that every algorithm here trains policies for it.
+
+Three things: a `TaskSpec` (values; `acclimate.task.spec`), a `TaskFamily` that draws machines and opens sessions on
+them, and a `Session`: T machines with E episodes each, side by side. All tensors are float32, tasks first:
+
+    obs (T, E, n_sensors)     what the devices measure, in the spec's order; references are not among it
+    action (T, E, n_act)      in the channels' units; a session clamps it to their limits, as a device does
+    reward (T, E)             of the step just made; zeros where the family computes it from a window (`Rewarded`)
+
+References are the player's: whoever plays draws them by the spec, in training as on the device, and a session does
+not see them. So one generator says what "following" means, and a session is just the machine.
+
+Everything random comes from the generator that `sample`, `open` and `change` are given; the same generator state gives
+the same numbers. What a family may add are the protocols below, each found by `isinstance`; what it does not add has a
+default, or the algorithms that need it say so in one sentence.
+
+`acclimate_trainer.testing` has the conformance suite that every family passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from acclimate.task.spec import TaskSpec
+from torch import Tensor
+
+from acclimate_trainer.contract.policy import Window
+
+Tasks = TypeVar("Tasks")
+Other = TypeVar("Other", contravariant=True)
+"""T machines: a NamedTuple of tensors with tasks first, (T, …), so that some of them can be taken by index."""
+
+
+class Step(NamedTuple):
+    """What one action led to. Where an episode has ended, `obs` is the first of the next one."""
+
+    obs: Tensor  # (T, E, n_sensors)
+    reward: Tensor  # (T, E)
+    terminated: Tensor  # the episode ended in itself, bool (T, E)
+    truncated: Tensor  # the episode ended at its time limit, bool (T, E)
+
+
+class Session(Protocol[Other]):
+    """T machines with E episodes each, side by side. Stateful: whatever it needs between two steps it keeps."""
+
+    @property
+    def obs(self) -> Tensor:
+        """What is measured now, (T, E, n_sensors)."""
+        ...
+
+    def step(self, action: Tensor) -> Step:
+        """One control period under `action` (T, E, n_act)."""
+        ...
+
+    def become(self, tasks: Other, where: Tensor) -> None:
+        """Machines `where` (T,) bool are those of `tasks` from the next step on; their state stays as it is."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A session through which a gradient passes, from its actions to what is measured and rewarded later.
+
+    Its step is a pure, traceable function of tensors with static shapes: no branching on data. `state` is all that
+    changes from step to step, and may be set, so that whoever plays can let the gradient through it fade, or cut it.
+    """
+
+    state: tuple[Tensor, ...]
+
+
+class TaskFamily(Protocol[Tasks]):
+    """Draws machines, tells what is true of them, and lets them be driven."""
+
+    @property
+    def spec(self) -> TaskSpec: ...
+
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
+        """Draw n machines. progress: from 0, the easier ones to begin training with, to 1, all of them."""
+        ...
+
+    def parameters(self, tasks: Tasks) -> Tensor:
+        """What an oracle is told: (T, P) in the order of the spec, in physical units."""
+        ...
+
+    def open(self, tasks: Tasks, episodes: int, steps: int, rng: np.random.Generator) -> Session[Tasks]:
+        """A session of `episodes` episodes on each of `tasks`, of `steps` steps at most, with all its randomness."""
+        ...
+
+
+@runtime_checkable
+class HasInputs(Protocol):
+    """Default: every observed scalar, and the difference of every pair of the headline metric, scaled by ranges."""
+
+    def inputs(self, obs: Tensor) -> Tensor:
+        """What a network sees of observations (…, n_obs), about 1 in size, (…, n_in); traceable.
+
+        Whatever uses it squashes it by a tanh, and appends the previous action.
+        """
+        ...
+
+
+@runtime_checkable
+class Rewarded(Protocol):
+    """Default: the reward channel of the spec, if there is one; else the session's, which only training has."""
+
+    def reward(self, window: Window) -> Tensor:
+        """Reward of every transition, (T, K, S), from what a device can know; traceable."""
+        ...
+
+
+@runtime_checkable
+class HasBaseline(Protocol):
+    """Default: from the inputs, their squares, the time to go, and what the reference is going to do."""
+
+    def baseline(self, window: Window, discount: Tensor) -> Tensor:
+        """Regressors of the returns by `discount` (S, S) that follow each state, (T, K, S, F); traceable."""
+        ...
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """Default: by the headline metric, the root mean square of its pairs, or minus the mean reward."""
+
+    def loss(self, window: Window, reward: Tensor) -> Tensor:
+        """What training minimises, (T,), from episodes and the sessions' rewards (T, K, S)."""
+        ...
+
+
+@runtime_checkable
+class Changing(Protocol[Tasks]):
+    """Machines to which something may happen in mid-trial. Default: nothing ever does."""
+
+    def change(self, tasks: Tasks, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
+        """The same machines after something happened to each of them; progress as in `sample`."""
+        ...
+
+
+@runtime_checkable
+class Criticised(Protocol[Tasks]):
+    """Default: the parameters in typical units."""
+
+    @property
+    def n_critic(self) -> int: ...
+
+    def critic(self, tasks: Tasks, session: Session[Tasks]) -> Tensor:
+        """True facts about machine and state, about 1 in size, (T, E, n_critic), for value functions in training."""
+        ...
+
+
+@runtime_checkable
+class Believing(Protocol):
+    """A discrete family whose prior is conjugate: returns may take each reward's expectation for it.
+
+    Default: rewards as they come.
+    """
+
+    @property
+    def reward_prior(self) -> tuple[float, float]:
+        """Mean of the prior on an observation's and action's mean reward, and how many rewards it is worth."""
+        ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """Default: the terms of the spec's features, where each has one."""
+
+    def features(self, window: Window) -> tuple[Tensor, Tensor]:
+        """φ of every transition (T, K, S, d), and a mask (T, K, S) of those that enough of the past is known of."""
+        ...
+
+
+@runtime_checkable
+class HasClassical(Protocol):
+    """Controllers that a good engineer would use instead, tuned on the family. Default: there are none."""
+
+    def classical(self, rng: np.random.Generator) -> Mapping[str, Mapping[str, float]]:
+        """Settings by the name of a classical controller that the bridge knows, as {"pid": {"kp": …}}."""
+        ...
+
+
+@runtime_checkable
+class HasNames(Protocol):
+    """Machines that have a name, as a type of servo has; `acclimate simulate --task NAME`. Default: only numbers."""
+
+    def named(self, name: str) -> object:
+        """One machine, as `sample` gives it. Raises UsageError, listing the names."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]: ...

@@ -1,0 +1,181 @@
+"""The outer loop that all algorithms share: stacked tasks, clipped per task, Adam, resumable at any iteration."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acclimate_trainer.contract.policy import Policy, Tensors
+from acclimate_trainer.outer_loop.limits import COUNT, POSITIVE, SHARE, require
+
+FOR_TRAINING = "training."
+"""How the names of meta-parameters begin that only training has, as those of a critic: no bundle holds them."""
+
+
+class Losses(NamedTuple):
+    """What one iteration's tasks gave: the loss to minimise, and named figures to report, each (T,)."""
+
+    total: Tensor
+    report: Tensors
+
+
+class PerTask(Protocol):
+    """An algorithm with a loss for each task. Meta-parameters are named tensors; `losses` gets them stacked."""
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]: ...
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        """`progress` is the share of training done, in [0, 1)."""
+        ...
+
+    def policy(self, meta: Tensors) -> Policy: ...
+
+
+@runtime_checkable
+class Iterative(Protocol):
+    """An algorithm that takes several steps of the optimizer on what one iteration brought."""
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]: ...
+
+    def updates(
+        self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+    ) -> Iterator[Mapping[str, float]]:
+        """Write `.grad` of `meta`, yield figures to report, and again, once per step; `progress` as above."""
+        ...
+
+
+Algorithm: TypeAlias = PerTask | Iterative
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Section [training] of a config."""
+
+    iterations: int = 400
+    """Steps of the outer loop."""
+    meta_batch_size: int = 32
+    """Tasks per iteration."""
+    outer_lr: float = 0.02
+    """Adam's step size at the start; it falls along a cosine to `final_lr` of that."""
+    final_lr: float = 0.02
+    """Share of `outer_lr` at the end."""
+    task_clip: float = 0.1
+    """Largest norm of one task's gradient: a device that cannot be driven well must not drown the others.
+    Of no effect with [ppo], whose gradients are not taken task by task."""
+    clip: float = 0.3
+    """Largest norm of the gradient of one step."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no training can be."""
+        counts = dict.fromkeys(("iterations", "meta_batch_size"), COUNT)
+        steps = dict.fromkeys(("outer_lr", "task_clip", "clip"), POSITIVE)
+        require(self, {**counts, **steps, "final_lr": SHARE})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a run after `iteration` iterations: all that is needed to go on as if it had never stopped."""
+
+    iteration: int
+    meta: Tensors
+    optimizer: Mapping[str, object]
+
+
+def start(algorithm: Algorithm, seed: int) -> Progress:
+    """A run that has not begun."""
+    return Progress(0, algorithm.initial(np.random.default_rng([seed, 0])), {})
+
+
+def train(
+    algorithm: Algorithm,
+    config: TrainingConfig,
+    seed: int,
+    progress: Progress,
+    report: Callable[[Progress, Mapping[str, float]], None],
+) -> None:
+    """Go on from `progress` up to `config.iterations`; `report` gets a copy of the state after every iteration.
+
+    Every iteration draws from a generator of its own, made of the seed and its number, so that an interrupted
+    and resumed run computes what an uninterrupted one does. An interrupt may come at any instruction, also
+    inside Adam's step, and so nobody but this function sees the tensors that are being changed.
+    """
+    meta = {name: value.clone().requires_grad_() for name, value in progress.meta.items()}
+    adam = torch.optim.Adam(meta.values(), lr=config.outer_lr)
+    if progress.optimizer:
+        adam.load_state_dict(copy.deepcopy(dict(progress.optimizer)))
+    for iteration in range(progress.iteration, config.iterations):
+        done = iteration / config.iterations
+        for group in adam.param_groups:
+            group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
+        rng = np.random.default_rng([seed, 1 + iteration])
+        steps = _gradients(algorithm, meta, config, rng, done)
+        figures = [_stepped(adam, found) for found in steps]
+        report(_copy(iteration + 1, meta, adam), _means(figures))
+
+
+def _gradients(
+    algorithm: Algorithm, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+) -> Iterator[Mapping[str, float]]:
+    if isinstance(algorithm, Iterative):
+        yield from algorithm.updates(meta, config, rng, progress)
+    else:
+        yield meta_gradient(algorithm, meta, config, rng, progress)
+
+
+def _stepped(adam: torch.optim.Adam, figures: Mapping[str, float]) -> Mapping[str, float]:
+    adam.step()
+    return figures
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(step[name] for step in figures) / len(figures) for name in figures[0]}
+
+
+def clip_gradient(loss: Tensor, meta: Tensors, limit: float) -> float:
+    """Write the gradient of a loss, clipped, into `.grad` of `meta`; return its norm before."""
+    values = list(meta.values())
+    for value, gradient in zip(values, torch.autograd.grad(loss, values), strict=True):
+        value.grad = gradient
+    return float(torch.nn.utils.clip_grad_norm_(values, limit))
+
+
+def meta_gradient(
+    algorithm: PerTask, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+) -> dict[str, float]:
+    """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures.
+
+    Each task has a copy of the meta-parameters, so that its gradient can be seen, and clipped, by itself. A
+    task whose gradient is not finite is left out.
+    """
+    tasks = config.meta_batch_size
+    copies = {
+        name: value.detach().expand(tasks, *value.shape).clone().requires_grad_()
+        for name, value in meta.items()
+    }
+    losses = algorithm.losses(copies, tasks, rng, progress)
+    gradients = torch.autograd.grad(losses.total.sum(), list(copies.values()), materialize_grads=True)
+    norm = torch.stack([g.flatten(1).square().sum(-1) for g in gradients]).sum(0).sqrt()  # (T,)
+    finite = torch.isfinite(norm)
+    scale = torch.where(finite, (config.task_clip / norm.clamp_min(1e-12)).clamp_max(1.0), 0.0)
+    for value, gradient in zip(meta.values(), gradients, strict=True):
+        kept = torch.where(finite.view(-1, *[1] * value.dim()), gradient, 0.0)
+        value.grad = torch.tensordot(scale, kept, dims=1) / tasks
+    total = torch.nn.utils.clip_grad_norm_(list(meta.values()), config.clip)
+    figures = {name: float(value.detach().nanmean()) for name, value in losses.report.items()}
+    return figures | {"grad_norm": float(total), "skipped": float((~finite).sum())}
+
+
+def _copy(iteration: int, meta: Tensors, adam: torch.optim.Adam) -> Progress:
+    values = {name: value.detach().clone() for name, value in meta.items()}
+    return Progress(iteration, values, copy.deepcopy(adam.state_dict()))
+
+
+def _cosine(done: float, final: float) -> float:
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * done))
