@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
 from acclimate_export.graphs.axes import on_device

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 from acclimate.stats import mean_interval
 from acclimate_demo.demo import PRESETS, evaluate_preset, make_bundles
 from acclimate_demo.report import mapping, number, rows_of

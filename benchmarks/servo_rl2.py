@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 from acclimate.stats import Interval
 from acclimate_demo.courses_picture import draw_curves
 from acclimate_demo.demo import SERVOS, make_bundles

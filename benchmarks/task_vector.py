@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.stats import mean_interval
 from acclimate_trainer.tasks.four_rooms import FourRooms
 from numpy.typing import NDArray

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acclimate.atomic import write_atomically
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 from acclimate.stats import Interval
 
 from benchmarks.harness import BenchmarkError, Figure

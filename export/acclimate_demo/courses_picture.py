@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from acclimate.atomic import write_atomically
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 
 from acclimate_demo.report import ALL, Row, number, rows_of
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.atomic import write_atomically
-from acclimate.bundle.fields import Json
 from acclimate.errors import DeviceFault
+from acclimate.fields import Json
 from acclimate_bridge.command.options import at_least
 from acclimate_bridge.simulation.spawn import simulated_port
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 
 Row: TypeAlias = dict[str, Json]
 ALL = "all"

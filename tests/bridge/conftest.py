@@ -12,9 +12,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from acclimate.bundle.arrays import pack_arrays
 from acclimate.bundle.file import write_bundle
 from acclimate.bundle.manifest import StateTensor
+from acclimate.bundle.npz import pack_arrays
 
 Acclimate = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from acclimate.bundle.arrays import FloatArray, pack_arrays, unpack_arrays
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load, write_bundle
+from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from onnx import numpy_helper
 
 

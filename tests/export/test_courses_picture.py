@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 from acclimate_demo.courses_picture import draw_curves
 
 PNG = b"\x89PNG\r\n\x1a\n"

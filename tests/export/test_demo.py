@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle.fields import Json
 from acclimate.errors import DeviceFault
+from acclimate.fields import Json
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_demo.report import conclusions, mapping, merged, number, rows_of, table
 

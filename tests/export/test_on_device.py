@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.control.loop import ControlLoop
 from acclimate.control.trial import EpisodeKey

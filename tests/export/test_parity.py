@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load
 from acclimate.errors import UsageError
 from acclimate_export.bundle.trained import META, Trained, from_bundle

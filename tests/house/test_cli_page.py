@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acclimate.bundle.fields import Json
 from acclimate.command.cli import Verb, find_verbs
+from acclimate.fields import Json
 from acclimate_bridge.simulation.servos import BUILT_IN
 from acclimate_bridge.simulation.spawn import simulated_port
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from acclimate.bundle.arrays import FloatArray, pack_arrays
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import write_bundle
 from acclimate.bundle.golden import Golden, GoldenAdapt
 from acclimate.bundle.manifest import (
@@ -34,6 +34,7 @@ from acclimate.bundle.manifest import (
     TensorSpec,
     WindowSpec,
 )
+from acclimate.bundle.npz import pack_arrays
 from acclimate.policy.window import Window
 from onnx import TensorProto, helper
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from acclimate.bundle import archive
-from acclimate.bundle.arrays import pack_arrays, unpack_arrays
+from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError
 
 

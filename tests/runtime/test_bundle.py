@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.bundle import archive
-from acclimate.bundle.arrays import pack_arrays
 from acclimate.bundle.file import load, write_bundle
+from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import BundleError, ManifestError, UsageError
 
 from . import bundles

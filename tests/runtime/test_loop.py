@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import load
 from acclimate.bundle.manifest import Limits, Manifest
 from acclimate.control.clock import RealClock

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop

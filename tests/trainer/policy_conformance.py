@@ -14,7 +14,6 @@ from itertools import product
 
 import pytest
 import torch
-from acclimate.bundle.fields import is_identifier
 from acclimate.bundle.manifest import (
     ActionChannel,
     Family,
@@ -26,6 +25,7 @@ from acclimate.bundle.manifest import (
     ObservationChannel,
     TensorSpec,
 )
+from acclimate.fields import is_identifier
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
 from acclimate_trainer.tasks.servo import ACTION, OBSERVATION
 from torch import Tensor, fx

@@ -9,8 +9,6 @@ from importlib import metadata
 
 import numpy as np
 import torch
-from acclimate.bundle.arrays import pack_arrays
-from acclimate.bundle.fields import Json
 from acclimate.bundle.file import ACT, ADAPT, GOLDEN, STATE
 from acclimate.bundle.golden import Golden, GoldenAdapt
 from acclimate.bundle.manifest import (
@@ -22,7 +20,9 @@ from acclimate.bundle.manifest import (
     NoiseSpec,
     PidGains,
 )
+from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 from acclimate.policy.window import Window
 from acclimate_trainer.contract.policy import Adapt, Tensors
 from acclimate_trainer.tasks.servo import ACTION, CONTROL_DT

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import NamedTuple, TypeAlias
 
-from acclimate.bundle.fields import Json
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 
 from acclimate_export.graphs.onnx import OnnxGraph
 from acclimate_export.graphs.tracing import Traced

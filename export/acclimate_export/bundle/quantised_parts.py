@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
-from acclimate.bundle.fields import Json
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.bundle.manifest import QUANTISED, SCHEMES, Quantised, Scheme, Tolerance
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 from acclimate.policy.policy import Policy
 from acclimate.stats import Interval, mean_interval
 from acclimate_bridge.evaluation.references import episode_steps

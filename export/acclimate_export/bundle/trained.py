@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from acclimate.bundle.arrays import FloatArray, pack_arrays, unpack_arrays
-from acclimate.bundle.fields import Json
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import Objectives, ObservationChannel
+from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError, UsageError
+from acclimate.fields import Json
 from acclimate.servo_features import FEATURES
 from acclimate_trainer.algorithms.successor.objective_policies import REWARD
 from acclimate_trainer.command.train import on_servos

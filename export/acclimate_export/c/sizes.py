@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from acclimate.bundle.fields import Json
 from acclimate.engines.c_library import find_compiler
 from acclimate.engines.c_source import Face
 from acclimate.errors import EngineError
+from acclimate.fields import Json
 
 _FLAGS = ("-std=c99", "-O2", "-c", "-w")
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from acclimate.bundle.fields import Json
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.bundle.manifest import QUANTISED
 from acclimate.errors import BundleError
+from acclimate.fields import Json
 from acclimate_bridge.command.options import writable
 from acclimate_trainer.runs.run_directory import RunDirectory
 

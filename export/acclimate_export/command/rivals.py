@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.command.bench.subjects import Subject
 from acclimate.errors import UsageError

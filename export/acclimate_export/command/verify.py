@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 
 import torch
-from acclimate.bundle.fields import Json
 from acclimate.bundle.file import load
+from acclimate.fields import Json
 from acclimate_bridge.command.options import at_least
 from acclimate_trainer.runs.run_directory import RunDirectory
 

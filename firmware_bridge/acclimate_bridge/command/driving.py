@@ -10,7 +10,6 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, get_args
 
-from acclimate.bundle.fields import Json
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.clock import RealClock
 from acclimate.control.drive import Drive
@@ -18,6 +17,7 @@ from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.trial import EpisodeKey, tracking_error
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 from acclimate.policy.objectives import objectives_of, set_objective
 from acclimate.policy.policy import Policy, Scope
 from acclimate.policy.window import Episode

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from acclimate.atomic import write_atomically
-from acclimate.bundle.fields import Json
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 
 from acclimate_bridge.command.options import at_least, writable
 from acclimate_bridge.evaluation import courses_report

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TextIO
 
-from acclimate.bundle.fields import Json
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.trial import Shot
 from acclimate.errors import AcclimateError, UsageError
+from acclimate.fields import Json
 from acclimate.policy.objectives import described, objective, objectives_of, parse_objective, set_objective
 from acclimate.policy.policy import Policy
 

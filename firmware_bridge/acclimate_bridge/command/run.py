@@ -9,7 +9,6 @@ import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from acclimate.bundle.fields import Json
 from acclimate.bundle.file import load
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.clock import RealClock
@@ -18,6 +17,7 @@ from acclimate.control.loop_stats import LoopStats
 from acclimate.control.recording import Recording
 from acclimate.control.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 from acclimate.policy.adaptation import AdaptWorker
 from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.control.drive import Drive
 from acclimate.control.trial import EpisodeKey, tracking_columns
 from acclimate.errors import UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import NamedTuple
 
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 from acclimate.stats import Interval, mean_interval
 
 from acclimate_bridge.evaluation.courses import CourseResult, Courses, Span

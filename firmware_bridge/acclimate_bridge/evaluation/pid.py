@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest, PidGains
 from acclimate.control.layout import scalars
 from acclimate.errors import MismatchError

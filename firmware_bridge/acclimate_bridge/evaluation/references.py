@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.layout import scalars
 from acclimate.control.references import tracking_reference

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import NamedTuple, Protocol, TypeVar
 
-from acclimate.bundle.fields import Json
+from acclimate.fields import Json
 from acclimate.stats import Interval, mean_interval
 
 from acclimate_bridge.evaluation.evaluation import Results

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 

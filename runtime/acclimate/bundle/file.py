@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
-from acclimate.bundle.arrays import FloatArray, check_arrays, unpack_arrays
 from acclimate.bundle.digest import sha256_hex
 from acclimate.bundle.golden import Golden
 from acclimate.bundle.manifest import Manifest, MemberFile
+from acclimate.bundle.npz import check_arrays, unpack_arrays
 from acclimate.errors import BundleError
 
 MANIFEST = "manifest.json"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from acclimate.bundle.arrays import FloatArray, check_arrays, pack_arrays
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, Manifest
+from acclimate.bundle.npz import check_arrays, pack_arrays
 from acclimate.errors import BundleError
 from acclimate.policy.window import Window
 

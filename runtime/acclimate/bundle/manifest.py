@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from acclimate.bundle import manifest_rules
-from acclimate.bundle.fields import Json
 from acclimate.errors import ManifestError
+from acclimate.fields import Json
 
 FORMAT = 1
 

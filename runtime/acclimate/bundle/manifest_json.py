@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
-from acclimate.bundle.fields import Fields, Json, parse_object
 from acclimate.bundle.manifest import (
     FORMAT,
     SCHEMES,
@@ -31,6 +30,7 @@ from acclimate.bundle.manifest import (
     WindowSpec,
 )
 from acclimate.errors import ManifestError
+from acclimate.fields import Fields, Json, parse_object
 
 T = TypeVar("T")
 

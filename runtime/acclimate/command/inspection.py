@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from acclimate.bundle.fields import Json
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import ActionChannel, GraphSpec, Manifest, ObservationChannel
 from acclimate.engines import AUTO
 from acclimate.engines.choice import Choice
 from acclimate.errors import NoEngineError
+from acclimate.fields import Json
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 
 
 class Channel(NamedTuple):

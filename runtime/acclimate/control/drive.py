@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.control.loop import ControlLoop
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import ActionChannel, Manifest, ObservationChannel
 from acclimate.control.device import Channel, DeviceCaps
 from acclimate.errors import MismatchError

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.device import Clock, Device, Sample
 from acclimate.control.layout import Layout

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Graph, memory_for
 from acclimate.engines.signature import check_signature

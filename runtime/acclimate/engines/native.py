@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import Graph, memory_for
 from acclimate.engines.c_library import build

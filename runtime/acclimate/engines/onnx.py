@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnxruntime as ort
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Graph, memory_for
 from acclimate.errors import EngineError

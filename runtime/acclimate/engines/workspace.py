@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.atomic import write_atomically
-from acclimate.bundle.fields import Json
 from acclimate.cache import cache_folder
 from acclimate.engines import ENGINES
 from acclimate.errors import UsageError
+from acclimate.fields import Json
 
 VARIABLE = "ACCLIMATE_CHOOSE"  # "anew": nothing remembered is believed
 _FORMAT = 1

@@ -6,12 +6,13 @@ import io
 import json
 from pathlib import Path
 
+from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
-from acclimate.bundle.arrays import FloatArray, check_arrays, pack_arrays, unpack_arrays
 from acclimate.bundle.digest import sha256_hex
-from acclimate.bundle.fields import parse_object
+from acclimate.bundle.npz import check_arrays, pack_arrays, unpack_arrays
 from acclimate.errors import AcclimateError, CheckpointError
+from acclimate.fields import parse_object
 from acclimate.policy.policy import Policy
 
 FORMAT = 1

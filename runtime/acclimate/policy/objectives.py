@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest, Objective, Objectives
 from acclimate.errors import UsageError
 from acclimate.policy.policy import Policy

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import AUTO, Engine, Graph, open_engine

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest, StateTensor
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 
 
 class Episode(NamedTuple):

@@ -1,8 +1,8 @@
 """Machines of a family as plain numbers, driven tick by tick: what simulated devices and evaluations are made of.
 
-A package that can simulate a family registers it in the entry-point group `acclimate.worlds`, under the family's name,
-or under "*" for any family whose code is at hand: a function `(name, use, options) -> World` (see `Opener`). So the part
-that simulates needs not know the part that trains.
+A package that can simulate a family registers it in the entry-point group `acclimate.worlds`, under the family's
+name, or under "*" for any family whose code is at hand (see `Opener`). So the part that simulates need not know the
+part that trains.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
-from acclimate.bundle.fields import Json
+from acclimate.arrays import FloatArray
+from acclimate.fields import Json
 from acclimate.task.spec import TaskSpec
 
 
@@ -26,7 +26,7 @@ class Machine(Protocol):
         ...
 
     def reset(self, rng: np.random.Generator) -> FloatArray:
-        """Begin an episode somewhere; what its sensors read, (n_sensors,). All that is random later comes from `rng`."""
+        """Begin an episode somewhere; what its sensors read, (n_sensors,). All randomness comes from `rng`."""
         ...
 
     def step(self, action: FloatArray) -> FloatArray:

@@ -9,8 +9,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from acclimate.bundle.fields import is_identifier
 from acclimate.errors import UsageError
+from acclimate.fields import is_identifier
 
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from acclimate.bundle.fields import Json
 from acclimate.command.bench.timing import Times
 from acclimate.engines import AUTO
 from acclimate.errors import EngineError, GoldenError
+from acclimate.fields import Json
 
 PACES = {"hot": 0.0, "100 Hz": 0.01, "1 kHz": 0.001}  # s from call to call
 CPU_RATE = 50.0  # Hz

@@ -7,11 +7,11 @@ import platform
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from acclimate.bundle.fields import Json
 from acclimate.bundle.file import Bundle
 from acclimate.command.bench.measuring import PACES, Measured, Plan, Start
 from acclimate.command.bench.timing import Times
 from acclimate.engines.workspace import processor
+from acclimate.fields import Json
 
 GRAPHS = ("act", "adapt")
 _UNIT = {"act": (1.0, "µs"), "adapt": (1e-3, "ms")}  # of a table, in µs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.device import Clock, DeviceCaps, Sample
 from acclimate.control.layout import scalars

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from acclimate.bundle.arrays import FloatArray
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import AUTO, ENGINES, missing

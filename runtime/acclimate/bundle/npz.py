@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
+from acclimate.arrays import FloatArray
 from acclimate.bundle import archive
 from acclimate.errors import BundleError
-
-FloatArray: TypeAlias = NDArray[np.float32]
 
 _SUFFIX = ".npy"
 
