@@ -45,7 +45,7 @@ class BanditSession:
         self._pulls += 1
         self.obs = reward.unsqueeze(-1)
         always = torch.ones_like(reward, dtype=torch.bool)
-        return Step(self.obs, reward, ~always, always)
+        return Step(reward, ~always, always)
 
     def become(self, tasks: BanditTasks, where: Tensor) -> None:
         self._p = torch.where(where.view(-1, 1, 1), tasks.p.unsqueeze(1), self._p)

@@ -174,7 +174,7 @@ class RoomsSession:
         phi = torch.from_numpy(step.features).view(*self._shape, N_FEATURES)
         self._state, self._reward = self._rooms.again(step), (phi @ w.unsqueeze(-1)).squeeze(-1)
         ends = (torch.from_numpy(end).view(self._shape) for end in (step.terminated, step.truncated))
-        return Step(self.obs, self._reward, *ends)
+        return Step(self._reward, *ends)
 
     def become(self, tasks: RoomsTasks, where: Tensor) -> None:
         self._worth = torch.where(where.unsqueeze(-1), tasks.worth, self._worth)

@@ -187,7 +187,7 @@ class ReacherSession:
         reward = (features(directions(arms.angle)) @ self._w.unsqueeze(-1)).squeeze(-1)
         self.state = (*arms, reward)
         never = torch.zeros(reward.shape, dtype=torch.bool)
-        return Step(self.obs, reward, never, never)
+        return Step(reward, never, never)
 
     def become(self, tasks: ReacherTasks, where: Tensor) -> None:
         self._w = torch.where(where.unsqueeze(-1), tasks.w, self._w)

@@ -65,7 +65,7 @@ class TabularSession:
         self.s = torch.full_like(arrived, START) if ended else arrived
         self.obs = self._seen(earned)
         never = torch.zeros_like(arrived, dtype=torch.bool)
-        return Step(self.obs, earned, never, torch.full_like(never, ended))
+        return Step(earned, never, torch.full_like(never, ended))
 
     def become(self, tasks: TabularTasks, where: Tensor) -> None:
         pairs = zip(tasks, self._tasks, strict=True)
