@@ -24,6 +24,10 @@ GROUP = "acclimate.families"
 _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
+    "reacher": f"{_HERE}.reacher:ReacherFamily",
+    "bandit": f"{_HERE}.bandit:BanditFamily",
+    "tabular": f"{_HERE}.tabular:TabularFamily",
+    "four_rooms": f"{_HERE}.four_rooms:RoomsFamily",
 }
 """Families that come with Acclimate, by name, as module:Class."""
 

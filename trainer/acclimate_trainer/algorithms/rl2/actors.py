@@ -20,7 +20,7 @@ from acclimate_trainer.algorithms.rl2.categorical import CategoricalPolicy, Scen
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Policy
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.networks.feedforward import SIGMA_START, sigma
-from acclimate_trainer.networks.recurrent import gruover_time
+from acclimate_trainer.networks.recurrent import gru_over_time
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import FOR_TRAINING
 from acclimate_trainer.play.rollouts import Episodes
@@ -53,7 +53,14 @@ class Actor(Protocol):
     """See the module."""
 
     @property
-    def n_seen(self) -> int: ...
+    def n_seen(self) -> int:
+        """Entries of what its head looks at beside the memory."""
+        ...
+
+    @property
+    def n_noise(self) -> int:
+        """Of its policy."""
+        ...
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Its parameters, and those that only training has."""
@@ -85,7 +92,7 @@ class GaussianActor:
 
     def __init__(self, view: View, hidden: int) -> None:
         self._view, self._hidden = view, hidden
-        self.n_seen = rl2.n_inputs(view)
+        self.n_seen, self.n_noise = rl2.n_inputs(view), view.n_act
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         params = rl2.initial_parameters(self.n_seen, self._view.n_act, self._hidden, rng)
@@ -116,7 +123,9 @@ class GaussianActor:
         return _remembered(meta, lived.x, self._hidden)
 
     def judge(self, meta: Tensors, lived: Lived, hidden: Tensor) -> Judged:
-        stacked = {name: value.unsqueeze(0) for name, value in meta.items() if not name.startswith(FOR_TRAINING)}
+        stacked = {
+            name: value.unsqueeze(0) for name, value in meta.items() if not name.startswith(FOR_TRAINING)
+        }
         rows = (x.flatten(0, 1).unsqueeze(0) for x in (lived.x, hidden))
         mean = rl2.mean_action(stacked, *rows).view_as(lived.action)
         spread = _spread(meta)
@@ -134,7 +143,7 @@ class CategoricalActor:
 
     def __init__(self, scene: Scene, hidden: int) -> None:
         self._scene, self._hidden = scene, hidden
-        self.n_seen = scene.n_seen
+        self.n_seen, self.n_noise = scene.n_seen, len(scene.choices)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         return categorical.initial_parameters(self._scene, self._hidden, rng)
@@ -184,5 +193,4 @@ def _follows(part: Episodes) -> Tensor:
 
 
 def _remembered(meta: Tensors, x: Tensor, hidden: int) -> Tensor:
-    return gruover_time(meta, x, x.new_zeros(1, x.shape[1], hidden))
-
+    return gru_over_time(meta, x, x.new_zeros(1, x.shape[1], hidden))

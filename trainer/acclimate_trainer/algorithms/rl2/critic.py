@@ -10,7 +10,7 @@ from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import Criticised
+from acclimate_trainer.contract.family import Criticised, Tasks
 from acclimate_trainer.contract.policy import Tensors
 from acclimate_trainer.outer_loop.training import FOR_TRAINING
 from acclimate_trainer.play.rollouts import Episodes
@@ -28,7 +28,7 @@ class Critic:
     brings is mostly that; where the reference is going to be; and the shares of episode and trial that are over.
     """
 
-    def __init__(self, family: Complete[object], n_policy: int) -> None:
+    def __init__(self, family: Complete[Tasks], n_policy: int) -> None:
         """n_policy: entries of the policy's memory and of what it sees."""
         own = family.family
         self._spec = family.spec
@@ -87,4 +87,3 @@ def _clock(episodes: Sequence[Episodes]) -> Tensor:
     tick = torch.arange(steps * len(episodes))
     shares = torch.stack([tick % steps / steps, tick / len(tick)], dim=-1)
     return shares.unsqueeze(1).expand(-1, rows, -1)
-

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
@@ -30,20 +30,21 @@ from torch import Tensor
 from acclimate_trainer.algorithms.reactive import risen
 from acclimate_trainer.algorithms.rl2.actors import Actor, CategoricalActor, GaussianActor, Lived
 from acclimate_trainer.algorithms.rl2.categorical import Scene
+from acclimate_trainer.algorithms.rl2.critic import Critic
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Believing, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import FOR_TRAINING, TrainingConfig, clip_gradient
-from acclimate_trainer.play.trials import Trial, draw_trial
-from acclimate_trainer.play.watched import Played, play
+from acclimate_trainer.play.rollouts import Episodes, headline
+from acclimate_trainer.play.trials import Trial, draw_trial, trial_costs
+from acclimate_trainer.play.watched import Played, over_time, play
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
-_CRITIC_WIDTH = 64
-_AHEAD = (5, 10, 20, 40)  # ticks at which the critic sees where the reference is going to be
-_AHEAD_SCALE = 7.0  # of its distance from what is measured, in units of half the range
 _DECIDED = 0.8  # of training, after which nothing rewards being undecided any more
 _LEAST_SPREAD = 1e-3  # of one task's advantages
+_TINY = 1e-8
+_AT_ONCE = 1000  # tasks that are scored at once
 _TRIED, _TRIED_SEED = 64, 20261123  # tasks from which the scale of rewards is taken
 
 
@@ -104,11 +105,11 @@ class Batch(NamedTuple):
         return Batch(self.lived.rows(index), *rest)  # type: ignore[arg-type]
 
 
-class Ppo:
+class Ppo(Generic[Tasks]):
     """Trains a recurrent policy; see the module."""
 
     def __init__(self, family: TaskFamily[Tasks] | Complete[Tasks], config: PpoConfig) -> None:
-        self._family: Complete[object] = Complete.of(family)  # type: ignore[assignment]
+        self._family = Complete.of(family)
         self._config = config
         spec = self._family.spec
         self._episodes, self._steps = config.episodes or spec.episodes, config.episode_steps or spec.horizon
@@ -139,7 +140,7 @@ class Ppo:
         self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
     ) -> Iterator[dict[str, float]]:
         """One iteration: play, then several steps of the optimizer. Writes `.grad`; yields figures per step."""
-        c, n_noise = self._config, self.actor.policy(meta).n_noise
+        c = self._config
         trial = self.trial(config.meta_batch_size, rng, progress)
         played = self.play(meta, trial)
         batch = self.batch(meta, trial, played)
@@ -152,28 +153,36 @@ class Ppo:
                 norm = clip_gradient(loss, meta, config.clip)
                 yield figures | found | {"grad_norm": norm}
 
-    def trial(self, tasks: int, rng: np.random.Generator, progress: float, *, explores: bool = True) -> Trial[object]:
+    def trial(
+        self, tasks: int, rng: np.random.Generator, progress: float, *, explores: bool = True
+    ) -> Trial[Tasks]:
         """A trial on newly drawn machines, as they come at that share of training."""
+        beside, n_noise = self._config.side_by_side, self.actor.n_noise
+        explore = beside if explores else 0
+        return self._drawn(tasks, rng, progress, side_by_side=beside, explore=explore, n_noise=n_noise)
+
+    def _drawn(self, tasks: int, rng: np.random.Generator, progress: float, *, side_by_side: int, explore: int,
+               n_noise: int) -> Trial[Tasks]:  # fmt: skip
         c = self._config
         return draw_trial(
             self._family,
             tasks,
             rng,
-            side_by_side=c.side_by_side,
+            side_by_side=side_by_side,
             episodes=self._episodes,
             steps=self._steps,
             change=c.change,
             progress=risen(progress, c.curriculum),
-            explore=c.side_by_side if explores else 0,
-            n_noise=self.actor.n_noise,
+            explore=explore,
+            n_noise=n_noise,
         )
 
-    def play(self, meta: Tensors, trial: Trial[object]) -> Played:
+    def play(self, meta: Tensors, trial: Trial[Tasks]) -> Played:
         """Drive a trial, exploring as the actor does in training."""
         return play(self.policy(meta), self._family, trial, self.actor.exploration(meta))
 
     @torch.no_grad()
-    def batch(self, meta: Tensors, trial: Trial[object], played: Played) -> Batch:
+    def batch(self, meta: Tensors, trial: Trial[Tasks], played: Played) -> Batch:
         """Advantages and targets of a played trial."""
         c, actor = self._config, self.actor
         lived, told = actor.lived(played.episodes), self.critic.told(played)
@@ -224,8 +233,8 @@ class Ppo:
     def figures(self, played: Played) -> dict[str, float]:
         """Of a played trial: what it brought, and the family's cost where it is no reward."""
         found = {"return": float(self.rewards(played.episodes).sum(0).mean())}
-        costs = joined([self._family.costs(part.window(), part.reward) for part in played.episodes])
         if self._family.spec.headline.pairs:
+            costs = trial_costs(self._family, played.episodes)
             rows = costs[0].values.view(-1, self._config.side_by_side, costs[0].values.shape[-1])
             found[costs[0].name] = float(headline(costs[0]._replace(values=rows)).mean())
         return found
@@ -236,9 +245,11 @@ class Ppo:
             return reward
         state, choice = lived.seen.argmax(-1), lived.action.argmax(-1)
         choices = lived.action.shape[-1]
-        return believed_reward(reward, state * choices + choice, lived.seen.shape[-1] * choices, family.reward_prior)
+        return believed_reward(
+            reward, state * choices + choice, lived.seen.shape[-1] * choices, family.reward_prior
+        )
 
-    def _parameters(self, trial: Trial[object]) -> Tensor:
+    def _parameters(self, trial: Trial[Tasks]) -> Tensor:
         """What an oracle is told at every tick, in typical units, (L, T·E, P)."""
         told = trial.course.told(self._family, torch.arange(trial.ticks).unsqueeze(1))  # (L, T, P)
         mean, spread = self._family.typical
@@ -262,8 +273,24 @@ class Ppo:
 
     @cached_property
     def _scales(self) -> Scales:
-        """Of what an actor that has learned nothing gets."""
-        ...
+        """Of what an actor gets that has learned nothing.
+
+        Raises UsageError for a family that pays nothing, whatever is done.
+        """
+        rng, actor = np.random.default_rng(_TRIED_SEED), self._actor((0.0, 1.0))
+        policy = actor.policy(actor.initial(rng))
+        trial = self._drawn(_TRIED, rng, 1.0, side_by_side=1, explore=1, n_noise=policy.n_noise)
+        reward = self.rewards(play(policy, self._family, trial).episodes)
+        if not reward.any():
+            spec = self._family.spec
+            raise UsageError(
+                f"[ppo] learns from rewards, and {spec.name} gave none in {len(reward)} ticks on {_TRIED} machines; let the "
+                "step of its sessions return some, or add a reward channel, or a method `reward`"
+            )
+        nothing = torch.zeros_like(reward)
+        returns = advantages(reward, nothing, self._config.discount, 1.0)
+        typical = float(reward.mean()), float(reward.std().clamp_min(_TINY))
+        return Scales(typical, float(returns.std().clamp_min(_TINY)))
 
 
 class Scales(NamedTuple):
