@@ -29,7 +29,10 @@ from acclimate_trainer.outer_loop.training import Losses
 from acclimate_trainer.play.rollouts import draw, headline, rollout, total_cost
 from acclimate_trainer.settings.limits import COUNT, SHARE, require
 
-_CURRICULUM = (0.2, 0.7)  # of training, over which the family's harder machines become as frequent as in the family
+_CURRICULUM = (
+    0.2,
+    0.7,
+)  # of training, over which the family's harder machines become as frequent as in the family
 
 
 @dataclass(frozen=True)

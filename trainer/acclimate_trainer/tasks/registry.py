@@ -24,6 +24,10 @@ GROUP = "acclimate.families"
 _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
+    "bandit": f"{_HERE}.bandit:BanditFamily",
+    "tabular": f"{_HERE}.tabular:TabularFamily",
+    "four_rooms": f"{_HERE}.four_rooms:FourRoomsFamily",
+    "reacher": f"{_HERE}.reacher:ReacherFamily",
 }
 """Families that come with Acclimate, by name, as module:Class."""
 
@@ -54,8 +58,8 @@ def open_family(
 ) -> Opened:
     """The family of that name, or that `use`, FILE.py:Class, names; the file is looked for in `folders`, too.
 
-    where: what to call the place of the settings in errors. Raises ConfigError, in one sentence, for a family that there
-    is not, a file that is not there, does not import or lacks the class, and options that the family does not have.
+    where: what to call the place of the settings in errors. Raises ConfigError, in one sentence, for a family that
+    there is not, a file that is not there, does not import or lacks the class, and options that a family does not have.
     """
     if (name is None) == (use is None):
         raise ConfigError(
@@ -103,7 +107,9 @@ def find_file(file: str, folders: Sequence[Path], where: str) -> Path:
     for path in tried:
         if path.is_file():
             return path.absolute()
-    raise ConfigError(f"{where}: [family] use names the file {file}, which does not exist; looked for {tried[0]}")
+    raise ConfigError(
+        f"{where}: [family] use names the file {file}, which does not exist; looked for {tried[0]}"
+    )
 
 
 def _imported(path: Path, where: str) -> ModuleType:
@@ -138,7 +144,9 @@ def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> Ta
         if is_dataclass(cls):
             family: TaskFamily[object] = read_table(cls, options, where, "family.options")
         elif options:
-            raise ConfigError(f"{where}: {what} takes no options: it is no dataclass; remove [family.options]")
+            raise ConfigError(
+                f"{where}: {what} takes no options: it is no dataclass; remove [family.options]"
+            )
         else:
             family = cls()
         _ = family.spec

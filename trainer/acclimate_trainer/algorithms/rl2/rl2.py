@@ -180,7 +180,7 @@ def initial_parameters(
 
 
 class Rl2:
-    """Trains an `Rl2Policy` by backpropagation through the simulator; with `oracle`, one that is told the parameters."""
+    """Trains an `Rl2Policy` by backpropagation through the simulator; with `oracle`, one told the parameters."""
 
     def __init__(
         self, family: TaskFamily[Tasks] | Complete[Tasks], config: Rl2Config, *, oracle: bool = False
@@ -199,9 +199,7 @@ class Rl2:
         costs = trial_costs(self._family, episodes)
         return Losses(total_cost(costs, c.block), {costs[0].name: headline(costs[0])})
 
-    def trial(
-        self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0
-    ) -> Trial[object]:
+    def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial[object]:
         """A trial on newly drawn machines, as they come at that share of training."""
         return new_trial(self._family, self._config, tasks, rng, progress, explore)
 

@@ -38,7 +38,7 @@ class StudentConfig(Rl2Config):
     teacher: str = ""
     """Folder of the run that trained the oracle."""
     imitation: float = 0.7
-    """Share of training, at its beginning, in which the teacher is imitated; then the family's costs themselves count."""
+    """Share of training, at its beginning, in which the teacher is imitated; then the family's costs count."""
     tolerance: float = 0.5
     """Difference of actions, as a share of what the teacher usually does, from which on the loss is a logarithm."""
     explore: int = 2
@@ -106,6 +106,6 @@ class Student(Rl2):
 
 
 def imitation_loss(actions: Tensor, wanted: Tensor, tolerance: float) -> Tensor:
-    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, n_act), in units of what is usual on each task: (T,)."""
+    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, n_act), in units of what is usual on a task: (T,)."""
     usual = wanted.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEAST
     return torch.log1p(((actions - wanted) / (tolerance * usual)).square()).mean(dim=(1, 2, 3))

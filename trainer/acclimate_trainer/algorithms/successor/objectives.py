@@ -48,7 +48,13 @@ from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Tensors
 from acclimate_trainer.networks.recurrent import gru_over_time
 from acclimate_trainer.networks.view import View
-from acclimate_trainer.outer_loop.training import FOR_TRAINING, Losses, TrainingConfig, clip_gradient, meta_gradient
+from acclimate_trainer.outer_loop.training import (
+    FOR_TRAINING,
+    Losses,
+    TrainingConfig,
+    clip_gradient,
+    meta_gradient,
+)
 from acclimate_trainer.play.rollouts import Episodes
 from acclimate_trainer.play.trials import previous_actions, run_trial
 from acclimate_trainer.settings.limits import COUNT, SHARE, require
@@ -104,7 +110,9 @@ class ObjectivesConfig(RecurrentConfig):
         for key, weights in self._objectives():
             for name in weights:
                 if name not in names:
-                    raise UsageError(f"{key}: there is no objective {name!r}; valid names: {', '.join(names)}")
+                    raise UsageError(
+                        f"{key}: there is no objective {name!r}; valid names: {', '.join(names)}"
+                    )
 
 
 class Transitions(NamedTuple):
