@@ -142,7 +142,7 @@ def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> Ta
             )
     try:
         if is_dataclass(cls):
-            family: TaskFamily[object] = read_table(cls, options, where, "family.options")
+            family: TaskFamily[object] = _of_options(cls, options, where)
         elif options:
             raise ConfigError(
                 f"{where}: {what} takes no options: it is no dataclass; remove [family.options]"
@@ -157,13 +157,19 @@ def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> Ta
     return family
 
 
+def _of_options(cls: type, options: Mapping[str, Value], where: str) -> TaskFamily[object]:
+    made: TaskFamily[object] = read_table(cls, options, where, "family.options")
+    return made
+
+
 def _resolved(family: TaskFamily[object], options: Mapping[str, Value]) -> Mapping[str, Value]:
     """Options with every default written out, as the family itself says or as its fields are."""
     own = getattr(family, "options", None)
     if callable(own):
         found: Mapping[str, Value] = own()
         return found
-    return _plain(asdict(family)) if is_dataclass(family) and not isinstance(family, type) else options
+    made: object = family
+    return _plain(asdict(made)) if is_dataclass(made) and not isinstance(made, type) else options
 
 
 def _plain(value: object) -> dict[str, Value]:

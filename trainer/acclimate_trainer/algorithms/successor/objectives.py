@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
@@ -131,12 +131,13 @@ class Transitions(NamedTuple):
         return Transitions(*(column[index] for column in self))
 
 
-class Objectives:
+class Objectives(Generic[Tasks]):
     """Trains an `ObjectivesPolicy`; see the module."""
 
     def __init__(self, family: TaskFamily[Tasks] | Complete[Tasks], config: ObjectivesConfig) -> None:
         """Raises UsageError for an objective that is none of the family's features."""
-        self._family, self._config = Complete.of(family), config
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config = config
         self._view = View.of(self._family)
         self._names = tuple(feature.name for feature in self._family.spec.features)
         config.check(self._names)

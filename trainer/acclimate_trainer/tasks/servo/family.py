@@ -66,7 +66,8 @@ class ServoFamily:
 
     def options(self) -> dict[str, Value]:
         """The fields with every range written out, from which the same family is made anew."""
-        return {"preset": self.preset, "ranges": self.training.as_dict(), "through_stops": self.through_stops}
+        ranges: dict[str, Value] = {**self.training.as_dict()}
+        return {"preset": self.preset, "ranges": ranges, "through_stops": self.through_stops}
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
         """Draw n servos jointly over the training ranges.
