@@ -7,6 +7,7 @@ simulator. They bound what adaptation can be worth: the robust policy from above
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 import torch
@@ -29,7 +30,10 @@ from acclimate_trainer.outer_loop.training import Losses
 from acclimate_trainer.play.rollouts import draw, headline, rollout, total_cost
 from acclimate_trainer.settings.limits import COUNT, SHARE, require
 
-_CURRICULUM = (0.2, 0.7)  # of training, over which the family's harder machines become as frequent as in the family
+_CURRICULUM = (
+    0.2,
+    0.7,
+)  # of training, over which the family's harder machines become as frequent as in the family
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,14 @@ class ReactivePolicy:
         raise NotImplementedError(f"a {self.algorithm} policy does not adapt")
 
 
-class Reactive:
+class Reactive(Generic[Tasks]):
     """Trains a robust policy, or with `oracle` an oracle, on the family's costs themselves."""
 
     def __init__(
         self, family: TaskFamily[Tasks] | Complete[Tasks], config: ReactiveConfig, *, oracle: bool
     ) -> None:
-        self._family, self._config, self._oracle = Complete.of(family), config, oracle
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config, self._oracle = config, oracle
         self._view = View.of(self._family)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from acclimate.errors import UsageError
 
+from acclimate_trainer.contract.family import HasClassical
 from acclimate_trainer.outer_loop.training import Algorithm, Progress, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
 from acclimate_trainer.runs.built_in import find_config
@@ -21,7 +22,6 @@ from acclimate_trainer.runs.configuration import Config, load_config
 from acclimate_trainer.runs.curves import draw_curve
 from acclimate_trainer.runs.reporting import ProgressBar, headline
 from acclimate_trainer.runs.run_directory import CURVE, RunDirectory
-from acclimate_trainer.contract.family import HasClassical
 
 _SAVE_EVERY = 20.0  # s
 

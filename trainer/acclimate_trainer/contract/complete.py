@@ -153,27 +153,43 @@ def term_features(spec: TaskSpec, window: Window) -> tuple[Tensor, Tensor]:
 
     Before an episode's begin a machine is taken to have been as it was then, and the actions 0.
     """
-    past = features.reach(spec.features)
-    steps = window.action.shape[2]
-    first = window.obs[:, :, :1].expand(-1, -1, max(past - 1, 0), -1)
-    padded = torch.cat([first, window.obs], dim=2)  # (T, K, S + past, n_obs)
-    action = limited(spec, window.action)
-    before = torch.cat([torch.zeros_like(action[:, :, :1]), action[:, :, :-1]], dim=2)
-    scalars = {name: i for i, name in enumerate(spec.action_scalars)}
+    past = max(features.reach(spec.features), 1)
+    seen = _observed(spec, window, past)
+    action = dict(zip(spec.action_scalars, limited(spec, window.action).unbind(-1), strict=True))
+    before = {
+        name: torch.cat([torch.zeros_like(x[:, :, :1]), x[:, :, :-1]], dim=2) for name, x in action.items()
+    }
 
     def observed(name: str, ago: int) -> Tensor:
-        begin = padded.shape[2] - steps - ago
-        return padded[:, :, begin : begin + steps, spec.index(name)]
+        return seen[name][ago]
 
     def commanded(name: str, ago: int) -> Tensor:
-        return (before if ago else action)[..., scalars[name]]
+        return before[name] if ago else action[name]
 
     phi = torch.stack(features.features(spec.features, observed, commanded), dim=-1)
-    known, mask = torch.ones_like(window.mask), window.mask
+    return phi, _known(window.mask, past)
+
+
+def _observed(spec: TaskSpec, window: Window, past: int) -> dict[str, list[Tensor]]:
+    """Of each scalar that a feature names, its values at each transition's end, a tick before that, … `past` before."""
+    names = dict.fromkeys(
+        name for f in spec.features if f.term and f.term.of in ("error", "jerk") for name in f.term.channels
+    )
+    steps, out = window.action.shape[2], {}
+    for name in names:
+        x = window.obs[..., spec.index(name)]
+        padded = torch.cat([*[x[:, :, :1]] * max(past - 1, 0), x], dim=2)  # (T, K, S + past)
+        out[name] = [padded[:, :, past - ago : past - ago + steps] for ago in range(past + 1)]
+    return out
+
+
+def _known(mask: Tensor, past: int) -> Tensor:
+    """Of which transitions (T, K, S) all that a feature asks for is valid."""
+    known, shifted = torch.ones_like(mask), mask
     for _ in range(max(past - 1, 0)):
-        mask = torch.cat([torch.zeros_like(mask[:, :, :1]), mask[:, :, :-1]], dim=2)
-        known = known * mask
-    return phi, known
+        shifted = torch.cat([torch.zeros_like(shifted[:, :, :1]), shifted[:, :, :-1]], dim=2)
+        known = known * shifted
+    return known
 
 
 def limited(spec: TaskSpec, action: Tensor) -> Tensor:

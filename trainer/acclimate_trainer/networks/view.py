@@ -47,11 +47,16 @@ class View:
 
     def physical(self, action: Tensor) -> Tensor:
         """Actions (…, n_act) within ±1 in the channels' units."""
-        return action if self.half is None or self.center is None else action * self.half + self.center
+        if self.half is None or self.center is None:
+            return action
+        return torch.addcmul(self.center, action, self.half)
 
     def normal(self, action: Tensor) -> Tensor:
         """The inverse of `physical`."""
-        return action if self.half is None or self.center is None else (action - self.center) / self.half
+        if self.half is None or self.center is None:
+            return action
+        normal: Tensor = (action - self.center) / self.half
+        return normal
 
     def taken(self, action: Tensor) -> Tensor:
         """What a device takes of actions in the channels' units, within ±1."""

@@ -50,6 +50,8 @@ class Iterative(Protocol):
         """Write `.grad` of `meta`, yield figures to report, and again, once per step; `progress` as above."""
         ...
 
+    def policy(self, meta: Tensors) -> Policy: ...
+
 
 Algorithm: TypeAlias = PerTask | Iterative
 

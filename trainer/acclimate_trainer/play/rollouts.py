@@ -87,7 +87,11 @@ def _references(spec: TaskSpec, obs: Tensor, steps: int, rng: np.random.Generato
 
 
 def rollout(
-    policy: Policy, state: Tensors, spec: TaskSpec, surroundings: Surroundings[Tasks], adjoint_decay: float = 1.0
+    policy: Policy,
+    state: Tensors,
+    spec: TaskSpec,
+    surroundings: Surroundings[Tasks],
+    adjoint_decay: float = 1.0,
 ) -> Episodes:
     """Run all episodes of `surroundings`; what `act` writes starts from its initial value.
 

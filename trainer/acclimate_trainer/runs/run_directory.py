@@ -135,9 +135,7 @@ class RunDirectory:
             return {}
         try:
             table = json.loads(path.read_bytes())
-            return {
-                name: {key: float(value) for key, value in each.items()} for name, each in table.items()
-            }
+            return {name: {key: float(value) for key, value in each.items()} for name, each in table.items()}
         except (ValueError, TypeError, AttributeError):
             raise UsageError(f"{path} cannot be read; remove it, and they are tuned again") from None
 

@@ -11,7 +11,7 @@ one all are back. A task is what the types are worth, each ~ U(−1, 1); the goa
 Observed is the cell, and which objects of its own room are gone: everything nearby, but not what is left in other
 rooms. With all 12 flags there would be half a million states, of which an agent sees each at most a few times.
 
-`FourRooms` is the grid as tables, which exact methods and tabular players use; `RoomsFamily` is the task family.
+`FourRooms` is the grid as tables, which exact methods and tabular players use; `FourRoomsFamily` is the task family.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class RoomsSession:
 
 
 @dataclass(frozen=True)
-class RoomsFamily:
+class FourRoomsFamily:
     """Section [family.options] of a config: four rooms, where a task is what objects are worth."""
 
     episodes: int = 4

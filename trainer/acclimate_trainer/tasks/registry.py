@@ -24,10 +24,10 @@ GROUP = "acclimate.families"
 _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
-    "reacher": f"{_HERE}.reacher:ReacherFamily",
     "bandit": f"{_HERE}.bandit:BanditFamily",
     "tabular": f"{_HERE}.tabular:TabularFamily",
-    "four_rooms": f"{_HERE}.four_rooms:RoomsFamily",
+    "four_rooms": f"{_HERE}.four_rooms:FourRoomsFamily",
+    "reacher": f"{_HERE}.reacher:ReacherFamily",
 }
 """Families that come with Acclimate, by name, as module:Class."""
 
@@ -58,8 +58,8 @@ def open_family(
 ) -> Opened:
     """The family of that name, or that `use`, FILE.py:Class, names; the file is looked for in `folders`, too.
 
-    where: what to call the place of the settings in errors. Raises ConfigError, in one sentence, for a family that there
-    is not, a file that is not there, does not import or lacks the class, and options that the family does not have.
+    where: what to call the place of the settings in errors. Raises ConfigError, in one sentence, for a family that
+    there is not, a file that is not there, does not import or lacks the class, and options that a family does not have.
     """
     if (name is None) == (use is None):
         raise ConfigError(
@@ -107,7 +107,9 @@ def find_file(file: str, folders: Sequence[Path], where: str) -> Path:
     for path in tried:
         if path.is_file():
             return path.absolute()
-    raise ConfigError(f"{where}: [family] use names the file {file}, which does not exist; looked for {tried[0]}")
+    raise ConfigError(
+        f"{where}: [family] use names the file {file}, which does not exist; looked for {tried[0]}"
+    )
 
 
 def _imported(path: Path, where: str) -> ModuleType:
@@ -140,9 +142,11 @@ def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> Ta
             )
     try:
         if is_dataclass(cls):
-            family: TaskFamily[object] = read_table(cls, options, where, "family.options")
+            family: TaskFamily[object] = _of_options(cls, options, where)
         elif options:
-            raise ConfigError(f"{where}: {what} takes no options: it is no dataclass; remove [family.options]")
+            raise ConfigError(
+                f"{where}: {what} takes no options: it is no dataclass; remove [family.options]"
+            )
         else:
             family = cls()
         _ = family.spec
@@ -153,13 +157,19 @@ def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> Ta
     return family
 
 
+def _of_options(cls: type, options: Mapping[str, Value], where: str) -> TaskFamily[object]:
+    made: TaskFamily[object] = read_table(cls, options, where, "family.options")
+    return made
+
+
 def _resolved(family: TaskFamily[object], options: Mapping[str, Value]) -> Mapping[str, Value]:
     """Options with every default written out, as the family itself says or as its fields are."""
     own = getattr(family, "options", None)
     if callable(own):
         found: Mapping[str, Value] = own()
         return found
-    return _plain(asdict(family)) if is_dataclass(family) and not isinstance(family, type) else options
+    made: object = family
+    return _plain(asdict(made)) if is_dataclass(made) and not isinstance(made, type) else options
 
 
 def _plain(value: object) -> dict[str, Value]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
@@ -192,11 +192,12 @@ class MamlPolicy:
         return self._meta[f"rate{k}.{name}"] * g
 
 
-class Maml:
+class Maml(Generic[Tasks]):
     """Meta-trains a `MamlPolicy`."""
 
     def __init__(self, family: TaskFamily[Tasks] | Complete[Tasks], config: MamlConfig) -> None:
-        self._family, self._config = Complete.of(family), config
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config = config
         self._view = View.of(self._family)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -231,9 +232,7 @@ class Maml:
         (measured,) = self._trial(at_full_gain, easy, 0, rng)
         return Losses(measured.cost, {f"{measured.name}_0": measured.headline})
 
-    def _trial(
-        self, meta: Tensors, machines: object, steps: int, rng: np.random.Generator
-    ) -> list[_Measured]:
+    def _trial(self, meta: Tensors, machines: Tasks, steps: int, rng: np.random.Generator) -> list[_Measured]:
         """Explore and measure in one batch, adapt, and again; what is measured before and after every step."""
         policy, count = self.policy(meta), next(iter(meta.values())).shape[0]
         state: dict[str, Tensor] = {**policy.initial(), "shots": torch.zeros(count, 1)}
@@ -251,7 +250,7 @@ class Maml:
         return _Measured(costs[0].name, total_cost(costs), headline(costs[0]))
 
     def _episodes(
-        self, policy: MamlPolicy, state: Tensors, machines: object, support: int, rng: np.random.Generator
+        self, policy: MamlPolicy, state: Tensors, machines: Tasks, support: int, rng: np.random.Generator
     ) -> Episodes:
         c = self._config
         surroundings = draw(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 import torch
@@ -179,13 +180,14 @@ def initial_parameters(
     )
 
 
-class Rl2:
-    """Trains an `Rl2Policy` by backpropagation through the simulator; with `oracle`, one that is told the parameters."""
+class Rl2(Generic[Tasks]):
+    """Trains an `Rl2Policy` by backpropagation through the simulator; with `oracle`, one told the parameters."""
 
     def __init__(
         self, family: TaskFamily[Tasks] | Complete[Tasks], config: Rl2Config, *, oracle: bool = False
     ) -> None:
-        self._family, self._config, self._oracle = Complete.of(family), config, oracle
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config, self._oracle = config, oracle
         self._view = View.of(self._family)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -199,9 +201,7 @@ class Rl2:
         costs = trial_costs(self._family, episodes)
         return Losses(total_cost(costs, c.block), {costs[0].name: headline(costs[0])})
 
-    def trial(
-        self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0
-    ) -> Trial[object]:
+    def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial[Tasks]:
         """A trial on newly drawn machines, as they come at that share of training."""
         return new_trial(self._family, self._config, tasks, rng, progress, explore)
 

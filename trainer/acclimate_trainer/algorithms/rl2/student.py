@@ -38,7 +38,7 @@ class StudentConfig(Rl2Config):
     teacher: str = ""
     """Folder of the run that trained the oracle."""
     imitation: float = 0.7
-    """Share of training, at its beginning, in which the teacher is imitated; then the family's costs themselves count."""
+    """Share of training, at its beginning, in which the teacher is imitated; then the family's costs count."""
     tolerance: float = 0.5
     """Difference of actions, as a share of what the teacher usually does, from which on the loss is a logarithm."""
     explore: int = 2
@@ -56,7 +56,7 @@ class StudentConfig(Rl2Config):
             )
 
 
-class Student(Rl2):
+class Student(Rl2[Tasks]):
     """Trains an `Rl2Policy` to do what a teacher does."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Student(Rl2):
         followed = measured._replace(values=measured.values[:, c.explore :])
         return Losses(total, {"imitation": total, measured.name: headline(followed)})
 
-    def _advice(self, trial: Trial[object], episodes: list[Episodes]) -> Tensor:
+    def _advice(self, trial: Trial[Tasks], episodes: list[Episodes]) -> Tensor:
         """What the teacher would have done in every tick of the trial, (T, E, ticks, n_act)."""
         obs = torch.cat([part.obs[:, :, :-1] for part in episodes], dim=2)
         previous = torch.cat([previous_actions(self._view, part.action) for part in episodes], dim=2)
@@ -94,7 +94,7 @@ class Student(Rl2):
         changed = course.at.view(-1, 1, 1, 1) <= torch.arange(obs.shape[2]).unsqueeze(-1)
         return torch.where(changed, after, before)
 
-    def _told(self, machines: object, obs: Tensor, previous: Tensor) -> Tensor:
+    def _told(self, machines: Tasks, obs: Tensor, previous: Tensor) -> Tensor:
         """The teacher's actions, were the machines these ones: (T, E, ticks, n_act)."""
         self._teacher = self._teacher or self._load_teacher()
         count, rows = obs.shape[0], obs.shape[1] * obs.shape[2]
@@ -106,6 +106,6 @@ class Student(Rl2):
 
 
 def imitation_loss(actions: Tensor, wanted: Tensor, tolerance: float) -> Tensor:
-    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, n_act), in units of what is usual on each task: (T,)."""
+    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, n_act), in units of what is usual on a task: (T,)."""
     usual = wanted.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEAST
     return torch.log1p(((actions - wanted) / (tolerance * usual)).square()).mean(dim=(1, 2, 3))

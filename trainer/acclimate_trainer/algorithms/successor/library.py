@@ -55,9 +55,7 @@ from acclimate_trainer.play import replay
 from acclimate_trainer.settings.limits import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
 _TARGET = FOR_TRAINING + "target."
-_BESIDE = (
-    3  # of a replayed row, after the observation: the choice, whether the episode ended in itself, or in time
-)
+_BESIDE = 3  # of a replayed row, beside the observation: the choice, whether the episode ended in itself, or in time
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Policies whose objective may change while they drive: what they are on a device. See `algorithms.successor.objectives`.
+"""Policies whose objective may change while they drive: what they are on a device. See `objectives`.
 
 act      inputs, GRU -> an action by each objective of the library, and for w -> the one worth most under w
 adapt    the window's φ and rewards -> w

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +48,13 @@ from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Tensors
 from acclimate_trainer.networks.recurrent import gru_over_time
 from acclimate_trainer.networks.view import View
-from acclimate_trainer.outer_loop.training import FOR_TRAINING, Losses, TrainingConfig, clip_gradient, meta_gradient
+from acclimate_trainer.outer_loop.training import (
+    FOR_TRAINING,
+    Losses,
+    TrainingConfig,
+    clip_gradient,
+    meta_gradient,
+)
 from acclimate_trainer.play.rollouts import Episodes
 from acclimate_trainer.play.trials import previous_actions, run_trial
 from acclimate_trainer.settings.limits import COUNT, SHARE, require
@@ -104,7 +110,9 @@ class ObjectivesConfig(RecurrentConfig):
         for key, weights in self._objectives():
             for name in weights:
                 if name not in names:
-                    raise UsageError(f"{key}: there is no objective {name!r}; valid names: {', '.join(names)}")
+                    raise UsageError(
+                        f"{key}: there is no objective {name!r}; valid names: {', '.join(names)}"
+                    )
 
 
 class Transitions(NamedTuple):
@@ -123,12 +131,13 @@ class Transitions(NamedTuple):
         return Transitions(*(column[index] for column in self))
 
 
-class Objectives:
+class Objectives(Generic[Tasks]):
     """Trains an `ObjectivesPolicy`; see the module."""
 
     def __init__(self, family: TaskFamily[Tasks] | Complete[Tasks], config: ObjectivesConfig) -> None:
         """Raises UsageError for an objective that is none of the family's features."""
-        self._family, self._config = Complete.of(family), config
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config = config
         self._view = View.of(self._family)
         self._names = tuple(feature.name for feature in self._family.spec.features)
         config.check(self._names)

@@ -21,23 +21,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from acclimate.errors import UsageError
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Step
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.settings.tables import Value, read_table
 from acclimate_trainer.tasks.servo import perception
 from acclimate_trainer.tasks.servo.dynamics import ServoSession, ServoTasks, at_rest
 from acclimate_trainer.tasks.servo.pid_search import PidSearch, search
-from acclimate_trainer.tasks.servo.ranges import CONTROL_DT, MAX_LAG, PRESETS, ServoRanges
-from acclimate_trainer.tasks.servo.spec import END_STOP, SAG, servo_spec
+from acclimate_trainer.tasks.servo.ranges import PRESETS, ServoRanges
+from acclimate_trainer.tasks.servo.spec import SAG, servo_spec
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,8 @@ class ServoFamily:
 
     def options(self) -> dict[str, Value]:
         """The fields with every range written out, from which the same family is made anew."""
-        return {"preset": self.preset, "ranges": self.training.as_dict(), "through_stops": self.through_stops}
+        ranges: dict[str, Value] = {**self.training.as_dict()}
+        return {"preset": self.preset, "ranges": ranges, "through_stops": self.through_stops}
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
         """Draw n servos jointly over the training ranges.
@@ -102,7 +100,9 @@ class ServoFamily:
         mid-episode are how Kumar et al. 2021 ("RMA", section IV) train for what changes.
         """
         r, n = self.training, tasks.kt.shape[0]
-        what = rng.random((3, n)) < np.array([[0.5], [1.0 / 3.0], [0.5 * progress if r.polarity[0] < 0 else 0.0]])
+        what = rng.random((3, n)) < np.array(
+            [[0.5], [1.0 / 3.0], [0.5 * progress if r.polarity[0] < 0 else 0.0]]
+        )
         what[0] |= ~what.any(axis=0)  # something does happen
         payload, sags, swapped = (torch.from_numpy(row).unsqueeze(-1) for row in what)
         left, fraction, ratio = (
@@ -123,9 +123,7 @@ class ServoFamily:
         """What an oracle is told, (T, 9), in physical units."""
         return tasks.privileged()
 
-    def open(
-        self, tasks: ServoTasks, episodes: int, steps: int, rng: np.random.Generator
-    ) -> ServoSession:
+    def open(self, tasks: ServoTasks, episodes: int, steps: int, rng: np.random.Generator) -> ServoSession:
         """Servos at rest anywhere between the end stops, a fair share of them at a stop."""
         start = at_rest(tasks, episodes, rng)
         shape = (*start.q.shape, steps)

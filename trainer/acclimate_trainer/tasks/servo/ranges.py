@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.settings.tables import Value
+
 CONTROL_DT = 0.01  # s
 MAX_LAG = 4  # commands in flight that a delay of up to 30 ms can reach back to, the newest included
 _SIZED = ("kt", "resistance", "armature", "coulomb", "viscous", "voltage")  # what a servo's size sets
@@ -65,7 +67,7 @@ class ServoRanges:
             if ends[0] > ends[1] and (name in low or name == "drive_gain"):
                 raise UsageError(f"range {name} must be [low, high] with low <= high, found {list(ends)}")
 
-    def as_dict(self) -> dict[str, float | list[float]]:
+    def as_dict(self) -> dict[str, Value]:
         """The fields as JSON values, as a config has them."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 

@@ -1,4 +1,4 @@
-"""What a servo is, as values: channels, parameters, metrics, the reference to follow, and what it can be rewarded for."""
+"""What a servo is, as values: channels, parameters, metrics, the reference, and what it can be rewarded for."""
 
 from __future__ import annotations
 
