@@ -82,8 +82,7 @@ def facts(family: Complete[Tasks], tasks: Tasks, session: Session[Tasks]) -> Ten
     """What a critic may know of machine and state, (T, E, n): the family's own, or the parameters in typical units."""
     if isinstance(family.family, Criticised):
         return family.family.critic(tasks, session)
-    mean, spread = family.typical
-    told = (family.perceived(family.parameters(tasks)) - mean) / spread
+    told = family.standard(family.parameters(tasks))
     return told.unsqueeze(1).expand(-1, session.obs.shape[1], -1)
 
 
@@ -91,4 +90,5 @@ def chosen(where: Tensor, these: Tasks, others: Tasks) -> Tasks:
     """Machine by machine these tasks `where` (T,) says so, and the others elsewhere."""
     pairs: Sequence[tuple[Tensor, Tensor]] = list(zip(these, others, strict=True))  # type: ignore[call-overload]
     columns = (torch.where(where.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs)
-    return type(others)(*columns)
+    kind: type[Tasks] = type(others)
+    return kind(*columns)

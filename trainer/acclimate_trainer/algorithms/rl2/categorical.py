@@ -1,4 +1,4 @@
-"""RL² (Duan et al. 2016, section 2.2; Wang et al. 2016) where there are choices to act by: a GRU that says how good each is.
+"""RL² (Duan et al. 2016, section 2.2; Wang et al. 2016) where actions are choices: a GRU that says how good each is.
 
 Besides what is seen, each tick brings the choice before, what was seen then, its reward, and whether an episode has
 just begun; the hidden state lives through the whole trial. With what is seen as a vector of S numbers, and A choices,
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.contract.complete import Complete
@@ -67,7 +68,7 @@ class Scene:
         return self.n_seen + self.n_pairs * (1 if self.reward is None else 2) + 1
 
     def seen(self, obs: Tensor) -> Tensor:
-        """What is seen of obs (…, n_obs): (…, S). Inputs that a family does not choose itself may all be 0, hence a 1."""
+        """What is seen of obs (…, n_obs): (…, S). Inputs that are not the family's own may all be 0; hence a 1."""
         inputs = F.hardtanh(self.family.inputs(obs), -_FAR, _FAR)
         return inputs if isinstance(self.family.family, HasInputs) else F.pad(inputs, (0, 1), value=1.0)
 
@@ -97,7 +98,7 @@ def initial_parameters(scene: Scene, hidden: int, rng: np.random.Generator) -> d
 
 
 def scores(params: Tensors, hidden: Tensor, seen: Tensor) -> Tensor:
-    """log π of each choice up to a constant, (T, rows, A), from hidden states (T, rows, H) and what is seen (T, rows, S).
+    """log π of each choice (T, rows, A), up to a constant, from hidden states (T, rows, H) and `seen` (T, rows, S).
 
     Σ_s seen_s·(bias + Wᵀ·hidden)_sa: for a one-hot state a head of its own.
     """
@@ -117,6 +118,10 @@ class CategoricalPolicy:
         """`params`: as `initial_parameters` names them; stacked over tasks or not."""
         self._params, self._scene = params, scene
         self._hidden = params["recurrent"].shape[-2]
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self._scene.family.spec
 
     @property
     def n_noise(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Critic:
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         widths = (self._n_in, _WIDTH, _WIDTH, 1)
         params = {}
-        for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
             weights = rng.standard_normal((n_in, n_out)) / n_in**0.5
             params[f"{FOR_TRAINING}w{i}"] = torch.tensor(weights, dtype=torch.float32)
             params[f"{FOR_TRAINING}b{i}"] = torch.zeros(n_out)

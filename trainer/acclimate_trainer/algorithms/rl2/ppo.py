@@ -102,7 +102,7 @@ class Batch(NamedTuple):
     def rows(self, index: Tensor) -> Batch:
         """Some of the trials."""
         rest = (column[:, index] for column in self[1:])
-        return Batch(self.lived.rows(index), *rest)  # type: ignore[arg-type]
+        return Batch(self.lived.rows(index), *rest)
 
 
 class Ppo(Generic[Tasks]):
@@ -252,12 +252,10 @@ class Ppo(Generic[Tasks]):
     def _parameters(self, trial: Trial[Tasks]) -> Tensor:
         """What an oracle is told at every tick, in typical units, (L, T·E, P)."""
         told = trial.course.told(self._family, torch.arange(trial.ticks).unsqueeze(1))  # (L, T, P)
-        mean, spread = self._family.typical
-        scaled = (self._family.perceived(told) - mean) / spread
-        return scaled.repeat_interleave(self._config.side_by_side, dim=1)
+        return self._family.standard(told).repeat_interleave(self._config.side_by_side, dim=1)
 
     def _normalised(self, advantage: Tensor) -> Tensor:
-        """Zero mean and unit variance of advantages (L, T·E), on each task: one that is hard must not drown the others."""
+        """Advantages (L, T·E) of zero mean and unit variance, on each task: a hard one must not drown the others."""
         beside = self._config.side_by_side
         if beside == 1:
             return (advantage - advantage.mean()) / (advantage.std() + _TINY)
@@ -284,8 +282,8 @@ class Ppo(Generic[Tasks]):
         if not reward.any():
             spec = self._family.spec
             raise UsageError(
-                f"[ppo] learns from rewards, and {spec.name} gave none in {len(reward)} ticks on {_TRIED} machines; let the "
-                "step of its sessions return some, or add a reward channel, or a method `reward`"
+                f"[ppo] learns from rewards, and {spec.name} gave none in {len(reward)} ticks on {_TRIED} machines; "
+                "let the step of its sessions return some, or give the family a method `reward`"
             )
         nothing = torch.zeros_like(reward)
         returns = advantages(reward, nothing, self._config.discount, 1.0)

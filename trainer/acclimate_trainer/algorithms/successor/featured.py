@@ -5,9 +5,9 @@ arrived at, ψ is mostly that, whatever is done and by whichever policy:
 
     ψ(s, a) = φ(s)/(1 − γ) + δ(s, a)/(1 − γ),      δ(s, a) = φ(s') − φ(s) + γ·δ(s', a')
 
-which is ψ's own Bellman equation (put in, φ(s) cancels), as shaping by a potential is (Ng et al. 1999, "Policy Invariance
-under Reward Transformations"). GPI by δ chooses as GPI by ψ does, and a network need not spend itself on what is some
-ten times as large as what actions change about it. Of other features δ is (1 − γ)·ψ:
+which is ψ's own Bellman equation (put in, φ(s) cancels), as shaping by a potential is (Ng et al. 1999, "Policy
+Invariance under Reward Transformations"). GPI by δ chooses as GPI by ψ does, and a network need not spend itself on
+what is some ten times as large as what actions change about it. Of other features δ is (1 − γ)·ψ:
 
     δ(s, a) = (1 − γ)·φ(s, a, s') + γ·δ(s', a')
 """
@@ -48,8 +48,8 @@ class Featured:
         return tuple(feature.name for feature in self.family.spec.features)
 
     def inputs(self, obs: Tensor) -> Tensor:
-        """What a network sees of obs (…, n_obs): (…, f)."""
-        return self.family.inputs(obs)
+        """What a network sees of obs (…, n_obs): (…, f). A reward that the family does not observe may come last."""
+        return self.family.inputs(obs[..., : self.family.spec.n_obs])
 
     def features(self, window: Window, learned: Tensors = _GIVEN) -> tuple[Tensor, Tensor]:
         """φ of every transition (T, K, S, d), and which of them are known (T, K, S).
@@ -57,7 +57,7 @@ class Featured:
         learned: the parameters of learned features (see `networks.psi`), where it is not the family's own φ.
         """
         if not learned:
-            return self.family.features(window)
+            return self.family.features(self._own(window))
         phi = learned_features(learned, self.inputs(window.obs[:, :, 1:]))
         return phi, torch.ones_like(window.mask)
 
@@ -73,8 +73,12 @@ class Featured:
         tasks, episodes, n = obs.shape[:3]
         pairs = obs.reshape(tasks, episodes * n, 1, -1).expand(-1, -1, 2, -1)
         action = obs.new_zeros(tasks, episodes * n, 1, self.family.spec.n_act)
-        phi, _ = self.family.features(Window(pairs, action, torch.ones_like(action[..., 0])))
+        phi, _ = self.features(Window(pairs, action, torch.ones_like(action[..., 0])))
         return phi.view(tasks, episodes, n, -1)
+
+    def _own(self, window: Window) -> Window:
+        """The window with what the family observes, and no further reward."""
+        return window._replace(obs=window.obs[..., : self.family.spec.n_obs])
 
     @cached_property
     def by_state(self) -> bool:

@@ -4,22 +4,25 @@
     adapt    the window's φ and rewards -> w (`task_vector.regress`), and, where asked for, semi-gradient TD steps on
              the last layer of the policy that is best under that w: the same vector TD error as in training
 
-Where ψ is said, δ is meant (see `featured`), of which GPI makes the same choice. Rewards are what a device can know of
-them; of a family that has none `adapt` is absent. w may also be set from outside, as state `task_vector`.
+Where ψ is said, δ is meant (see `featured`), of which GPI makes the same choice. The reward is an observation channel.
+w may also be set from outside, as state `task_vector`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.successor import task_vector
 from acclimate_trainer.algorithms.successor.featured import Featured
 from acclimate_trainer.algorithms.successor.features import action_values, gpi, td_target
+from acclimate_trainer.algorithms.successor.objective_policies import rewarded_spec
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
 from acclimate_trainer.networks.psi import LAST, universal_psi
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, require
@@ -54,6 +57,7 @@ class _SuccessorPolicy:
 
     algorithm = "successor_features"
     privileged: tuple[str, ...] = ()
+    adaptation: AdaptationSpec | None = AdaptationSpec(max_steps=_STEPS)
 
     def __init__(
         self,
@@ -76,19 +80,18 @@ class _SuccessorPolicy:
         numbers = torch.arange(policies, dtype=torch.float32).repeat_interleave(len(view.choices))
         self._outcomes = torch.cat([view.choices.table.repeat(policies, 1), numbers.unsqueeze(1)], dim=1)
 
+    @cached_property
+    def spec(self) -> TaskSpec:
+        """The family's, with a reward to infer w from."""
+        return rewarded_spec(self._view.family.spec)
+
     @property
     def n_noise(self) -> int:
         return len(self._view.choices)
 
     @property
     def window(self) -> WindowSpec | None:
-        if not self._view.family.rewarded:
-            return None
         return WindowSpec(self._config.window_episodes, self._config.window_steps)
-
-    @property
-    def adaptation(self) -> AdaptationSpec | None:
-        return AdaptationSpec(max_steps=_STEPS) if self._view.family.rewarded else None
 
     @property
     def state(self) -> tuple[StateTensor, ...]:
@@ -118,11 +121,10 @@ class _SuccessorPolicy:
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         """w of all that this trial has shown; as it was where that does not span, which info `rank` says."""
-        if self.window is None:
-            raise NotImplementedError("a device of this family knows no rewards to infer an objective from")
-        used = readings(window)
+        used, spec = readings(window), self.spec
+        assert spec.reward is not None
+        reward = used.obs[:, :, 1:, spec.index(spec.reward)]
         phi, known = self._view.features(used, self._phi)
-        reward = self._view.family.reward(used)
         found = task_vector.regress(
             state, phi.flatten(1, 2), reward.flatten(1, 2), (window.mask * known).flatten(1, 2)
         )
