@@ -25,7 +25,8 @@ from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.window import Window
 from acclimate_trainer.contract.policy import Adapt, Tensors
-from acclimate_trainer.tasks.servo import ACTION, CONTROL_DT
+from acclimate_trainer.runs.configuration import Config
+from acclimate_trainer.tasks.servo.family import ServoFamily
 from torch import Tensor
 
 from acclimate_export.bundle.formats import convert
@@ -42,7 +43,6 @@ _TRUST_TASKS = 256
 _TRUST_FACTOR, _TRUST_LEAST = 3.0, 1e-6
 _ANY_TASK = 1e6
 _PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
-N_ACT = sum(c.size for c in ACTION)
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def make_parts(
 
 
 def _sources(trained: Trained) -> list[Source]:
-    traces = {"act": trace_act(trained.policy, trained.n_obs, N_ACT)}
+    traces = {"act": trace_act(trained.policy, trained.n_obs, trained.policy.spec.n_act)}
     if trained.policy.window is not None:
-        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, N_ACT)
+        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, trained.policy.spec.n_act)
     return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
 
 
@@ -104,16 +104,16 @@ def _manifest(
     return Manifest(
         name=config.name,
         algorithm=policy.algorithm,
-        control_dt=CONTROL_DT,
+        control_dt=policy.spec.control_dt,
         observation=trained.observation,
-        action=ACTION,
+        action=policy.spec.action,
         state=policy.state,
         graphs=Graphs(graphs["act"].spec, adapt),
         noise=NoiseSpec((policy.n_noise,)),
         # No slew limit: these policies explore by changing the duty at random, and switch its sign within a tick or
         # two where a servo is slow. Whatever protects a gear train would bind.
         limits=Limits({}, trust_radius(trained)),
-        family=Family(config.servos.name, config.servos.preset, trained.family.ranges.intervals()),
+        family=_family(config),
         window=policy.window,
         adaptation=policy.adaptation,
         objectives=trained.objectives,
@@ -126,6 +126,15 @@ def _manifest(
             "versions": {package: metadata.version(package) for package in _PACKAGES},
         },
     )
+
+
+def _family(config: Config) -> Family:
+    """The family's name, its preset, and what its parameters were drawn from."""
+    family, options = config.opened.family, config.opened.options
+    ranges = {p.name: (p.low, p.high) for p in family.spec.parameters}
+    if isinstance(family, ServoFamily):
+        ranges = family.training.intervals()
+    return Family(config.opened.name, str(options.get("preset", "all")), ranges)
 
 
 def trust_radius(trained: Trained) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from acclimate.bundle.file import Bundle, load, write_bundle
-from acclimate.bundle.manifest import QUANTISED
+from acclimate.bundle.manifest import QUANTISED, PidGains
 from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
@@ -46,10 +46,10 @@ def run_export(args: argparse.Namespace) -> int:
     figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
     loss = None
     if scheme is None:
-        parts = make_parts(trained, run.pid(), figures, formats)
+        parts = make_parts(trained, _pid(run), figures, formats)
     else:
         others = [name for name in formats if name != QUANTISED]
-        parts, loss = quantised(trained, make_parts(trained, run.pid(), figures, others), scheme)
+        parts, loss = quantised(trained, make_parts(trained, _pid(run), figures, others), scheme)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(
@@ -58,6 +58,13 @@ def run_export(args: argparse.Namespace) -> int:
         else "\n".join(_lines(bundle, parts, parity, loss))
     )
     return 0
+
+
+def _pid(run: RunDirectory) -> PidGains | None:
+    """Gains of the PID that was tuned with the policy, if one was."""
+    found = dict(run.classical().get("pid", {}))
+    test = bool(found.pop("sign_test", 0.0))
+    return PidGains(**found, sign_test=test) if found else None
 
 
 def _warn_if_unfinished(run: RunDirectory, iteration: int) -> None:
