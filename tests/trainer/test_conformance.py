@@ -464,7 +464,7 @@ BROKEN: dict[type, tuple[str, str]] = {
     _StateIsAList: ("is_a_session", "state is a list, expected a tuple of tensors"),
     _StateWithoutEpisodes: ("is_a_session", r"state\[3\] is no tensor of \[6, 3\] machines and episodes"),
     _ObservesAnOldState: ("is_a_session", "obs is not that of the state just set"),
-    _HidesState: ("is_a_session", "state, set to that of another session, does not restore"),
+    _HidesState: ("is_a_session", "obs differs between sessions of the same state"),
     _CutsTheGradient: ("has_a_gradient", "step cuts the gradient from its action"),
     _IgnoresTheAction: ("has_a_gradient", "the gradient of all that follows by 'force' is zero"),
     _HasAnInfiniteGradient: ("has_a_gradient", "is NaN or infinite, expected it finite"),
