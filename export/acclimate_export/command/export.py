@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.bundle.manifest import QUANTISED
+from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
-from acclimate_bridge.command.options import writable
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
@@ -46,10 +46,10 @@ def run_export(args: argparse.Namespace) -> int:
     figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
     loss = None
     if scheme is None:
-        parts = make_parts(trained, run.pid(), figures, formats)
+        parts = make_parts(trained, run.classical(), figures, formats)
     else:
         others = [name for name in formats if name != QUANTISED]
-        parts, loss = quantised(trained, make_parts(trained, run.pid(), figures, others), scheme)
+        parts, loss = quantised(trained, make_parts(trained, run.classical(), figures, others), scheme)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(

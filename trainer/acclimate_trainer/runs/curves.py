@@ -14,7 +14,7 @@ from acclimate_trainer.runs.reporting import headline
 _SMOOTHED = 0.05  # of all iterations
 
 
-def draw_curve(metrics: Sequence[dict[str, float]], title: str, path: Path) -> None:
+def draw_curve(metrics: Sequence[dict[str, float]], title: str, unit: str, path: Path) -> None:
     """Write a PNG of every error, or return, over iterations, as moving averages."""
     from matplotlib.figure import Figure
 
@@ -27,7 +27,7 @@ def draw_curve(metrics: Sequence[dict[str, float]], title: str, path: Path) -> N
         x, y = np.array(points).T
         width = max(1, round(_SMOOTHED * len(y)))
         axes.plot(x[width - 1 :], np.convolve(y, np.full(width, 1.0 / width), mode="valid"), label=name)
-    axes.set(title=title, xlabel="iteration", ylabel="return" if returns else "RMS tracking error, rad",
+    axes.set(title=title, xlabel="iteration", ylabel="return" if returns else f"error, {unit}",
              yscale="linear" if returns else "log")  # fmt: skip
     axes.grid(alpha=0.3, which="both")
     axes.legend()
