@@ -29,10 +29,12 @@ from acclimate_trainer.contract.policy import Adapt, Tensors
 from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor
 
-from acclimate_export.bundle.formats import Converted, Source, convert
+from acclimate_export.bundle.formats import convert
 from acclimate_export.bundle.practice import Stage, practise, replay
 from acclimate_export.bundle.trained import META, Trained, as_array
+from acclimate_export.graphs.collector import collector_at_rest
 from acclimate_export.graphs.onnx import OnnxGraph, to_onnx
+from acclimate_export.graphs.source import Converted, Source
 from acclimate_export.graphs.tracing import trace_act, trace_adapt
 
 GOLDEN_TICKS = 50
@@ -63,9 +65,10 @@ def make_parts(
 
     Raises as `trust_radius`, and UsageError for a graph that a format cannot hold.
     """
-    sources = _sources(trained)
+    with collector_at_rest():
+        sources = _sources(trained)
+        converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
     graphs = {source.name: source.onnx for source in sources}
-    converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
     manifest = _manifest(trained, graphs, classical, figures)
     nodes = {name: graph.nodes for name, graph in graphs.items()}
     facts = {member: result.facts for member, result in converted.items() if result.facts}

@@ -19,10 +19,10 @@ from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
 from acclimate_export.bundle.formats import parse_formats
-from acclimate_export.bundle.quantised_parts import Loss, check_quantisable, parse_scheme, quantised
-from acclimate_export.bundle.quantised_parts import described as loss_described
 from acclimate_export.bundle.trained import Trained, from_run
 from acclimate_export.check.parity import Parity, compare
+from acclimate_export.check.quantisation import Loss, check_quantisable, parse_scheme, quantised
+from acclimate_export.check.quantisation import described as loss_described
 from acclimate_export.command.verify import described, parity_tree
 
 # Of bundles whose file is not called by their algorithm.
