@@ -119,9 +119,8 @@ def drive(
     earned: (T, E) reward of the tick before the first, where rewards are observed: the last one of the episode before.
     """
     session, compose = surroundings.session, composer(spec)
-    differentiable = isinstance(session, Differentiable)
-    fades = differentiable and 0.0 < adjoint_decay < 1.0
-    passes = differentiable and adjoint_decay > 0.0
+    passed = session if isinstance(session, Differentiable) and adjoint_decay > 0.0 else None
+    fades = adjoint_decay < 1.0
     live, events = dict(live), events or {}
     reference, noise = surroundings.reference.unbind(2), surroundings.noise.unbind(2)
     anew = initial_of(policy, session.obs.shape[:2], ("episode",))
@@ -131,15 +130,14 @@ def drive(
     for t, now in enumerate(noise):
         act = policy.act(live, obs, now)
         told = events[t]() if t in events else _NOTHING
-        steps.append(session.step(act.action if passes else act.action.detach()))
+        steps.append(session.step(act.action.detach() if passed is None else act.action))
         live |= act.next
         live |= told
-        if fades:
-            assert isinstance(session, Differentiable)
-            names, state = list(act.next), session.state
+        if fades and passed is not None:
+            state = passed.state
             carried = _Decay.apply(adjoint_decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
-            session.state = carried[: len(state)]
-            live |= dict(zip(names, carried[len(state) :], strict=True))
+            passed.state = carried[: len(state)]
+            live |= dict(zip(act.next, carried[len(state) :], strict=True))
         live |= _begun(live, anew, steps[-1])
         obs = compose(session.obs, reference[t + 1])
         seen.append(obs)
