@@ -30,22 +30,19 @@ class BanditTasks(NamedTuple):
 class BanditSession:
     """Pulls of E bandits for each task; the one observation is what the last pull paid."""
 
-    def __init__(self, tasks: BanditTasks, episodes: int, steps: int, rng: np.random.Generator) -> None:
-        shape = (len(tasks.p), episodes)
+    def __init__(self, tasks: BanditTasks, episodes: int, rng: np.random.Generator) -> None:
         self._p = tasks.p.unsqueeze(1)  # (T, 1, k)
-        self._luck = torch.from_numpy(rng.random((*shape, steps), dtype=np.float32)).unbind(-1)
-        self._pulls = 0
-        self.obs = torch.zeros(*shape, 1)
+        self._rng = np.random.default_rng(rng.integers(2**63))  # its own, whatever else is drawn meanwhile
+        self.obs = torch.zeros(len(tasks.p), episodes, 1)
 
     def step(self, action: Tensor) -> Step:
         """Pull the arms whose numbers are nearest to `action` (T, E, 1)."""
         arm = action.round().clamp(0, self._p.shape[-1] - 1).long()
-        chance = self._p.expand(*arm.shape[:2], -1).gather(-1, arm).squeeze(-1)
-        reward = (self._luck[self._pulls] < chance).to(chance.dtype)
-        self._pulls += 1
-        self.obs = reward.unsqueeze(-1)
-        always = torch.ones_like(reward, dtype=torch.bool)
-        return Step(reward, ~always, always)
+        chance = self._p.expand(*arm.shape[:2], -1).gather(-1, arm)
+        luck = torch.from_numpy(self._rng.random(chance.shape, dtype=np.float32))
+        self.obs = (luck < chance).to(chance.dtype)
+        always = torch.ones(chance.shape[:2], dtype=torch.bool)
+        return Step(self.obs.squeeze(-1), ~always, always)
 
     def become(self, tasks: BanditTasks, where: Tensor) -> None:
         self._p = torch.where(where.view(-1, 1, 1), tasks.p.unsqueeze(1), self._p)
@@ -91,7 +88,8 @@ class BanditFamily:
         return tasks.p
 
     def open(self, tasks: BanditTasks, episodes: int, steps: int, rng: np.random.Generator) -> BanditSession:
-        return BanditSession(tasks, episodes, steps, rng)
+        del steps  # a bandit has no end
+        return BanditSession(tasks, episodes, rng)
 
     def inputs(self, obs: Tensor) -> Tensor:
         """There is nothing to see: a 1."""

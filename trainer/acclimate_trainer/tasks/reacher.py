@@ -168,29 +168,41 @@ class ReacherTasks(NamedTuple):
 
 
 class ReacherSession:
-    """E arms for each of T tasks. `state`: angles and velocities (T, E, 2), and the last reward (T, E)."""
+    """E arms for each of T tasks."""
 
     def __init__(self, tasks: ReacherTasks, episodes: int, rng: np.random.Generator) -> None:
         shape = (len(tasks.w), episodes)
         self._w = tasks.w
-        self.state: tuple[Tensor, ...] = (*reset(shape, rng), torch.zeros(shape))
+        self._arms, self._reward = reset(shape, rng), torch.zeros(shape)
 
     @property
     def obs(self) -> Tensor:
-        angle, velocity, reward = self.state
-        return observe(Arms(angle, velocity), reward)
+        return observe(self._arms, self._reward)
 
     def step(self, action: Tensor) -> Step:
         """One control step under torques (T, E, 2)."""
-        angle, velocity, _ = self.state
-        arms = driven(Arms(angle, velocity), action.clamp(-TORQUE, TORQUE))
-        reward = (features(directions(arms.angle)) @ self._w.unsqueeze(-1)).squeeze(-1)
-        self.state = (*arms, reward)
-        never = torch.zeros(reward.shape, dtype=torch.bool)
-        return Step(reward, never, never)
+        self._arms = driven(self._arms, action.clamp(-TORQUE, TORQUE))
+        phi = features(directions(self._arms.angle))
+        self._reward = (phi @ self._w.unsqueeze(-1)).squeeze(-1)
+        never = torch.zeros(self._reward.shape, dtype=torch.bool)
+        return Step(self._reward, never, never)
 
     def become(self, tasks: ReacherTasks, where: Tensor) -> None:
         self._w = torch.where(where.unsqueeze(-1), tasks.w, self._w)
+
+
+class TorqueSession(ReacherSession):
+    """The same, differentiable by any torques."""
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """Angles and velocities (T, E, 2), and the last reward (T, E)."""
+        return (*self._arms, self._reward)
+
+    @state.setter
+    def state(self, state: tuple[Tensor, ...]) -> None:
+        angle, velocity, self._reward = state
+        self._arms = Arms(angle, velocity)
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,7 @@ class ReacherFamily:
             choices=tuple(map(tuple, ACTIONS.tolist())) if self.discrete else (),
             horizon=50,
             episodes=2,
-            differentiable=True,
+            differentiable=not self.discrete,
         )
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ReacherTasks:
@@ -247,7 +259,7 @@ class ReacherFamily:
         self, tasks: ReacherTasks, episodes: int, steps: int, rng: np.random.Generator
     ) -> ReacherSession:
         del steps  # nothing ends an episode, and nothing is random but its begin
-        return ReacherSession(tasks, episodes, rng)
+        return (ReacherSession if self.discrete else TorqueSession)(tasks, episodes, rng)
 
     def inputs(self, obs: Tensor) -> Tensor:
         """Unit vectors along both links, and their speeds, (…, 6)."""
@@ -256,14 +268,6 @@ class ReacherFamily:
     def features(self, window: Window) -> tuple[Tensor, Tensor]:
         """φ is a function of where the arm arrives, and so always known."""
         return features(directions(window.obs[:, :, 1:, :2])), torch.ones_like(window.mask)
-
-    @property
-    def names(self) -> Sequence[str]:
-        return NAMES
-
-    def named(self, name: str) -> ReacherTasks:
-        """The task to reach a target. Raises UsageError, listing the targets."""
-        return ReacherTasks(task_vectors([name]))
 
 
 _TO_LINKS = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])

@@ -39,28 +39,25 @@ class TabularTasks(NamedTuple):
 class TabularSession:
     """E walks through each of T MDPs. What is observed is the state, one-hot, and the reward of the step before."""
 
-    def __init__(
-        self, tasks: TabularTasks, episodes: int, steps: int, horizon: int, rng: np.random.Generator
-    ) -> None:
-        shape = (len(tasks.reward), episodes, steps)
-        self.s = torch.full(shape[:2], START)  # state, int64 (T, E)
+    def __init__(self, tasks: TabularTasks, episodes: int, horizon: int, rng: np.random.Generator) -> None:
+        shape = (len(tasks.reward), episodes)
+        self.s = torch.full(shape, START)  # state, int64 (T, E)
         self.t = 0  # step in the episode
-        self._tasks, self._horizon, self._steps = tasks, horizon, 0
+        self._tasks, self._horizon = tasks, horizon
         self._row = torch.arange(shape[0]).unsqueeze(1)  # (T, 1)
-        self._noise = REWARD_NOISE * _normal(rng, shape)
-        self._luck = torch.from_numpy(rng.random(shape, dtype=np.float32))
-        self.obs = self._seen(torch.zeros(shape[:2]))
+        self._rng = np.random.default_rng(rng.integers(2**63))  # its own, whatever else is drawn meanwhile
+        self.obs = self._seen(torch.zeros(shape))
 
     def step(self, action: Tensor) -> Step:
         """Take the actions whose numbers are nearest to `action` (T, E, 1)."""
         reward, transition, _ = self._tasks
         chosen = action.squeeze(-1).round().clamp(0, reward.shape[-1] - 1).long()
         row = (self._row, self.s, chosen)
-        earned = reward[row] + self._noise[:, :, self._steps]
-        passed = self._luck[:, :, self._steps].unsqueeze(-1) >= transition[row].cumsum(-1)
-        arrived = passed.sum(-1).clamp_max(reward.shape[1] - 1)  # the sum of float32 may fall short of 1
+        earned = reward[row] + REWARD_NOISE * _normal(self._rng, tuple(chosen.shape))
+        luck = torch.from_numpy(self._rng.random((*chosen.shape, 1), dtype=np.float32))
+        arrived = (luck >= transition[row].cumsum(-1)).sum(-1)
+        arrived = arrived.clamp_max(reward.shape[1] - 1)  # the sum of float32 may fall short of 1
         ended = self.t + 1 == self._horizon
-        self._steps += 1
         self.t = 0 if ended else self.t + 1
         self.s = torch.full_like(arrived, START) if ended else arrived
         self.obs = self._seen(earned)
@@ -137,7 +134,8 @@ class TabularFamily:
     def open(
         self, tasks: TabularTasks, episodes: int, steps: int, rng: np.random.Generator
     ) -> TabularSession:
-        return TabularSession(tasks, episodes, steps, self.horizon, rng)
+        del steps  # an MDP has no end
+        return TabularSession(tasks, episodes, self.horizon, rng)
 
     def inputs(self, obs: Tensor) -> Tensor:
         """The state, one-hot."""
