@@ -120,6 +120,7 @@ class Watched(TabularFamily):
     def open(
         self, tasks: TabularTasks, episodes: int, steps: int, rng: np.random.Generator
     ) -> TabularSession:
+        del steps
         session = WatchedSession(tasks, episodes, self.horizon, rng)
         self.__dict__["session"] = session
         return session
