@@ -15,7 +15,6 @@ what is some ten times as large as what actions change about it. Of other featur
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,10 +37,15 @@ class Featured:
 
     family: Complete[object]
     choices: Choices
+    by_state: bool  # whether φ is a function of the state that is arrived at, as far as random actions show
 
     @classmethod
     def of(cls, family: Complete[Tasks]) -> Featured:
-        return cls(family, Choices.of(family.spec))  # type: ignore[arg-type]
+        choices = Choices.of(family.spec)
+        window = _tried(family, choices)
+        phi, known = family.features(window)
+        away = (phi - _at(family, window.obs[:, :, 1:])).abs().amax(-1) * known
+        return cls(family, choices, bool(away.max() < _SAME))  # type: ignore[arg-type]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,34 +70,33 @@ class Featured:
         phi, known = self.features(window, learned)
         if learned:
             return phi - learned_features(learned, self.inputs(window.obs[:, :, :-1])), known
-        return phi - self.at(window.obs[:, :, :-1]) if self.by_state else (1.0 - discount) * phi, known
-
-    def at(self, obs: Tensor) -> Tensor:
-        """φ (T, K, n, d) of arriving at obs (T, K, n, n_obs), where it is a function of that."""
-        tasks, episodes, n = obs.shape[:3]
-        pairs = obs.reshape(tasks, episodes * n, 1, -1).expand(-1, -1, 2, -1)
-        action = obs.new_zeros(tasks, episodes * n, 1, self.family.spec.n_act)
-        phi, _ = self.features(Window(pairs, action, torch.ones_like(action[..., 0])))
-        return phi.view(tasks, episodes, n, -1)
+        if not self.by_state:
+            return (1.0 - discount) * phi, known
+        return phi - _at(self.family, self._own(window).obs[:, :, :-1]), known
 
     def _own(self, window: Window) -> Window:
         """The window with what the family observes, and no further reward."""
         return window._replace(obs=window.obs[..., : self.family.spec.n_obs])
 
-    @cached_property
-    def by_state(self) -> bool:
-        """Whether φ is a function of the state that is arrived at, as far as random actions show."""
-        rng, spec = np.random.default_rng(_TRIED_SEED), self.family.spec
-        session = self.family.open(self.family.sample(_TRIED, rng), 1, spec.horizon, rng)
-        obs, actions = [session.obs], list[Tensor]()
-        for _ in range(spec.horizon):
-            choice = torch.from_numpy(rng.integers(0, len(self.choices), session.obs.shape[:2]))
-            actions.append(self.choices.action(choice))
-            session.step(actions[-1])
-            obs.append(session.obs)
-        window = Window(
-            torch.stack(obs, 2), torch.stack(actions, 2), torch.ones(*actions[0].shape[:2], len(actions))
-        )
-        phi, known = self.family.features(window)
-        away = (phi - self.at(window.obs[:, :, 1:])).abs().amax(-1) * known
-        return bool(away.max() < _SAME)
+
+def _at(family: Complete[Tasks], obs: Tensor) -> Tensor:
+    """φ (T, K, n, d) of arriving at obs (T, K, n, n_obs), where it is a function of that."""
+    tasks, episodes, n = obs.shape[:3]
+    pairs = obs.reshape(tasks, episodes * n, 1, -1).expand(-1, -1, 2, -1)
+    action = obs.new_zeros(tasks, episodes * n, 1, family.spec.n_act)
+    phi, _ = family.features(Window(pairs, action, torch.ones_like(action[..., 0])))
+    return phi.view(tasks, episodes, n, -1)
+
+
+def _tried(family: Complete[Tasks], choices: Choices) -> Window:
+    """An episode of random actions on a few machines."""
+    rng, steps = np.random.default_rng(_TRIED_SEED), family.spec.horizon
+    session = family.open(family.sample(_TRIED, rng), 1, steps, rng)
+    obs, actions = [session.obs], list[Tensor]()
+    for _ in range(steps):
+        choice = torch.from_numpy(rng.integers(0, len(choices), session.obs.shape[:2]))
+        actions.append(choices.action(choice))
+        session.step(actions[-1])
+        obs.append(session.obs)
+    action = torch.stack(actions, 2)
+    return Window(torch.stack(obs, 2), action, torch.ones(action.shape[:3]))
