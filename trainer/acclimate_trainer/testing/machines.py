@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
 from acclimate.task.spec import Parameter, TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Changing, HasNames
+from acclimate_trainer.contract.family import Changing, HasHeldOut
 from acclimate_trainer.testing.subject import Subject, Tasks, differ, faults, unknown
 
 _ROUNDING = 1e-5  # of an end of a range
@@ -118,14 +117,17 @@ def changed(s: Subject) -> Iterator[str]:
             yield f"change: {p.name} became {column.min():g}, expected it above 0, as its scale is log"
 
 
-def named(s: Subject) -> Iterator[str]:
-    """Every name is that of one machine."""
+def held_out(s: Subject) -> Iterator[str]:
+    """Held-out machines are of the same specification, so that what drives the one can drive the other."""
     family = s.family
-    if not isinstance(family, HasNames):
+    if not isinstance(family, HasHeldOut):
         return
-    for name in s.call("names", lambda: family.names):
-        one = s.call(f"named({name!r})", partial(family.named, name))
-        yield from _faults(f"named({name!r})", one, 1)
+    other = s.call("held_out", family.held_out)
+    spec = unknown(getattr(other, "spec", None))
+    if not isinstance(spec, TaskSpec):
+        yield f"held_out gave {type(other).__name__}, expected a family, as this one is"
+    elif spec != s.spec:
+        yield "held_out gave a family of another spec, expected the same channels, parameters and metrics"
 
 
 def _rng() -> np.random.Generator:
