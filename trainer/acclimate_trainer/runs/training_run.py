@@ -31,7 +31,7 @@ def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDi
     """
     opened = config.opened
     if opened.use is not None or opened.name not in BUILT_IN:
-        check_family(opened.family, opened.use or opened.name, quick=True)
+        check_family(opened.family, Path(opened.use or opened.name).name, quick=True)
     algorithm = algorithm_of(config)
     if config.student is not None:
         teacher_of(config)
