@@ -13,8 +13,9 @@ from pathlib import Path
 
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.command.bench.answers import calls_of
+from acclimate.command.bench.percentiles import Times
 from acclimate.command.bench.subjects import DEFAULTS, build
-from acclimate.command.bench.timing import Call, Times, hot, paced
+from acclimate.engines.timing import Call, hot, paced
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained
 from acclimate_trainer.command.train import algorithm_of
