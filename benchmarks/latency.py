@@ -18,9 +18,10 @@ from acclimate.command.bench.subjects import DEFAULTS, build
 from acclimate.engines.timing import Call, hot, paced
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import start
-from acclimate_trainer.runs.configuration import find_config, load_config
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import find_config
+from acclimate_trainer.runs.configuration import load_config
 
 from benchmarks.harness import Figure
 
