@@ -9,9 +9,9 @@ from acclimate.bundle import manifest_json
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import GraphSpec, Manifest
 from acclimate.engines import AUTO
-from acclimate.engines.choice import Choice
 from acclimate.errors import NoEngineError
 from acclimate.fields import Json
+from acclimate.policy.choice import Choice
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import ActionChannel, ObservationChannel, Parameter, TaskSpec, Track
