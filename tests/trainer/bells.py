@@ -1,4 +1,4 @@
-"""A discrete family of which everything is known by hand: only the last step of an episode pays, and that is the task."""
+"""A discrete family that is known by hand: only the last step of an episode pays, and how much is the task."""
 
 from __future__ import annotations
 

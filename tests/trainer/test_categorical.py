@@ -58,7 +58,9 @@ def trial_of(family: Complete[Bells], prizes: list[float], seed: int = 0) -> Tri
     trial = draw_trial(family, len(prizes), np.random.default_rng(seed), side_by_side=1, episodes=2,
                        steps=family.spec.horizon, explore=1, n_noise=2)  # fmt: skip
     for part in trial.episodes:
-        part.session.become(Bells(torch.tensor(prizes).unsqueeze(1)), torch.ones(len(prizes), dtype=torch.bool))
+        part.session.become(
+            Bells(torch.tensor(prizes).unsqueeze(1)), torch.ones(len(prizes), dtype=torch.bool)
+        )
     return trial
 
 
@@ -73,7 +75,9 @@ EPISODES_THAT_END = [BellFamily(length=3, horizon=6), BellFamily(length=3, horiz
 
 
 @pytest.mark.parametrize("family", [*EPISODES_OPENED, *EPISODES_THAT_END])
-def test_the_last_reward_of_an_episode_and_the_begin_of_the_next_reach_the_network(family: BellFamily) -> None:
+def test_the_last_reward_of_an_episode_and_the_begin_of_the_next_reach_the_network(
+    family: BellFamily,
+) -> None:
     """Whether the player opens the next episode, or the session goes on to it by itself."""
     actor, _, found = played(family, [2.0, -3.0])
     x = actor.lived(found.episodes).x
@@ -151,7 +155,10 @@ def test_choices_come_as_often_as_their_probability_says_and_without_noise_the_l
     family, n = Complete.of(BanditFamily(3, 1)), 20_000
     scene = Scene.of(family, (0.5, 0.5))
     params = CategoricalActor(scene, HIDDEN).initial(np.random.default_rng(0))
-    params |= {"head": torch.zeros_like(params["head"]), "head_bias": torch.log(torch.tensor([[0.2, 0.7, 0.1]]))}
+    params |= {
+        "head": torch.zeros_like(params["head"]),
+        "head_bias": torch.log(torch.tensor([[0.2, 0.7, 0.1]])),
+    }
     policy = CategoricalPolicy(params, scene)
     noise = torch.randn(1, n, 3, generator=torch.Generator().manual_seed(0))
     found = policy.act(stacked(policy, 1, n), torch.zeros(1, n, 1), noise).action.flatten().long()

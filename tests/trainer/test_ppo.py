@@ -108,7 +108,9 @@ def test_machines_side_by_side_are_driven_as_each_would_be() -> None:
     initial = policy.initial()
     state = {t.name: initial[t.name].expand(T, *t.shape) for t in policy.state if t.written_by != "act"}
     trial = algorithm.trial(T, np.random.default_rng(1), 0.0)
-    for expected, part in zip(run_trial(policy, state, Complete.of(SERVOS), trial), found.played.episodes, strict=True):
+    for expected, part in zip(
+        run_trial(policy, state, Complete.of(SERVOS), trial), found.played.episodes, strict=True
+    ):
         assert_close(part.obs.view_as(expected.obs), expected.obs, rtol=1e-4, atol=1e-4)
         assert_close(part.action.view_as(expected.action), expected.action, rtol=1e-4, atol=1e-4)
 
@@ -135,7 +137,9 @@ def test_the_likelihood_is_a_normal_distributions_and_so_is_the_entropy() -> Non
     algorithm, meta, _, played, batch = driven()
     policy = algorithm.policy(meta)
     state = {n: v.unsqueeze(0) for n, v in policy.initial().items()}
-    state = {t.name: state[t.name].unsqueeze(0) if t.written_by == "act" else state[t.name] for t in policy.state}
+    state = {
+        t.name: state[t.name].unsqueeze(0) if t.written_by == "act" else state[t.name] for t in policy.state
+    }
     first = played.episodes[0].obs[:, 3:4, 0]
     mean = policy.act(state, first, torch.zeros(1, 1, 1)).action
     normal = torch.distributions.Normal(mean.item(), 0.3)
@@ -151,7 +155,9 @@ def test_the_gradient_is_that_of_the_loss(family: TaskFamily[Tasks], config: Ppo
     algorithm, meta, *_, batch = driven(family, config)
     batch = Batch(type(batch.lived)(*(x.double() for x in batch.lived)), *(x.double() for x in batch[1:]))
     rng = torch.Generator().manual_seed(0)
-    leaf = {n: (v + 0.02 * torch.randn(v.shape, generator=rng)).double().requires_grad_() for n, v in meta.items()}
+    leaf = {
+        n: (v + 0.02 * torch.randn(v.shape, generator=rng)).double().requires_grad_() for n, v in meta.items()
+    }
     gradients = torch.autograd.grad(algorithm.loss(leaf, batch, 0.01)[0], list(leaf.values()))
     for _ in range(3):
         along = [torch.randn(v.shape, generator=rng, dtype=torch.float64) for v in leaf.values()]
@@ -213,7 +219,10 @@ def test_advantages_are_normal_on_every_machine_that_is_driven_more_than_once() 
         assert mine.mean().item() == pytest.approx(0.0, abs=1e-4)
         assert mine.std().item() == pytest.approx(1.0, abs=0.05)
     once = driven(MDPS, DISCRETE, tasks=20).batch.advantage
-    assert (once.mean().item(), once.std().item()) == (pytest.approx(0.0, abs=1e-4), pytest.approx(1.0, abs=1e-3))
+    assert (once.mean().item(), once.std().item()) == (
+        pytest.approx(0.0, abs=1e-4),
+        pytest.approx(1.0, abs=1e-3),
+    )
     assert once.mean(0).abs().max() > 0.1
 
 
@@ -255,9 +264,7 @@ def test_what_only_training_knows_does_not_reach_the_policy() -> None:
     """Other values of it change no action, and the policy's state has no tensor of it."""
     for family, config in ((SERVOS, SMALL), (MDPS, DISCRETE)):
         algorithm, meta, _, played, _ = driven(family, config)  # type: ignore[type-var]
-        other = {
-            n: v + 1.0 if n.startswith(FOR_TRAINING) and not n.endswith("spread") else v for n, v in meta.items()
-        }
+        other = {n: v + 1.0 if n.startswith(FOR_TRAINING) else v for n, v in meta.items()}
         again = algorithm.play(other, algorithm.trial(T, np.random.default_rng(1), 0.0))
         for one, two in zip(played.episodes, again.episodes, strict=True):
             assert torch.equal(one.action, two.action)
@@ -387,7 +394,10 @@ class MarkFamily:
         return TaskSpec(
             name="mark",
             control_dt=0.1,
-            observation=(ObservationChannel("x_short", "m", -4.0, 4.0), ObservationChannel("y_short", "m", -8.0, 8.0)),
+            observation=(
+                ObservationChannel("x_short", "m", -4.0, 4.0),
+                ObservationChannel("y_short", "m", -8.0, 8.0),
+            ),
             action=(ActionChannel("x", "m", -2.0, 2.0), ActionChannel("y", "m", 0.0, 8.0, neutral=4.0)),
             parameters=(Parameter("x_mark", "m", -1.0, 1.0), Parameter("y_mark", "m", 2.0, 6.0)),
             metrics=(Metric("reward", "reward"),),
@@ -426,12 +436,12 @@ def test_two_continuous_actions_are_learned_on_an_opaque_machine_close_to_the_op
 def test_sigma_can_rise_again_from_its_least() -> None:
     """Its gradient is never cut off, whatever it has become."""
     algorithm, meta, *_ = driven()
-    meta[FOR_TRAINING + "spread"] -= 3.0
+    meta["spread"] -= 3.0
     figures = algorithm.actor.figures(meta)
     assert figures["sigma"] < SIGMA_FLOOR
     trial = algorithm.trial(T, np.random.default_rng(1), 0.0)
     batch = algorithm.batch(meta, trial, algorithm.play(meta, trial))
-    spread = meta[FOR_TRAINING + "spread"].requires_grad_()
+    spread = meta["spread"].requires_grad_()
     (gradient,) = torch.autograd.grad(algorithm.loss(meta, batch, 0.01)[0], spread)
     assert (gradient != 0.0).all()
 
@@ -448,5 +458,7 @@ def test_it_learns_to_track() -> None:
 
 
 def test_a_family_that_pays_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"\[ppo\] learns from rewards, and mark gave none in 5 ticks on 64 machines"):
+    with pytest.raises(
+        UsageError, match=r"\[ppo\] learns from rewards, and mark gave none in 5 ticks on 64 machines"
+    ):
         Ppo(MarkFamily(asks=0.0), PpoConfig()).initial(np.random.default_rng(0))

@@ -64,7 +64,7 @@ def test_stretches_lie_within_an_episode_and_begin_anywhere_in_it() -> None:
 
 
 def filled(algorithm: Successor[ReacherTasks], seed: int = 0) -> dict[str, Tensor]:
-    """Parameters, with a target network that differs, and episodes of states that have nothing to do with each other."""
+    """Parameters, with a target network that differs, and episodes of unrelated states."""
     rng = np.random.default_rng(seed)
     meta = algorithm.initial(rng)
     for name, value in meta.items():
@@ -176,7 +176,9 @@ def test_features_of_moves_are_learned_as_they_are_and_the_goal_ends_what_follow
     loss, _ = algorithm.loss(meta, np.random.default_rng(3))
     target, expected = targets_of(meta), 0.0
     for before, after in replay.draw(meta, 40, 2, np.random.default_rng(3))[0]:
-        window = algorithm.view.family.features(algorithm._batch(torch.stack([before, after])[None, None]).window)
+        window = algorithm.view.family.features(
+            algorithm._batch(torch.stack([before, after])[None, None]).window
+        )
         x, following = (family.inputs(row[:7]).view(1, 1, -1) for row in (before, after))
         ahead = library_psi(target, following, 4)[0, 0]
         goes_on = 1.0 - before[-2]
@@ -251,9 +253,7 @@ def test_learned_features_come_to_explain_the_rewards_of_all_training_tasks() ->
 def test_it_learns_to_reach() -> None:
     """The mean return of episodes rises beyond what random actions bring."""
     config = replace(SMALL, train_on=("east",), hidden=32, steps=40, batch=64, replay=5000)
-    _, figures, _ = trained(
-        Successor(FAMILY, config), replace(TRAINING, iterations=25, meta_batch_size=16)
-    )
+    _, figures, _ = trained(Successor(FAMILY, config), replace(TRAINING, iterations=25, meta_batch_size=16))
     assert figures[-1]["return"] > figures[0]["return"] + 8.0
     assert figures[-1]["td_loss"] < figures[5]["td_loss"] * 2.0
 

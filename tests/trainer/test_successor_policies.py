@@ -189,4 +189,9 @@ def test_rewards_that_a_family_does_not_observe_are_one_more_observation() -> No
 
     policy = successor_policy(Unrewarded())  # type: ignore[arg-type]
     assert policy.spec.observation[-1].source == "reward"
-    assert_close(adapted(policy, episodes=10, steps=5).next["task_vector"], reacher.task_vectors([TARGET]), rtol=0, atol=1e-3)
+    assert_close(
+        adapted(policy, episodes=10, steps=5).next["task_vector"],
+        reacher.task_vectors([TARGET]),
+        rtol=0,
+        atol=1e-3,
+    )

@@ -26,7 +26,7 @@ from acclimate_trainer.outer_loop.training import FOR_TRAINING
 from acclimate_trainer.play.rollouts import Episodes
 from acclimate_trainer.play.watched import over_time
 
-_SPREAD = FOR_TRAINING + "spread"
+_SPREAD = "spread"  # of the Gaussian, before a sigmoid puts it between its limits
 _NARROWEST, _WIDEST = 0.02, 1.0  # standard deviations of the Gaussian that explores, of actions within ±1
 
 
@@ -101,8 +101,7 @@ class GaussianActor:
         return params | {_SPREAD: torch.full((1, self._view.n_act), math.log(share / (1.0 - share)))}
 
     def policy(self, meta: Tensors) -> Rl2Policy:
-        params = {name: value for name, value in meta.items() if not name.startswith(FOR_TRAINING)}
-        return Rl2Policy({**params, "sigma": _spread(meta)}, self._view)
+        return Rl2Policy({**_own(meta), "sigma": _spread(meta)}, self._view)
 
     def exploration(self, meta: Tensors) -> Tensor:
         own = _spread(meta)
@@ -123,9 +122,7 @@ class GaussianActor:
         return _remembered(meta, lived.x, self._hidden)
 
     def judge(self, meta: Tensors, lived: Lived, hidden: Tensor) -> Judged:
-        stacked = {
-            name: value.unsqueeze(0) for name, value in meta.items() if not name.startswith(FOR_TRAINING)
-        }
+        stacked = {name: value.unsqueeze(0) for name, value in _own(meta).items()}
         rows = (x.flatten(0, 1).unsqueeze(0) for x in (lived.x, hidden))
         mean = rl2.mean_action(stacked, *rows).view_as(lived.action)
         spread = _spread(meta)
@@ -149,8 +146,7 @@ class CategoricalActor:
         return categorical.initial_parameters(self._scene, self._hidden, rng)
 
     def policy(self, meta: Tensors) -> CategoricalPolicy:
-        params = {name: value for name, value in meta.items() if not name.startswith(FOR_TRAINING)}
-        return CategoricalPolicy(params, self._scene)
+        return CategoricalPolicy(_own(meta), self._scene)
 
     def exploration(self, meta: Tensors) -> None:
         del meta  # noise is all that there is
@@ -178,6 +174,11 @@ class CategoricalActor:
     def figures(self, meta: Tensors) -> dict[str, float]:
         del meta
         return {}
+
+
+def _own(meta: Tensors) -> dict[str, Tensor]:
+    """The policy's own parameters."""
+    return {n: value for n, value in meta.items() if n != _SPREAD and not n.startswith(FOR_TRAINING)}
 
 
 def _spread(meta: Tensors) -> Tensor:
