@@ -133,7 +133,8 @@ class Complete(Generic[Tasks]):
     def standard(self, parameters: Tensor) -> Tensor:
         """True parameters (…, P) in typical units: as a network sees them, of mean 0 and standard deviation 1."""
         mean, spread = self.typical
-        return (self.perceived(parameters) - mean) / spread
+        standard: Tensor = (self.perceived(parameters) - mean) / spread
+        return standard
 
     @cached_property
     def typical(self) -> Tensor:
