@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from acclimate_trainer.command.train import train_into
 from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.runs.configuration import load_config
