@@ -101,7 +101,7 @@ def test_friction_holds_what_pushes_less_than_it() -> None:
     end = moved(arms, duty, light, CONTROL_DT, 20)
     assert (
         end.angle - arms.angle
-    ).abs().max() < 1e-3  # rad; two sweeps are not quite enough where links couple most
+    ).abs().max() < 3e-3  # rad; two sweeps are not quite enough where links couple most
     more = moved(arms, 1.5 * duty, light, CONTROL_DT, 20)
     assert (more.angle - arms.angle).abs().amax(-1).median() > 0.01
 
