@@ -1,7 +1,7 @@
 """A machine with two unlike actuators to test with, and variants of it that lack what algorithms may ask for.
 
-A glider in a vertical plane. `tilt`, within ±0.2 rad, moves it sideways, to the side that it is rigged for; `lift`, from
-0 to 3 N, moves it up as far as it exceeds its weight. In every period of 50 ms
+A glider in a vertical plane. `tilt`, within ±0.2 rad, moves it sideways, to the side that it is rigged for; `lift`,
+from 0 to 3 N, moves it up as far as it exceeds its weight. In every period of 50 ms
 
     x' = x + 0.05·side·gain·tilt        z' = z + 0.05·gain/5·(lift − weight)
 
@@ -109,8 +109,13 @@ class GliderFamily:
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Gliders:
         wrong = (rng.random((n, 1)) < 0.5 * progress) & self.mirrored
-        gain, weight = np.exp(rng.uniform(*np.log(GAIN), (n, 1))), rng.uniform(*WEIGHT, (n, 1))
-        return Gliders(*(torch.tensor(c, dtype=torch.float32) for c in (gain, np.where(wrong, -1.0, 1.0), weight)))
+        gain, weight = (
+            np.exp(rng.uniform(np.log(GAIN[0]), np.log(GAIN[1]), (n, 1))),
+            rng.uniform(*WEIGHT, (n, 1)),
+        )
+        return Gliders(
+            *(torch.tensor(c, dtype=torch.float32) for c in (gain, np.where(wrong, -1.0, 1.0), weight))
+        )
 
     def parameters(self, tasks: Gliders) -> Tensor:
         return torch.cat(tasks, dim=-1)

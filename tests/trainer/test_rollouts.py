@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from acclimate.task.spec import TaskSpec
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import Cost
+from acclimate_trainer.contract.family import Cost, TaskFamily
 from acclimate_trainer.contract.policy import Act, Tensors
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.play.rollouts import (
@@ -102,7 +103,7 @@ def test_encoders_are_as_noisy_as_their_servos_and_each_episode_by_itself() -> N
 
 @pytest.mark.parametrize("family", [FAMILY, GliderFamily()])
 def test_every_episode_of_every_machine_is_another_and_follows_another_reference(
-    family: GliderFamily,
+    family: TaskFamily[Any],
 ) -> None:
     rng = np.random.default_rng(0)
     surroundings = draw(family, family.sample(4, rng), rng, explore=2, measure=3, steps=60)
@@ -148,19 +149,21 @@ def test_what_is_recorded_is_what_happened() -> None:
 
 
 class Drawn:
-    """A policy, drawn at random and stacked, and everything random about episodes that it drives."""
+    """A policy drawn at random, and what it does, number by number."""
 
-    def __init__(self, family: object, tasks: object, surroundings: Callable[[], Surroundings[object]]) -> None:
-        self.tasks, self.surroundings = tasks, surroundings
-        algorithm = Reactive(family, ReactiveConfig(hidden=5), oracle=False)  # type: ignore[arg-type]
+    def __init__(self, family: TaskFamily[Any]) -> None:
+        algorithm = Reactive(family, ReactiveConfig(hidden=5), oracle=False)
         meta = algorithm.initial(np.random.default_rng(2))
         meta["w2"], meta["sigma"] = 20.0 * meta["w2"], meta["sigma"] * 2.0  # often beyond the limits
-        self.params = {name: value[None] for name, value in meta.items()}
-        self.policy = algorithm.policy(self.params)
+        self.params = meta
+        self.policy = algorithm.policy(meta)
+
+    def stacked(self, tasks: int) -> dict[str, Tensor]:
+        return {name: value.expand(tasks, *value.shape) for name, value in self.params.items()}
 
     def act(self, inputs: Doubles, previous: Doubles, noise: Doubles) -> Doubles:
         """Of one observation, by numpy: the action within ±1."""
-        p = {name: value[0].double().numpy() for name, value in self.params.items()}
+        p = {name: value.double().numpy() for name, value in self.params.items()}
         x = np.tanh(np.concatenate([inputs, 0.7 * previous]))
         h = np.tanh(np.tanh((x * p["scale"]) @ p["w0"] + p["b0"]) @ p["w1"] + p["b1"])
         y = ((h @ p["w2"] + p["b2"]) * p["gain"])[0]
@@ -175,13 +178,11 @@ def test_a_servos_episode_is_that_of_a_plain_loop() -> None:
     encoder, noise = 0.01 * rng.standard_normal(steps), rng.standard_normal(steps)
     target = np.stack([np.linspace(0.4, -0.2, steps + 1), np.cos(np.arange(steps + 1.0))], axis=1)
 
-    def surroundings() -> Surroundings[object]:
-        columns = (torch.tensor(x, dtype=torch.float32)[None, None] for x in (encoder, target, noise[:, None]))
-        readings, reference, given = columns
-        return Surroundings(ServoSession(servos(**p), at(0.3, 1.0), readings), reference, given)  # type: ignore[arg-type]
-
-    drawn = Drawn(FAMILY, None, surroundings)
-    episodes = rollout(drawn.policy, drawn.params, SPEC, drawn.surroundings())
+    columns = (torch.tensor(x, dtype=torch.float32)[None, None] for x in (encoder, target, noise[:, None]))
+    readings, reference, given = columns
+    around = Surroundings(ServoSession(servos(**p), at(0.3, 1.0), readings), reference, given)
+    drawn = Drawn(FAMILY)
+    episodes = rollout(drawn.policy, drawn.stacked(1), SPEC, around)
 
     h = SPEC.control_dt
     q, omega, measured, before, previous = 0.3, 1.0, 0.3, 0.3, np.zeros(1)
@@ -199,7 +200,9 @@ def test_a_servos_episode_is_that_of_a_plain_loop() -> None:
         )
         if t == steps:
             break
-        inputs = np.array([6.0 * (target[t, 0] - position), 0.12 * velocity, 0.4 * target[t, 1], 0.4 * position])
+        inputs = np.array(
+            [6.0 * (target[t, 0] - position), 0.12 * velocity, 0.4 * target[t, 1], 0.4 * position]
+        )
         action = drawn.act(inputs, previous, noise[t : t + 1])
         assert episodes.action[0, 0, t].numpy() == pytest.approx(action, rel=1e-3, abs=1e-3)
         previous = np.clip(action, -1.0, 1.0)
@@ -219,9 +222,8 @@ def test_a_gliders_episode_is_that_of_a_plain_loop(sides: tuple[float, ...]) -> 
     tasks = family.sample(len(sides), rng)._replace(side=torch.tensor(sides).unsqueeze(1))
     surroundings = draw(family, tasks, rng, explore=2, measure=1, steps=10)
     start = surroundings.session.obs.double().numpy()
-    drawn = Drawn(family, tasks, lambda: surroundings)
-    params = {name: value.expand(len(sides), *value.shape[1:]) for name, value in drawn.params.items()}
-    episodes = rollout(drawn.policy, params, family.spec, surroundings)
+    drawn = Drawn(family)
+    episodes = rollout(drawn.policy, drawn.stacked(len(sides)), family.spec, surroundings)
     reference, noise = surroundings.reference.double().numpy(), surroundings.noise.double().numpy()
     for task, episode in np.ndindex(len(sides), 3):
         gain, side, weight = (float(column[task]) for column in tasks)
@@ -233,7 +235,14 @@ def test_a_gliders_episode_is_that_of_a_plain_loop(sides: tuple[float, ...]) -> 
             if t == 10:
                 break
             inputs = np.array(
-                [5.0 * (x_wanted - x), 10 / 3 * (z_wanted - z), x / 2.0, x_wanted / 2.0, z_wanted / 3.0, z / 3.0]
+                [
+                    5.0 * (x_wanted - x),
+                    10 / 3 * (z_wanted - z),
+                    x / 2.0,
+                    x_wanted / 2.0,
+                    z_wanted / 3.0,
+                    z / 3.0,
+                ]
             )
             action = drawn.act(inputs, previous, noise[task, episode, t])
             tilt, lift = 0.2 * action[0], 1.5 + 1.5 * action[1]
@@ -242,7 +251,9 @@ def test_a_gliders_episode_is_that_of_a_plain_loop(sides: tuple[float, ...]) -> 
             previous = np.clip(action, -1.0, 1.0)
             x += 0.05 * side * gain * np.clip(tilt, -0.2, 0.2)
             z += 0.05 * 0.2 * gain * (np.clip(lift, 0.0, 3.0) - weight)
-            assert episodes.reward[task, episode, t].item() == pytest.approx(-x * x - z * z, rel=1e-3, abs=1e-3)
+            assert episodes.reward[task, episode, t].item() == pytest.approx(
+                -x * x - z * z, rel=1e-3, abs=1e-3
+            )
     assert float(episodes.action[..., 0].abs().max()) > 0.2
 
 
@@ -281,9 +292,8 @@ def test_a_transition_into_another_episode_is_masked() -> None:
     rng = np.random.default_rng(0)
     surroundings = draw(family, family.sample(3, rng), rng, explore=2, measure=0, steps=10)
     start = surroundings.session.obs.clone()
-    drawn = Drawn(family, None, lambda: surroundings)  # type: ignore[arg-type,return-value]
-    params = {name: value.expand(3, *value.shape[1:]) for name, value in drawn.params.items()}
-    episodes = rollout(drawn.policy, params, family.spec, surroundings)
+    drawn = Drawn(family)
+    episodes = rollout(drawn.policy, drawn.stacked(3), family.spec, surroundings)
     expected = torch.tensor([1.0, 1, 1, 0, 1, 1, 1, 0, 1, 1])
     assert torch.equal(episodes.window().mask, expected.expand(3, 2, 10))
     assert_close(episodes.obs[:, :, 8, ::3], start)
@@ -362,7 +372,10 @@ def test_the_error_is_averaged_by_block_before_its_root_is_taken() -> None:
 
 
 def test_episodes_in_a_row_cost_what_one_long_one_would() -> None:
-    parts = [(Cost("error", torch.rand(2, 3, n)), Cost("effort", torch.rand(2, 3, n), 0.1, root=False)) for n in (4, 6)]
+    parts = [
+        (Cost("error", torch.rand(2, 3, n)), Cost("effort", torch.rand(2, 3, n), 0.1, root=False))
+        for n in (4, 6)
+    ]
     whole = joined(parts)
     assert [(c.name, c.weight, c.root) for c in whole] == [("error", 1.0, True), ("effort", 0.1, False)]
     assert torch.equal(whole[1].values, torch.cat([parts[0][1].values, parts[1][1].values], dim=2))
@@ -387,7 +400,9 @@ class Proportional(Constant):
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
         pull = obs[..., 2:3] - obs[..., :1] - 0.02 * obs[..., 1:2]
-        return Act(state["duty"].unsqueeze(1) * pull + noise, {"previous_action": state["previous_action"]}, {})
+        return Act(
+            state["duty"].unsqueeze(1) * pull + noise, {"previous_action": state["previous_action"]}, {}
+        )
 
 
 def test_the_gradient_through_what_is_observed_is_right(float64: None) -> None:
@@ -431,6 +446,7 @@ class Steered(ReactivePolicy):
     """Actions are those of the state `plan` (T, ticks, n_act) for the tick; counts its ticks."""
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
+        del obs
         tick = state["previous_action"]
         action = state["plan"][:, None, int(tick.max())] + 0.0 * noise
         return Act(action, {"previous_action": tick + 1.0}, {})

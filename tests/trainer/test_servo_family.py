@@ -16,7 +16,7 @@ from acclimate_bridge.simulation.servos import BUILT_IN
 from acclimate_trainer.tasks.servo.dynamics import ServoTasks, at_rest, coefficients, observe, step
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from acclimate_trainer.tasks.servo.ranges import CONTROL_DT, PRESETS, ServoRanges
-from acclimate_trainer.tasks.servo.spec import END_STOP
+from acclimate_trainer.tasks.servo.spec import END_STOP, SAG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -304,6 +304,46 @@ def test_polarity_is_known_or_either_way_round_with_equal_chance() -> None:
     assert (wide == 1.0).all()
     assert set(miswired.flatten().tolist()) == {-1.0, 1.0}
     assert abs(miswired.mean()) < 0.15
+
+
+def test_something_happens_to_every_servo_that_changes() -> None:
+    rng = np.random.default_rng(0)
+    before = MISWIRED.sample(3000, rng)
+    after = MISWIRED.change(before, rng)
+    share = {
+        name: (getattr(after, name) != getattr(before, name)).float().mean().item() for name in before._fields
+    }
+    assert share["polarity"] == pytest.approx(0.5, abs=0.04)
+    assert share["voltage"] == pytest.approx(1 / 3, abs=0.04)
+    assert share["gravity"] == pytest.approx(0.5 + 0.5 * 2 / 3 * 0.5, abs=0.04)
+    assert share["inertia"] == share["gravity"]
+    assert {n for n, s in share.items() if s == 0.0} == set(before._fields) - {
+        "polarity", "voltage", "gravity", "inertia"}  # fmt: skip
+    untouched = (after.privileged() == before.privileged()).all(dim=-1)
+    assert not untouched.any()
+
+
+def test_what_changes_stays_within_reason() -> None:
+    rng = np.random.default_rng(1)
+    before = FAMILY.sample(2000, rng)
+    after = FAMILY.change(before, rng)
+    assert torch.equal(after.polarity, before.polarity)  # wired as expected, for good
+    kept = (after.voltage / before.voltage)[after.voltage != before.voltage]
+    assert SAG[0] <= kept.min().item() < 0.5 < 0.8 < kept.max().item() <= SAG[1]
+    dropped = (after.gravity == 0.0) & (before.gravity != 0.0)
+    assert dropped.float().mean().item() == pytest.approx(0.42, abs=0.05)
+    assert_close(after.inertia[dropped], after.armature[dropped])
+    stall = after.kt * before.voltage / after.resistance
+    assert (after.gravity <= 0.2501 * stall).all()
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_reversed_servos_become_more_frequent_as_training_goes_on(progress: float) -> None:
+    rng = np.random.default_rng(0)
+    tasks = MISWIRED.sample(3000, rng, progress)
+    swapped = MISWIRED.change(tasks, rng, progress).polarity != tasks.polarity
+    assert (tasks.polarity < 0.0).float().mean().item() == pytest.approx(0.5 * progress, abs=0.04)
+    assert swapped.float().mean().item() == pytest.approx(0.5 * progress, abs=0.04)
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_does_not() -> None:
