@@ -15,6 +15,7 @@ from itertools import product
 
 import pytest
 import torch
+from acclimate.bundle import manifest_json
 from acclimate.bundle.manifest import Family, Graphs, GraphSpec, Limits, Manifest, NoiseSpec, TensorSpec
 from acclimate.fields import is_identifier
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
@@ -79,8 +80,8 @@ class PolicyConformance:
     # The state.
 
     def test_a_manifest_can_be_built_from_it(self, policy: Policy) -> None:
-        text = self._manifest(policy).to_json()
-        assert Manifest.from_json(text).to_json() == text
+        manifest = self._manifest(policy)
+        assert manifest_json.from_json(manifest_json.to_json(manifest)) == manifest
 
     def test_the_initial_state_is_exactly_what_is_declared(self, policy: Policy) -> None:
         initial = policy.initial()
@@ -214,8 +215,8 @@ class PolicyConformance:
             (TensorSpec("action", (spec.n_act,)), *_written(policy, "act")),
         )
         return Manifest(
-            "candidate", policy.algorithm, spec.control_dt, spec.observation, spec.action, policy.state,
-            Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("servo", "wide", {}),
+            "candidate", policy.algorithm, spec, policy.state,
+            Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("candidate"),
             window, policy.adaptation, privileged=policy.privileged,
         )  # fmt: skip
 
@@ -298,7 +299,9 @@ class AdaptivePolicyConformance(PolicyConformance):
         at = window.action.shape[2] // 2
         window.mask[:, 0, at - 1 : at + 1] = 0.0
         expected = policy.adapt(state, window)
-        sensed = torch.tensor([c.source == "device" for c in policy.spec.observation for _ in range(c.size)])
+        sensed = torch.tensor(
+            [c.source != "reference" for c in policy.spec.observation for _ in range(c.size)]
+        )
         window.obs[:, 0, at, sensed] = junk
         self._same(policy.adapt(state, window), expected)
 
