@@ -32,6 +32,7 @@ from acclimate_trainer.contract.policy import Window
 
 _TYPICAL, _TYPICAL_SEED = 4096, 20261123  # tasks from which the scale of the true parameters is taken
 _ERROR, _ABRUPT = 10.0, 10.0
+_SOFT = 0.25  # of an enlarged error: below it a reward is nearly a square
 _LEAST_SPREAD = 1e-3
 
 
@@ -81,15 +82,17 @@ class Complete(Generic[Tasks]):
 
     @property
     def rewarded(self) -> bool:
-        """Whether a device can know its rewards: they follow from what is observed, or are observed."""
-        return isinstance(self.family, Rewarded) or self.spec.reward is not None
+        """Whether a device can know its rewards: they are observed, or follow from what is observed."""
+        observed = self.spec.reward is not None or bool(self.spec.headline.pairs)
+        return isinstance(self.family, Rewarded) or observed
 
     def reward(self, window: Window) -> Tensor:
         """See `Rewarded`; for a family that is `rewarded`."""
         if isinstance(self.family, Rewarded):
             return self.family.reward(window)
-        assert self.spec.reward is not None
-        return window.obs[:, :, 1:, self.spec.index(self.spec.reward)]
+        if self.spec.reward is not None:
+            return window.obs[:, :, 1:, self.spec.index(self.spec.reward)]
+        return headline_reward(self.spec, window)
 
     def baseline(self, window: Window, discount: Tensor) -> Tensor:
         """See `HasBaseline`."""
@@ -148,6 +151,16 @@ def headline_cost(spec: TaskSpec, window: Window, reward: Tensor) -> Cost:
     return Cost(metric.name, total)
 
 
+def headline_reward(spec: TaskSpec, window: Window) -> Tensor:
+    """Minus the near-absolute differences of the headline's pairs, enlarged by their ranges, after each action."""
+    halves, costs = _half_ranges(spec), []
+    for measured, wanted in spec.headline.pairs:
+        i, j = spec.index(measured), spec.index(wanted)
+        error = (_ERROR / halves[i]) * (window.obs[:, :, 1:, i] - window.obs[:, :, 1:, j])
+        costs.append(torch.sqrt(error * error + _SOFT * _SOFT) - _SOFT)
+    return -torch.stack(costs).sum(0)
+
+
 def term_features(spec: TaskSpec, window: Window) -> tuple[Tensor, Tensor]:
     """φ of every transition, (T, K, S, d), by the terms of the spec's features; and which of them are known.
 
@@ -202,7 +215,9 @@ def limited(spec: TaskSpec, action: Tensor) -> Tensor:
 
 def _scaling(spec: TaskSpec) -> tuple[Tensor, Tensor]:
     """(n_obs, n) and (n,): differences of the headline's pairs, enlarged, then every observed scalar by its range."""
-    centers, halves = _ranges(spec)
+    scalars = [c for c in spec.observation for _ in range(c.size)]
+    centers = torch.tensor([0.5 * (c.minimum + c.maximum) for c in scalars])
+    halves = torch.tensor(_half_ranges(spec))
     pairs = torch.zeros(spec.n_obs, len(spec.headline.pairs))
     for column, (measured, wanted) in enumerate(spec.headline.pairs):
         scale = _ERROR / float(halves[spec.index(measured)])
@@ -211,11 +226,9 @@ def _scaling(spec: TaskSpec) -> tuple[Tensor, Tensor]:
     return torch.cat([pairs, each], dim=1), torch.cat([torch.zeros(pairs.shape[1]), -centers / halves])
 
 
-def _ranges(spec: TaskSpec) -> tuple[Tensor, Tensor]:
-    """Middle and half width of the range of every observed scalar, (n_obs,)."""
-    channels = [c for c in spec.observation for _ in range(c.size)]
-    low, high = torch.tensor([c.minimum for c in channels]), torch.tensor([c.maximum for c in channels])
-    return 0.5 * (low + high), 0.5 * (high - low)
+def _half_ranges(spec: TaskSpec) -> list[float]:
+    """Half the width of the range of every observed scalar: numbers, which tracing takes for constants."""
+    return [0.5 * (c.maximum - c.minimum) for c in spec.observation for _ in range(c.size)]
 
 
 def _baseline(spec: TaskSpec, x: Tensor, window: Window, discount: Tensor) -> Tensor:
@@ -229,12 +242,12 @@ def _baseline(spec: TaskSpec, x: Tensor, window: Window, discount: Tensor) -> Te
     now = x[:, :, :steps]
     time = torch.stack([torch.ones_like(total), total, total * total], dim=-1)
     columns = [time.expand(*now.shape[:3], 3), now, now * now, total.unsqueeze(-1) * now]
-    _, halves = _ranges(spec)
+    halves = _half_ranges(spec)
     for measured, wanted in spec.headline.pairs:
         i, j = spec.index(measured), spec.index(wanted)
         target, error = window.obs[..., j], (window.obs[..., j] - window.obs[..., i])[:, :, :steps]
         coming = target[:, :, 1:] @ discount - target[:, :, :steps] * total
-        size = _ABRUPT / float(halves[i])
+        size = _ABRUPT / halves[i]
         ahead = [coming, coming * torch.tanh(size * error), total * error.abs(), error.abs()]
         columns.append(torch.stack(ahead, dim=-1))
     return torch.cat(columns, dim=-1)

@@ -106,7 +106,10 @@ class HasInputs(Protocol):
 
 @runtime_checkable
 class Rewarded(Protocol):
-    """Default: the reward channel of the spec, if there is one; else the session's, which only training has."""
+    """Default: the reward channel of the spec, if there is one; else minus the differences of the headline's pairs.
+
+    Where there is neither, only sessions know rewards, and so only training does.
+    """
 
     def reward(self, window: Window) -> Tensor:
         """Reward of every transition, (T, K, S), from what a device can know; traceable."""
