@@ -10,6 +10,7 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate_trainer.contract.policy import Window
+from acclimate_trainer.play.world import SessionWorld
 from acclimate_trainer.tasks.arm import (
     CONTROL_DT,
     SPEED,
@@ -224,3 +225,15 @@ def test_the_loss_has_a_price_on_shaking() -> None:
 def test_arms_that_cannot_be_are_refused(options: dict[str, float], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         ArmFamily(**options)  # type: ignore[arg-type]
+
+
+def test_held_out_arms_are_rich_ones_and_the_same_each_time() -> None:
+    world = SessionWorld(ArmFamily())
+
+    def driven(number: int) -> list[float]:
+        machine = world.held_out(3, number)
+        machine.reset(np.random.default_rng(0))
+        return [float(x) for _ in range(30) for x in machine.step(np.array([0.3, -0.3], np.float32))]
+
+    assert driven(1) == driven(1) != driven(2)
+    assert world.held_out(3, 1)._family.family == ArmFamily(rich=True)  # type: ignore[attr-defined]

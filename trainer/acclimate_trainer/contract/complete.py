@@ -32,7 +32,7 @@ from acclimate_trainer.contract.policy import Window
 
 _TYPICAL, _TYPICAL_SEED = 4096, 20261123  # tasks from which the scale of the true parameters is taken
 _ERROR, _ABRUPT = 10.0, 10.0
-_SOFT = 0.25  # of an enlarged error: below it a reward is nearly a square
+_SMALL = 0.03  # of half a channel's range: differences well below it count as squares in a reward
 _LEAST_SPREAD = 1e-3
 
 
@@ -82,9 +82,9 @@ class Complete(Generic[Tasks]):
 
     @property
     def rewarded(self) -> bool:
-        """Whether a device can know its rewards: they are observed, or follow from what is observed."""
-        observed = self.spec.reward is not None or bool(self.spec.headline.pairs)
-        return isinstance(self.family, Rewarded) or observed
+        """Whether a device can know its rewards: they follow from what is observed, or are observed."""
+        by_spec = self.spec.reward is not None or bool(self.spec.headline.pairs)
+        return isinstance(self.family, Rewarded) or by_spec
 
     def reward(self, window: Window) -> Tensor:
         """See `Rewarded`; for a family that is `rewarded`."""
@@ -92,7 +92,7 @@ class Complete(Generic[Tasks]):
             return self.family.reward(window)
         if self.spec.reward is not None:
             return window.obs[:, :, 1:, self.spec.index(self.spec.reward)]
-        return headline_reward(self.spec, window)
+        return _closeness(self.spec, window)
 
     def baseline(self, window: Window, discount: Tensor) -> Tensor:
         """See `HasBaseline`."""
@@ -151,14 +151,14 @@ def headline_cost(spec: TaskSpec, window: Window, reward: Tensor) -> Cost:
     return Cost(metric.name, total)
 
 
-def headline_reward(spec: TaskSpec, window: Window) -> Tensor:
-    """Minus the near-absolute differences of the headline's pairs, enlarged by their ranges, after each action."""
-    halves, costs = _half_ranges(spec), []
+def _closeness(spec: TaskSpec, window: Window) -> Tensor:
+    """A reward by the headline's pairs: minus the mean of their near-absolute differences, (T, K, S)."""
+    halves, parts = _half_ranges(spec), []
     for measured, wanted in spec.headline.pairs:
         i, j = spec.index(measured), spec.index(wanted)
-        error = (_ERROR / halves[i]) * (window.obs[:, :, 1:, i] - window.obs[:, :, 1:, j])
-        costs.append(torch.sqrt(error * error + _SOFT * _SOFT) - _SOFT)
-    return -torch.stack(costs).sum(0)
+        x = (window.obs[:, :, 1:, i] - window.obs[:, :, 1:, j]) / halves[i]
+        parts.append(_SMALL - torch.sqrt(x * x + _SMALL**2))
+    return torch.stack(parts).mean(0)
 
 
 def term_features(spec: TaskSpec, window: Window) -> tuple[Tensor, Tensor]:
