@@ -1,4 +1,4 @@
-"""The classical baseline: the law that the device's controller follows, and a search that finds better gains."""
+"""The classical baseline: the law of the device's controller, and a search that finds better gains."""
 
 from __future__ import annotations
 
@@ -7,123 +7,124 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from acclimate.errors import UsageError
-from acclimate_trainer.tasks.servo import pid_search
-from acclimate_trainer.tasks.servo.dynamics import ServoState, coefficients, observe, step
-from acclimate_trainer.tasks.servo.pid_search import (
+from acclimate_trainer.tasks import pid_search
+from acclimate_trainer.tasks.arm.family import ArmFamily
+from acclimate_trainer.tasks.pid_search import (
     Course,
     Found,
-    PidGains,
+    Joint,
     PidSearch,
     draw_course,
     pid_errors,
     search,
 )
+from acclimate_trainer.tasks.servo.dynamics import ServoTasks
+from acclimate_trainer.tasks.servo.family import ServoFamily
 
-from .servo_tasks import FAMILY, MISWIRED
-
+FAMILY = ServoFamily()
+JOINTS = (Joint("position", "velocity", "target", "target_velocity"),)
 SMALL = PidSearch(tasks=8, candidates=16, rounds=4, steps=40)
-GAINS = [PidGains(8.0, 5.0, 0.05, 0.3), PidGains(0.5, 30.0, 0.0, 0.0), PidGains(60.0, 0.0, 1.0, 0.1)]
+GAINS = [(8.0, 5.0, 0.05, 0.3), (0.5, 30.0, 0.0, 0.0), (60.0, 0.0, 1.0, 0.1)]
 
 
-def course(tasks: int, steps: int) -> Course:
+def course(tasks: int = 3, steps: int = 60) -> Course[ServoTasks]:
+    """Servos without noise, so that all candidates meet the same."""
     rng = np.random.default_rng(0)
-    return draw_course(FAMILY.spec, FAMILY.sample(tasks, rng), steps, rng)
+    drawn = FAMILY.sample(tasks, rng)
+    return draw_course(FAMILY, JOINTS, drawn._replace(noise=0.0 * drawn.noise), steps, rng)
 
 
-def searched(settings: PidSearch = SMALL, seed: int = 0) -> Found:
-    """On the same servos whatever the settings are, but for their number."""
+def found(settings: PidSearch, seed: int = 0) -> Found:
     rng = np.random.default_rng(seed)
-    return search(FAMILY.spec, FAMILY.sample(settings.tasks, rng), settings, rng)
+    return search(FAMILY, JOINTS, FAMILY.sample(settings.tasks, rng), settings, rng)
 
 
 @pytest.mark.parametrize("gains", GAINS)
-def test_the_law_is_the_documented_one_tick_by_tick(gains: PidGains) -> None:
-    """A controller of plain numbers drives the family's servos, one by one, to the same errors."""
-    drawn = course(3, 60)
-    found = pid_errors(drawn, torch.tensor([gains]))[:, 0]
-    for task in range(3):
-        only = slice(task, task + 1)
-        c = coefficients(type(drawn.tasks)(*(column[only] for column in drawn.tasks)))
-        state = ServoState(*(x[only] for x in drawn.start))
-        integral, squares = 0.0, []
-        position, velocity = observe(state, state)[0, 0].tolist()
-        for t in range(60):
-            target, rate = drawn.target[task, 0, t].tolist()
-            error = target - position
-            integral = min(max(integral + gains.ki * error * 0.01, -0.5), 0.5)
-            duty = gains.kp * error + integral + gains.kd * (rate - velocity) + gains.kff * rate
-            duty = min(max(duty, -1.0), 1.0)
-            following = step(state, torch.full((1, 1, 1), duty), c, drawn.encoder[only, :, t])
-            position, velocity = observe(following, state)[0, 0].tolist()
-            state = following
-            squares.append((position - float(drawn.target[task, 0, t + 1, 0])) ** 2)
-        assert found[task].item() == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-3)
+def test_the_law_is_that_of_the_module(gains: tuple[float, ...]) -> None:
+    """Tick by tick on one servo after the other, in plain numbers."""
+    given = course()
+    errors = pid_errors(given, torch.tensor([[gains]]))[:, 0]
+    kp, ki, kd, kff = gains
+    session = given.begin(1)
+    integral, squares = np.zeros(3), []
+    for t in range(given.steps):
+        place, velocity = session.obs[:, 0].numpy().T
+        target, rate = given.reference[:, 0, t].numpy().T
+        integral = np.clip(integral + ki * (target - place) * 0.01, -0.5, 0.5)
+        duty = np.clip(kp * (target - place) + integral + kd * (rate - velocity) + kff * rate, -1.0, 1.0)
+        session.step(torch.tensor(duty, dtype=torch.float32).view(3, 1, 1))
+        squares.append((session.obs[:, 0, 0].numpy() - given.reference[:, 0, t + 1, 0].numpy()) ** 2)
+    assert errors.numpy() == pytest.approx(np.sqrt(np.mean(squares, axis=0)), rel=1e-3)
 
 
 def test_candidates_do_not_disturb_each_other() -> None:
-    drawn, gains = course(4, 30), torch.tensor(GAINS)
-    together = pid_errors(drawn, gains)
+    given, gains = course(4, 30), torch.tensor(GAINS).unsqueeze(1)
+    together = pid_errors(given, gains)
     assert together.shape == (4, 3)
     for k in range(3):
-        torch.testing.assert_close(pid_errors(drawn, gains[k : k + 1])[:, 0], together[:, k])
-
-
-def test_a_course_begins_where_each_servo_stands_and_is_as_noisy_as_its_encoder() -> None:
-    drawn = course(6, 400)
-    torch.testing.assert_close(drawn.target[:, :, 0, 0], drawn.start.measured)
-    torch.testing.assert_close(drawn.encoder.std(dim=(1, 2)), drawn.tasks.noise[:, 0], rtol=0.15, atol=0)
+        torch.testing.assert_close(pid_errors(given, gains[k : k + 1])[:, 0], together[:, k])
 
 
 def test_the_search_is_seeded() -> None:
-    assert searched() == searched()
-    assert searched() != searched(seed=1)
+    first, again, other = (found(SMALL, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
 
 
 def test_the_search_ends_better_than_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """More rounds on the same servos never end worse, and far better than the middle of where they begin."""
-    errors = [searched(replace(SMALL, rounds=rounds), seed=3).error for rounds in (1, 2, 6)]
+    errors = [found(replace(SMALL, rounds=rounds), 3).error for rounds in (1, 2, 6)]
     assert errors == sorted(errors, reverse=True)
     middle = tuple(np.sqrt(np.multiply(pid_search._LOW, pid_search._HIGH)).tolist())
     monkeypatch.setattr(pid_search, "_LOW", middle)
     monkeypatch.setattr(pid_search, "_HIGH", middle)
-    assert errors[-1] < 0.9 * searched(seed=3).error
-
-
-def test_what_is_found_is_what_was_measured() -> None:
-    found, drawn = searched(), course(SMALL.tasks, SMALL.steps)
-    assert found.error == pytest.approx(pid_errors(drawn, torch.tensor([found.gains])).mean().item(), rel=1e-4)
+    assert errors[-1] < 0.9 * found(SMALL, 3).error
 
 
 def test_what_is_found_is_the_best_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[float] = []
 
-    def watched(course: Course, gains: torch.Tensor) -> torch.Tensor:
-        errors = pid_errors(course, gains)
+    def watched(*arguments: object) -> torch.Tensor:
+        errors = pid_errors(*arguments)  # type: ignore[arg-type]
         rounds.append(errors.mean(0).min().item())
         return errors
 
     monkeypatch.setattr(pid_search, "pid_errors", watched)
     last_was_best = set()
-    for seed in range(8):
+    for seed in range(16):
         rounds.clear()
-        found = searched(replace(SMALL, candidates=2), seed)
-        assert found.error == min(rounds)
+        assert found(replace(SMALL, candidates=1), seed).error == min(rounds)
         last_was_best.add(rounds[-1] == min(rounds))
     assert last_was_best == {True, False}
 
 
-def test_a_controller_tests_its_sign_where_polarity_is_unknown_and_is_tuned_as_if_it_had(
-    monkeypatch: pytest.MonkeyPatch,
+def test_settings_are_named_after_actuators_where_they_are_several() -> None:
+    one, two = Found(((1.0, 2.0, 3.0, 4.0),), 0.0), Found(((1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0)), 0.0)
+    assert one.settings(["duty"]) == {"kp": 1.0, "ki": 2.0, "kd": 3.0, "kff": 4.0}
+    assert two.settings(["a", "b"])["b.kp"] == 5.0
+    assert len(two.settings(["a", "b"])) == 8
+
+
+@pytest.mark.parametrize(
+    ("family", "tests"),
+    [
+        (ServoFamily(), 0.0),
+        (ServoFamily(preset="miswired"), 1.0),
+        (ArmFamily(), 1.0),
+        (ArmFamily(miswired=0.0), 0.0),
+    ],
+)
+def test_a_controller_tests_its_sign_where_it_is_unknown_and_is_tuned_as_if_it_had(
+    family: ServoFamily | ArmFamily, tests: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("acclimate_trainer.tasks.servo.family.PidSearch", lambda: SMALL)
-    known, unknown = (family.classical(np.random.default_rng(0))["pid"] for family in (FAMILY, MISWIRED))
-    assert known.pop("sign_test") == 0.0
-    assert unknown.pop("sign_test") == 1.0
-    assert known == unknown == searched().gains._asdict()
+    def quick(*arguments: object) -> Found:
+        *given, settings, rng = arguments
+        return search(*given, replace(settings, tasks=8, candidates=16, rounds=4, steps=40), rng)  # type: ignore
 
-
-@pytest.mark.parametrize("name", ["tasks", "candidates", "rounds", "steps"])
-def test_a_search_of_nothing_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"^{name} must be at least 1, found 0$"):
-        PidSearch(**{name: 0})
+    module = "acclimate_trainer.tasks.servo.family.search"
+    monkeypatch.setattr(
+        module if isinstance(family, ServoFamily) else "acclimate_trainer.tasks.arm.family.pid_search", quick
+    )
+    gains = family.classical(np.random.default_rng(0))["pid"]
+    assert gains["sign_test"] == tests
+    assert len(gains) == 1 + 4 * family.spec.n_act
