@@ -197,13 +197,16 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("nowhere.toml", ""), ("servo_wide_mamml", "; did you mean servo_wide_maml?"), ("", "")]
+    ("name", "hint"),
+    [("nowhere.toml", ""), ("servo_wide_mamml", "; did you mean servo_wide_maml?"), ("", "")],
 )
 def test_a_config_that_is_not_there_is_refused_with_the_built_in_ones(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_config(name)
     listed = ", ".join(built_in())
-    assert str(caught.value) == f"there is no config {name}{hint}; give a TOML file, or a built-in one: {listed}"
+    assert (
+        str(caught.value) == f"there is no config {name}{hint}; give a TOML file, or a built-in one: {listed}"
+    )
 
 
 @pytest.mark.parametrize("name", built_in())
@@ -245,7 +248,9 @@ def read_back(config: Config) -> Config:
 def test_ranges_replace_the_presets_one_by_one() -> None:
     family = ServoFamily("miswired", {"delay": [0, 0.01], "spread": 2})
     assert family.training == replace(PRESETS["miswired"], delay=(0.0, 0.01), spread=2.0)
-    config = Config("small", 0, FamilyConfig("servo", options=family.options()), TrainingConfig(), rl2=Rl2Config())
+    config = Config(
+        "small", 0, FamilyConfig("servo", options=family.options()), TrainingConfig(), rl2=Rl2Config()
+    )
     opened = read_back(config).opened.family
     assert isinstance(opened, ServoFamily)
     assert opened.training == family.training
@@ -290,10 +295,14 @@ objective = st.dictionaries(st.sampled_from(["quiet", "fast", 'odd "name"\n']), 
     section=st.one_of(
         st.builds(lambda *a: {"robust": ReactiveConfig(*a)}, counts, counts, bends, counts, counts, shares),
         st.builds(
-            lambda teacher, share: {"student": StudentConfig(teacher=teacher + "x", imitation=share)}, text, shares
+            lambda teacher, share: {"student": StudentConfig(teacher=teacher + "x", imitation=share)},
+            text,
+            shares,
         ),
         st.builds(
-            lambda default, library: {"objectives": ObjectivesConfig(default=default, library=tuple(library))},
+            lambda default, library: {
+                "objectives": ObjectivesConfig(default=default, library=tuple(library))
+            },
             objective,
             st.lists(objective, max_size=2),
         ),
@@ -355,7 +364,9 @@ def test_quotes_may_be_left_out(text: str) -> None:
 
 
 def test_options_of_the_family_are_set_at_any_depth() -> None:
-    family = changed("family.options.preset=miswired", "family.options.ranges.delay=[0.0, 0.01]").opened.family
+    family = changed(
+        "family.options.preset=miswired", "family.options.ranges.delay=[0.0, 0.01]"
+    ).opened.family
     assert isinstance(family, ServoFamily)
     assert family.training == replace(PRESETS["miswired"], delay=(0.0, 0.01))
 

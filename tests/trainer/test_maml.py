@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.algorithms.maml import policy_gradient as pg
 from acclimate_trainer.algorithms.maml import maml
+from acclimate_trainer.algorithms.maml import policy_gradient as pg
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily
@@ -253,7 +253,9 @@ def test_the_outer_loss_is_that_of_a_plain_loop(family: TaskFamily[Any]) -> None
     for explore in (3, 3, 0):
         around = draw(family, machines, rng, explore=explore, measure=2, steps=12)
         episodes = rollout(policy, state, family.spec, around)
-        measured = episodes.window()._replace(obs=episodes.obs[:, explore:], action=episodes.action[:, explore:])
+        measured = episodes.window()._replace(
+            obs=episodes.obs[:, explore:], action=episodes.action[:, explore:]
+        )
         errors.append(total_cost(complete.costs(measured, episodes.reward[:, explore:])))
         if explore:
             deviation = episodes.action[:, :explore].std(dim=1)

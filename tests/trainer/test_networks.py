@@ -83,7 +83,9 @@ def test_the_start_is_seeded() -> None:
 
 
 def test_it_starts_with_a_gain_of_one_and_next_to_no_action() -> None:
-    params = {n: v[None] for n, v in initial_parameters(layer_shapes(N_IN, 32, 2), np.random.default_rng(0)).items()}
+    params = {
+        n: v[None] for n, v in initial_parameters(layer_shapes(N_IN, 32, 2), np.random.default_rng(0)).items()
+    }
     assert (params["gain"] == 1.0).all()
     assert (params["scale"] == 1.0).all()
     assert mean_action(params, torch.tanh(random_inputs(1, 500))).std() < 0.2

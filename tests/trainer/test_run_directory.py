@@ -140,7 +140,9 @@ def test_settings_of_classical_controllers_come_back_as_they_were(run: RunDirect
     assert run.classical() == SETTINGS
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"\xff", b'{"pid": 1}', b'{"pid": {"kp": "x"}}', b'{"pid": {"kp": null}}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"[]", b"\xff", b'{"pid": 1}', b'{"pid": {"kp": "x"}}', b'{"pid": {"kp": null}}']
+)
 def test_damaged_settings_are_refused(run: RunDirectory, damage: bytes) -> None:
     (run.path / CLASSICAL).write_bytes(damage)
     with pytest.raises(UsageError) as caught:

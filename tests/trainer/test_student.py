@@ -206,7 +206,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pupil.toml").write_text(STUDENT)
     (tmp_path / "master.toml").write_text(MASTER)
     (tmp_path / "other.toml").write_text(MASTER.replace("[oracle]", "[robust]"))
-    (tmp_path / "twisted.toml").write_text(MASTER.replace('name = "servo"', 'name = "servo"\noptions.preset = "miswired"'))
+    (tmp_path / "twisted.toml").write_text(
+        MASTER.replace('name = "servo"', 'name = "servo"\noptions.preset = "miswired"')
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
