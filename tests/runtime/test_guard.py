@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.guard import Guard
-from acclimate.policy.policy import AdaptResult
 from acclimate.task.spec import Metric
 
 from . import bundles

@@ -15,7 +15,7 @@ from acclimate.errors import MismatchError, PolicyError, UsageError
 from acclimate.policy.adaptation import AdaptWorker, InlineAdapter
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.task.episode import Episode, Window
 from acclimate.task.spec import Metric, ObservationChannel
 
 from . import bundles

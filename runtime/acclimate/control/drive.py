@@ -10,7 +10,7 @@ from acclimate.arrays import FloatArray
 from acclimate.control.loop import ControlLoop
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.task.episode import Episode, Window
 from acclimate.task.metrics import measure
 
 Events = Mapping[int, Callable[[], None]]

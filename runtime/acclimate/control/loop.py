@@ -21,7 +21,7 @@ from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.policy import Scope
-from acclimate.policy.window import Episode
+from acclimate.task.episode import Episode
 from acclimate.task.spec import TaskSpec
 
 _TOO_LATE = 0.5  # of a period: a tick this late measures another transition than the one trained on

@@ -13,10 +13,11 @@ from acclimate.bundle.manifest import Manifest
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
 from acclimate.errors import MismatchError, UsageError
+from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.adaptation import Adapter
 from acclimate.policy.guard import Guard, Verdict
-from acclimate.policy.policy import AdaptResult, Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.policy.policy import Policy
+from acclimate.task.episode import Episode, Window
 from acclimate.task.metrics import Pool
 from acclimate.task.spec import TaskSpec
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from acclimate.bundle.manifest import Manifest
-from acclimate.policy.policy import AdaptResult
-from acclimate.policy.window import Window
+from acclimate.policy.adapt_result import AdaptResult
+from acclimate.task.episode import Window
 from acclimate.task.metrics import quantity, worse
 from acclimate.task.spec import Metric
 

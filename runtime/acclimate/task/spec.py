@@ -335,7 +335,10 @@ def _broken_channels(spec: TaskSpec) -> Iterator[str]:
         neutral = action.neutral
         if neutral == HOLD:
             if sensors.get(action.name) != action.size:
-                yield f"action {action.name!r}: neutral 'hold' needs a sensor of that name and size; there are: {_list(sensors)}"
+                yield (
+                    f"action {action.name!r}: neutral 'hold' needs a sensor of that name and size; there are: "
+                    f"{_list(sensors)}"
+                )
         elif not action.minimum <= float(neutral) <= action.maximum:
             yield f"action {action.name!r}: neutral {neutral} lies outside {action.minimum:g} to {action.maximum:g}"
     if sum(c.source == "reward" for c in spec.observation) > 1:

@@ -130,6 +130,12 @@ class Complete(Generic[Tasks]):
         columns = zip(self.spec.parameters, x.unbind(-1), strict=True)
         return torch.stack([of_log(c) if p.scale == "log" else c for p, c in columns], dim=-1)
 
+    def standard(self, parameters: Tensor) -> Tensor:
+        """True parameters (…, P) in typical units: as a network sees them, of mean 0 and standard deviation 1."""
+        mean, spread = self.typical
+        standard: Tensor = (self.perceived(parameters) - mean) / spread
+        return standard
+
     @cached_property
     def typical(self) -> Tensor:
         """Mean and standard deviation of the perceived parameters over the family, (2, P)."""
