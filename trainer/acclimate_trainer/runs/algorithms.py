@@ -61,7 +61,9 @@ def teacher_of(config: Config) -> Policy:
     if taught.oracle is None:
         raise UsageError(f"[student] teacher: {path} trained [{taught.algorithm}], expected [oracle]")
     ours, theirs = config.opened.family.spec, taught.opened.family.spec
-    if replace(ours, differentiable=True) != replace(theirs, differentiable=True):  # a teacher may know a model of it
+    if replace(ours, differentiable=True) != replace(
+        theirs, differentiable=True
+    ):  # a teacher may know a model of it
         raise UsageError(
             f"[student] teacher: {path} knows the family {theirs.name} with other ranges or channels than "
             f"{config.name} is for ({ours.name}); train an oracle with the same [family]"
