@@ -46,8 +46,8 @@ def ran(graph: Graph, given: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 def trajectory(rng: np.random.Generator) -> Window:
     """Five short episodes of random torques, rewarded by the seventh target."""
-    session, obs, actions = FAMILY.open(ReacherTasks(reacher.task_vectors(reacher.NAMES[6:7])), 5, 10, rng), [], []
-    obs.append(session.obs)
+    session = FAMILY.open(ReacherTasks(reacher.task_vectors(reacher.NAMES[6:7])), 5, 10, rng)
+    obs, actions = [session.obs], []
     for _ in range(10):
         actions.append(reacher.ACTIONS[torch.from_numpy(rng.integers(0, 9, (1, 5)))])
         session.step(actions[-1])
