@@ -53,7 +53,7 @@ def _trained(out: Path, seed: int) -> dict[str, RunDirectory]:
 
 
 def _figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    plain = make_parts(trained, None, {}, ["tflite"])
+    plain = make_parts(trained, {}, {}, ["tflite"])
     yield "float32.bytes", float(len(plain.members[MEMBER]))
     bundles = {"float32": as_bundle(plain)}
     for scheme in SCHEMES:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
-from acclimate.bundle.manifest import Objective, Objectives
+from acclimate.bundle.manifest import Objectives
 from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
@@ -69,9 +69,7 @@ class Trained:
         """What the policy can be told to drive for."""
         if self.config.objectives is None:
             return None
-        spec = self.policy.spec
-        features = tuple(Objective(f.name, f.meaning, f.minimum, f.maximum) for f in spec.features)
-        return Objectives("task_vector", features, spec.reward)
+        return Objectives("task_vector", self.policy.spec.reward)
 
     def resolved(self) -> Json:
         """The config as JSON, with every default of the family; `parse_config` reads it back."""

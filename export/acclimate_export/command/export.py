@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from acclimate.bundle.file import Bundle, load, write_bundle
-from acclimate.bundle.manifest import QUANTISED, PidGains
+from acclimate.bundle.manifest import QUANTISED
 from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
@@ -46,10 +46,10 @@ def run_export(args: argparse.Namespace) -> int:
     figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
     loss = None
     if scheme is None:
-        parts = make_parts(trained, _pid(run), figures, formats)
+        parts = make_parts(trained, run.classical(), figures, formats)
     else:
         others = [name for name in formats if name != QUANTISED]
-        parts, loss = quantised(trained, make_parts(trained, _pid(run), figures, others), scheme)
+        parts, loss = quantised(trained, make_parts(trained, run.classical(), figures, others), scheme)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(
@@ -58,13 +58,6 @@ def run_export(args: argparse.Namespace) -> int:
         else "\n".join(_lines(bundle, parts, parity, loss))
     )
     return 0
-
-
-def _pid(run: RunDirectory) -> PidGains | None:
-    """Gains of the PID that was tuned with the policy, if one was."""
-    found = dict(run.classical().get("pid", {}))
-    test = bool(found.pop("sign_test", 0.0))
-    return PidGains(**found, sign_test=test) if found else None
 
 
 def _warn_if_unfinished(run: RunDirectory, iteration: int) -> None:
@@ -99,7 +92,8 @@ def _lines(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> l
     )
     drive = [] if m.privileged else [f"          acclimate run {bundle.path} --port PORT"]
     return [
-        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, preset {m.family.preset}",
+        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, "
+        f"preset {m.family.options['preset']}",
         f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
         *(f"{member:9} {_facts(facts)}" for member, facts in parts.facts.items()),
         *([f"quantised {loss_described(loss)}"] if loss else []),
@@ -122,7 +116,7 @@ def _tree(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> di
         "sha256": bundle.sha256,
         "name": bundle.manifest.name,
         "algorithm": bundle.manifest.algorithm,
-        "preset": bundle.manifest.family.preset,
+        "preset": bundle.manifest.family.options["preset"],
         "trust_radius": bundle.manifest.limits.trust_radius,
         "nodes": dict(parts.nodes),
         "members": sizes,

@@ -20,7 +20,7 @@ from acclimate_bridge.evaluation.evaluation import Plan, Work, on_all, open_benc
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.rig import PID, Bench, Field, Rig
 from acclimate_bridge.simulation.changes import ChangeKind, changed
-from acclimate_bridge.simulation.deployments import privileged
+from acclimate_bridge.simulation.deployments import preset_of, privileged
 from acclimate_bridge.simulation.plant import Deployment
 from acclimate_bridge.simulation.servos import Servo
 
@@ -108,7 +108,7 @@ def evaluate_over_time(
     bench = open_bench(plan)
     work = Work(plan, partial(drive_all, course, 1 if plan.shots is None else plan.shots))
     devices = tuple(on_all(work, bench, jobs, progress))
-    return Courses(bench.manifest.family.preset, plan.seed, course, devices)
+    return Courses(preset_of(bench.manifest), plan.seed, course, devices)
 
 
 def drive_all(course: Course, most: int, bench: Bench, servo: Servo, device: int) -> CourseResult:

@@ -19,7 +19,7 @@ from acclimate.policy.policy import Policy
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.references import TrackingReferences, generator
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.simulation.deployments import draw_deployment, privileged
+from acclimate_bridge.simulation.deployments import draw_deployment, privileged, ranges_of
 from acclimate_bridge.simulation.judge import JudgedServo
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
@@ -102,7 +102,7 @@ class Bench:
         """The device of this number, as all controllers meet it."""
         key = (zlib.crc32(servo.name.encode()), device)  # by name: the order of servos changes nothing
         rng = generator(self._seed, *key, _DEPLOYMENT)
-        deployment = draw_deployment(servo, self.manifest.family.ranges, rng)
+        deployment = draw_deployment(servo, ranges_of(self.manifest), rng)
         return Field(servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), key)
 
     def prepare(self, policy: Policy, field: Field) -> None:

@@ -22,6 +22,8 @@ from acclimate_trainer.runs.configuration import Config, load_config
 from acclimate_trainer.runs.curves import draw_curve
 from acclimate_trainer.runs.reporting import ProgressBar, headline
 from acclimate_trainer.runs.run_directory import CURVE, RunDirectory
+from acclimate_trainer.tasks.registry import BUILT_IN
+from acclimate_trainer.testing import check_family
 
 _SAVE_EVERY = 20.0  # s
 
@@ -50,8 +52,11 @@ def run_training(args: argparse.Namespace) -> int:
 def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDirectory, int]:
     """Bring the run in `out` to its end; returns it, and the iteration that it went on from.
 
-    Raises UsageError for what cannot be trained, before anything is written.
+    Raises UsageError for what cannot be trained, before anything is written: a family that comes from elsewhere is
+    held to the contract first.
     """
+    if config.opened.use is not None or config.opened.name not in BUILT_IN:
+        check_family(config.opened.family, quick=True)
     algorithm = algorithm_of(config)
     if config.student is not None:
         teacher_of(config)

@@ -117,9 +117,8 @@ def drive(
     events: what happens to the machines before the step of a tick; each returns what the policy is told of it.
     """
     session, compose = surroundings.session, composer(spec)
-    differentiable = isinstance(session, Differentiable)
-    fades = differentiable and 0.0 < adjoint_decay < 1.0
-    passes = differentiable and adjoint_decay > 0.0
+    passed = session if isinstance(session, Differentiable) and adjoint_decay > 0.0 else None
+    fades = adjoint_decay < 1.0
     live, events = dict(live), events or {}
     reference, noise = surroundings.reference.unbind(2), surroundings.noise.unbind(2)
     obs = compose(session.obs, reference[0])
@@ -127,15 +126,14 @@ def drive(
     for t, now in enumerate(noise):
         act = policy.act(live, obs, now)
         told = events[t]() if t in events else _NOTHING
-        steps.append(session.step(act.action if passes else act.action.detach()))
+        steps.append(session.step(act.action.detach() if passed is None else act.action))
         live |= act.next
         live |= told
-        if fades:
-            assert isinstance(session, Differentiable)
-            names, state = list(act.next), session.state
+        if fades and passed is not None:
+            state = passed.state
             carried = _Decay.apply(adjoint_decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
-            session.state = carried[: len(state)]
-            live |= dict(zip(names, carried[len(state) :], strict=True))
+            passed.state = carried[: len(state)]
+            live |= dict(zip(act.next, carried[len(state) :], strict=True))
         obs = compose(session.obs, reference[t + 1])
         seen.append(obs)
         done.append(act.action)

@@ -24,6 +24,9 @@ GROUP = "acclimate.families"
 _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
+    "arm": f"{_HERE}.arm:ArmFamily",
+    "point": f"{_HERE}.point:PointFamily",
+    "point_frame": f"{_HERE}.point:PointFrameFamily",
     "bandit": f"{_HERE}.bandit:BanditFamily",
     "tabular": f"{_HERE}.tabular:TabularFamily",
     "four_rooms": f"{_HERE}.four_rooms:FourRoomsFamily",
