@@ -1,4 +1,4 @@
-"""The forms that a bundle's graphs are exported in: ONNX always, and beside it whatever can be made here, or is asked for.
+"""The forms of a bundle's graphs: ONNX always, and beside it all that can be made here, or what is asked for.
 
 A new form is a module with one function that takes a `Source` and gives a `Converted`, and an entry in `FORMATS`.
 """
@@ -27,6 +27,13 @@ class Choice(NamedTuple):
     names: tuple[str, ...]
     left_out: Mapping[str, str]
     asked: bool
+
+    def without(self, name: str) -> Choice:
+        """The same but for one of them, which is made in another way."""
+        return self._replace(names=tuple(each for each in self.names if each != name))
+
+
+ONNX_ONLY = Choice((), {}, asked=True)
 
 
 class Forms(NamedTuple):
@@ -69,7 +76,9 @@ def choose(text: str | None) -> Choice:
     wanted = tuple(name for name in FORMATS if name in names)
     for reason in filter(None, map(_lacking, wanted)):
         raise UsageError(f"--format {text}: {reason}")
-    return Choice(wanted, {name: "it was not asked for" for name in FORMATS if name not in wanted}, asked=True)
+    return Choice(
+        wanted, {name: "it was not asked for" for name in FORMATS if name not in wanted}, asked=True
+    )
 
 
 def convert(choice: Choice, sources: Sequence[Source]) -> Forms:

@@ -80,7 +80,7 @@ def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
     )
     parts = run_trial(trained.policy, stacked(trained.policy, 1, 1), family, trial)
     obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
-    return F.pad(obs, (0, trained.n_obs - obs.shape[1]))  # no rewards, if it takes any
+    return F.pad(obs, (0, trained.policy.spec.n_obs - obs.shape[1]))  # no rewards, if it takes any
 
 
 def _in_torch(trained: Trained, obs: Tensor) -> dict[str, FloatArray]:

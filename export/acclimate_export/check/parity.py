@@ -14,6 +14,7 @@ from acclimate.errors import EngineError, GoldenError, UsageError
 from acclimate.fields import Json
 from acclimate.policy.policy import Policy
 
+from acclimate_export.bundle import family_file
 from acclimate_export.bundle.trained import Trained, as_array
 from acclimate_export.check.differences import QUANTISED_LIMIT, Largest, finite, limit_of
 from acclimate_export.check.drift import Drift, drift, remembers
@@ -60,6 +61,7 @@ class Parity:
     drifts:    by engine, of a policy that remembers.
     state:     what differs in the initial state, and `golden` in the golden sequence; empty where nothing does.
     unchecked: engines that the bundle has members for and this machine cannot run, and why.
+    family:    that the file of the family is another than when the bundle was exported; empty where it is not.
     """
 
     rows: tuple[Row, ...]
@@ -67,6 +69,7 @@ class Parity:
     state: str
     golden: str
     unchecked: Mapping[str, str]
+    family: str
 
     @property
     def ok(self) -> bool:
@@ -86,7 +89,8 @@ class Parity:
     def lines(self) -> list[str]:
         """A sentence for every graph, and one for everything else that was found."""
         unchecked = [f"not checked on {name}: {reason}" for name, reason in self.unchecked.items()]
-        return [*map(str, (*self.rows, *self.drifts)), *filter(None, (self.state, self.golden)), *unchecked]
+        differences = filter(None, (self.family, self.state, self.golden))
+        return [*map(str, (*self.rows, *self.drifts)), *differences, *unchecked]
 
     def tree(self) -> dict[str, Json]:
         """As docs/cli.md describes it."""
@@ -98,6 +102,7 @@ class Parity:
             "state": self.state,
             "golden": self.golden,
             "unchecked": dict(self.unchecked),
+            "family": self.family,
         }
 
     def __str__(self) -> str:
@@ -129,7 +134,8 @@ def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
     drifts = tuple(drift(trained, bundle, engine, _DRIFT_TICKS, seed) for engine in driven)
     rows = tuple(tally.row() for tally in tallies)
     sentences = "; ".join(filter(None, golden.values()))
-    return Parity(rows, drifts, _state_differs(trained, bundle), sentences, unchecked)
+    changed = family_file.changed(trained.config.opened, bundle)
+    return Parity(rows, drifts, _state_differs(trained, bundle), sentences, unchecked, changed)
 
 
 def engines_for(bundle: Bundle) -> list[Engine]:
