@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from acclimate.errors import UsageError
 from acclimate.task.spec import (
     ActionChannel,
     Feature,
@@ -61,7 +60,6 @@ class Cart:
 
     reward_prior = (0.0, 1.0)
     n_critic = 2
-    names = ("strong", "weak")
 
     @cached_property
     def spec(self) -> TaskSpec:
@@ -104,13 +102,6 @@ class Cart:
     def change(self, tasks: Carts, rng: np.random.Generator, progress: float = 1.0) -> Carts:
         turned = torch.from_numpy(rng.random(tasks.wired.shape) < 0.5 * progress)
         return tasks._replace(push=0.5 * tasks.push, wired=torch.where(turned, -tasks.wired, tasks.wired))
-
-    def named(self, name: str) -> Carts:
-        if name not in self.names:
-            raise UsageError(f"there is no cart {name!r}; valid: {', '.join(self.names)}")
-        return Carts(
-            torch.full((1, 1), 4.0 if name == "strong" else 1.0), torch.ones(1, 1), torch.zeros(1, 1)
-        )
 
     def inputs(self, obs: Tensor) -> Tensor:
         return torch.cat([obs[..., 2:] - obs[..., :1], 0.2 * obs[..., 1:2]], -1)

@@ -347,11 +347,6 @@ class ChangesShape(Cart):
         return super().change(tasks, rng, progress)._replace(noise=tasks.noise[:, 0])
 
 
-class NamesTwo(Cart):
-    def named(self, name: str) -> Carts:
-        return Carts(*(x.expand(2, 1) for x in super().named(name)))
-
-
 class InputsOfNothing(Cart):
     def inputs(self, obs: Tensor) -> Tensor:
         return obs[..., :0]
@@ -478,7 +473,6 @@ BROKEN: dict[type, tuple[str, str]] = {
     ChangesBelowNothing: ("changes", "change: push became -.*, expected it above 0"),
     ChangesHalfASign: ("changes", "wired is -?0, expected −1 or 1"),
     ChangesShape: ("changes", r"change: noise has shape \[6\]"),
-    NamesTwo: ("names_machines", r"named\('strong'\): push is shape \[2, 1\], expected a tensor of 1 tasks"),
     InputsOfNothing: ("gives_inputs", "inputs gave nothing"),
     InputsOfBatchesOnly: ("gives_inputs", "inputs of one observation at the ends of its channels gave shape"),
     InputsThatOverflow: ("gives_inputs", "inputs gave NaN|at the ends of its channels gave NaN"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -99,9 +100,7 @@ def load_config(path: Path, changes: Iterable[str] = ()) -> Config:
         raise ConfigError(f"cannot read config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    for change in changes:
-        _set(tree, change)
-    return parse_config(tree, str(path), path.parent)
+    return parse_config(tree, str(path), path.parent, changes)
 
 
 def _set(tree: dict[str, Value], change: str) -> None:
@@ -127,8 +126,12 @@ def _read_value(text: str) -> Value:
     return value
 
 
-def parse_config(tree: Tree, where: str, folder: Path | None = None) -> Config:
+def parse_config(tree: Tree, where: str, folder: Path | None = None, changes: Iterable[str] = ()) -> Config:
     """A config from its TOML tree; `where` names the file in errors, `folder` is its own. Raises as `load_config`."""
+    changed = copy.deepcopy(dict(tree))
+    for change in changes:
+        _set(changed, change)
+    tree = changed
     config = read_table(Config, _at_home(tree, folder), where)
     given = [name for name in ALGORITHMS if getattr(config, name) is not None]
     if len(given) != 1:

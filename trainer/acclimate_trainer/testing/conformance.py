@@ -32,7 +32,6 @@ CHECKS: Mapping[str, Check] = {
     "has_the_right_gradient": gradients.finite_differences,
     "is_traceable": gradients.traceable,
     "changes": machines.changed,
-    "names_machines": machines.named,
     "gives_inputs": capabilities.inputs,
     "gives_reward": capabilities.reward,
     "gives_baseline": capabilities.baseline,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
 from acclimate.task.spec import Parameter, TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Changing, HasNames
+from acclimate_trainer.contract.family import Changing
 from acclimate_trainer.testing.subject import Subject, Tasks, differ, faults, unknown
 
 _ROUNDING = 1e-5  # of an end of a range
@@ -116,16 +115,6 @@ def changed(s: Subject) -> Iterator[str]:
             yield from _outside(p, column)
         if p.scale == "log" and not (column > 0.0).all():
             yield f"change: {p.name} became {column.min():g}, expected it above 0, as its scale is log"
-
-
-def named(s: Subject) -> Iterator[str]:
-    """Every name is that of one machine."""
-    family = s.family
-    if not isinstance(family, HasNames):
-        return
-    for name in s.call("names", lambda: family.names):
-        one = s.call(f"named({name!r})", partial(family.named, name))
-        yield from _faults(f"named({name!r})", one, 1)
 
 
 def _rng() -> np.random.Generator:
