@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -55,7 +55,7 @@ def test_act_is_lean(adaptive: Bundle) -> None:
     assert sum(node in _RESHAPING for node in nodes) <= 1 + outputs
 
 
-def test_a_step_of_the_gru_is_lean(exported: dict[str, Path]) -> None:
+def test_a_step_of_the_gru_is_lean(exported: Mapping[str, Path]) -> None:
     """One product for the input, one for the hidden state, two for gain and offset; three splits into gates."""
     nodes = [
         node.op_type for node in onnx.load_from_string(load(exported["rl2"]).members["act.onnx"]).graph.node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.export import runs
 
 
 def test_a_policy_trained_by_ppo_is_exported_and_verified_like_any_rl2(
-    tmp_path: Path, exported: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, exported: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = runs.train(tmp_path, "ppo")
     assert main(["export", str(run)]) == 0
