@@ -23,13 +23,14 @@ from acclimate.bundle.manifest import (
 from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import UsageError
 from acclimate.fields import Json
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 from acclimate_trainer.contract.policy import Adapt, Policy, Tensors
 from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor
 
 from acclimate_export.bundle.family_file import bare
 from acclimate_export.bundle.formats import ONNX_ONLY, Choice, convert
+from acclimate_export.bundle.plain_inputs import plain_inputs
 from acclimate_export.bundle.practice import Stage, practise, replay
 from acclimate_export.bundle.trained import META, Trained, as_array
 from acclimate_export.graphs.collector import collector_at_rest
@@ -130,6 +131,7 @@ def _manifest(
             "config": trained.resolved(),
             "seed": config.seed,
             "figures": dict(figures),
+            "inputs": plain_inputs(trained),
             "versions": {package: metadata.version(package) for package in _PACKAGES},
         },
     )

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.control.drive import Drive
-from acclimate.control.trial import EpisodeKey, tracking_columns
+from acclimate.control.trial import EpisodeKey
 from acclimate.errors import UsageError
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
@@ -182,7 +182,8 @@ class _Driver:
         return Drive(rig.loop, reference, {self._at: change}, self._bench.exploration(self._field))
 
     def _errors(self, obs: FloatArray) -> tuple[float, ...]:
-        measured, wanted = tracking_columns(self._bench.manifest)
+        task = self._bench.manifest.task
+        measured, wanted = (task.index(name) for name in task.headline.pairs[0])
         squares = (obs[:, measured].astype(np.float64) - obs[:, wanted]) ** 2
         spans = [*self._course.bins(), *self._course.judged()]
         return tuple(float(np.sqrt(np.mean(squares[self._rows(span)]))) for span in spans)

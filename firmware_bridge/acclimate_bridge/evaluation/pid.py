@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
-from acclimate.control.layout import scalars
+from acclimate.control.channel_map import scalars
 from acclimate.errors import MismatchError
 from acclimate.policy.policy import Scope
 
