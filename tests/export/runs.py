@@ -13,7 +13,7 @@ _SECTIONS = {
     "rl2": f"[rl2]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
     "objectives": f"[objectives]\nhidden = {HIDDEN}\nmixing = 6\ncritic = 8\nepisodes = 2\nside_by_side = 2\n"
     f"episode_steps = {STEPS}\n",
-    "ppo": f"[ppo]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
+    "ppo": f"[ppo]\nhidden = {HIDDEN}\nminibatches = 2\n",
     "robust": f"[robust]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
     "oracle": f"[oracle]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
 }

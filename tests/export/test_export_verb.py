@@ -169,19 +169,3 @@ def test_graphs_far_from_torch_are_not_written(
 ) -> None:
     monkeypatch.setattr("acclimate_export.command.export._WRONG", 0.0)
     assert "was not written: act on onnxruntime agrees" in _refusal(capsys, run, "--format", "onnx")
-
-
-def test_what_no_device_has_is_not_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (
-        'name = "pulls"\nseed = 1\n[family]\nname = "bandit"\n[ppo]\nhidden = 4\n[training]\niterations = 1\n'
-    )
-    (tmp_path / "pulls.toml").write_text(text)
-    out = str(tmp_path / "pulls")
-    assert main(["train", str(tmp_path / "pulls.toml"), "--out", out]) == 0
-    capsys.readouterr()
-    assert main(["export", out]) == 2
-    sentence = capsys.readouterr().err
-    assert "pulls is trained on the family 'bandit', which no device has" in sentence
-    assert sorted(path.name for path in (tmp_path / "pulls").iterdir()) == [
-        "checkpoint.pt", "config.toml", "metrics.jsonl", "training.png",
-    ]  # fmt: skip
