@@ -170,7 +170,8 @@ def record_golden(trained: Trained) -> Golden:
     stage, policy = practise(trained, 1, np.random.default_rng(_GOLDEN_SEED))[0], trained.policy
     # Recorded from the initial state, also where an oracle that knew the machine drove it.
     state = {name: value.unsqueeze(0) for name, value in policy.initial().items()}
-    obs, noise = stage.window.obs[:, :1, :GOLDEN_TICKS], stage.noise[:, :1, :GOLDEN_TICKS]
+    noise = stage.noise[:, :1, :GOLDEN_TICKS]
+    obs = stage.window.obs[:, :1, : noise.shape[2]]
     after = {name: as_array(value[0, 0]) for name, value in replay(policy, state, obs, noise).after.items()}
     written = {t.name: after[f"next.{t.name}"] for t in policy.state if t.written_by == "act"}
     return Golden(as_array(obs[0, 0]), as_array(noise[0, 0]), after["action"], written, _golden_adapt(stage))
