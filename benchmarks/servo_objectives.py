@@ -23,7 +23,7 @@ from acclimate.policy.window import Episode, Window
 from acclimate.servo_features import FEATURES, servo_features
 from acclimate.stats import mean_interval
 from acclimate_bridge.evaluation.rig import Bench, Field
-from acclimate_bridge.simulation.servo_files import load_servo
+from acclimate_bridge.simulation.servo.files import load_servo
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_trainer.runs.configuration import find_config, load_config, to_toml
 

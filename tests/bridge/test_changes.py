@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from acclimate.errors import UsageError
-from acclimate_bridge.simulation.changes import KINDS, SAGGED, Change, ChangeKind, changed
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.changes import KINDS, SAGGED, Change, ChangeKind, changed
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 SERVO = replace(BUILT_IN["MX-64"], encoder_noise=0.0, backlash=0.0)
 LOADED = Deployment(drive_gain=2.0, delay=0.01, gravity=1.0, inertia=0.02)

@@ -19,9 +19,9 @@ from acclimate_bridge.evaluation.courses import (
 )
 from acclimate_bridge.evaluation.courses_report import curves, gap_closed, summary, table, tree
 from acclimate_bridge.evaluation.evaluation import Plan, open_bench
-from acclimate_bridge.simulation.changes import SAGGED
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.changes import SAGGED
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 from .conftest import Acclimate
 

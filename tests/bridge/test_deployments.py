@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from acclimate.errors import MismatchError
-from acclimate_bridge.simulation.deployments import draw_deployment, privileged, stated_deployment
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.deployments import draw_deployment, privileged, stated_deployment
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 SERVO = BUILT_IN["MX-64"]
 RANGES = {

@@ -12,8 +12,8 @@ from acclimate.bundle.manifest import PidGains
 from acclimate.errors import EngineError, UsageError
 from acclimate_bridge.evaluation.evaluation import Plan, Results, evaluate, open_bench
 from acclimate_bridge.evaluation.report import table, tree
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 from .conftest import Acclimate
 

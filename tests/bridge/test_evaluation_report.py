@@ -6,7 +6,7 @@ import pytest
 from acclimate_bridge.evaluation.evaluation import Results
 from acclimate_bridge.evaluation.report import comparisons, gap_closed, rows, share_worse, table, tree
 from acclimate_bridge.evaluation.rig import DeviceResult
-from acclimate_bridge.simulation.plant import Deployment
+from acclimate_bridge.simulation.servo.plant import Deployment
 
 
 def device(servo: str, number: int, **errors: tuple[float, ...]) -> DeviceResult:

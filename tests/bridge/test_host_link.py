@@ -11,9 +11,9 @@ from acclimate.errors import DeviceFault
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.link.messages import State
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import servo_device
-from acclimate_bridge.simulation.servos import BUILT_IN, Servo
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.device import servo_device
+from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo
 
 DT = 0.01
 BOOT_ID = 1234

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from acclimate.servo_features import FEATURES, servo_features
 from acclimate_bridge.simulation.judge import JudgedServo
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import JUDGED_SCHEMA, SCHEMA
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.device import JUDGED_SCHEMA, SCHEMA
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 WEIGHTS = {"accurate": 1.0, "quiet": 0.5, "smooth": 0.25}
 

@@ -10,9 +10,9 @@ import pytest
 from acclimate.bundle.manifest import Manifest, PidGains
 from acclimate.errors import MismatchError
 from acclimate_bridge.evaluation.pid import SIGN_TEST_TICKS, Pid, SignTest
-from acclimate_bridge.simulation.deployments import draw_deployment
-from acclimate_bridge.simulation.plant import SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.deployments import draw_deployment
+from acclimate_bridge.simulation.servo.plant import SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 NOTHING = np.zeros(1, np.float32)
 

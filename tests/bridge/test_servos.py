@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from acclimate_bridge.simulation.servo_files import ServoFileError, load_servo, read_servo_file
-from acclimate_bridge.simulation.servos import BUILT_IN, RichMotor, simple_from_rich
+from acclimate_bridge.simulation.servo.files import ServoFileError, load_servo, read_servo_file
+from acclimate_bridge.simulation.servo.servos import BUILT_IN, RichMotor, simple_from_rich
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "servo_custom.toml"
 

@@ -18,11 +18,11 @@ from acclimate.policy.window import Window
 from acclimate_bridge.evaluation.evaluation import Plan, evaluate
 from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.simulation.deployments import privileged
+from acclimate_bridge.simulation.servo.deployments import privileged
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import servo_device
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.device import servo_device
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_export.bundle.practice import replay
 from acclimate_export.bundle.trained import Trained
 from acclimate_trainer.contract import policy as contract

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from acclimate.command.cli import Verb, find_verbs
 from acclimate.fields import Json
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_bridge.simulation.spawn import simulated_port
 
 from tests.export import runs

@@ -11,8 +11,8 @@ import pytest
 import torch
 from acclimate.bundle.manifest import Family
 from acclimate.errors import UsageError
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_trainer.tasks.servo import (
     CONTROL_DT,
     END_STOP,

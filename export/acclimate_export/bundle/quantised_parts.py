@@ -19,7 +19,7 @@ from acclimate.policy.policy import Policy
 from acclimate.stats import Interval, mean_interval
 from acclimate_bridge.evaluation.references import episode_steps
 from acclimate_bridge.evaluation.rig import Bench
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 from acclimate_export.bundle.bundling import N_ACT, Parts, rounded_up
 from acclimate_export.bundle.trained import Trained, as_array

@@ -19,8 +19,8 @@ from acclimate_bridge.evaluation import courses_report
 from acclimate_bridge.evaluation import report as evaluation_report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
 from acclimate_bridge.evaluation.evaluation import Plan, evaluate
-from acclimate_bridge.simulation.changes import KINDS
-from acclimate_bridge.simulation.servo_files import load_servo
+from acclimate_bridge.simulation.servo.changes import KINDS
+from acclimate_bridge.simulation.servo.files import load_servo
 
 _Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 

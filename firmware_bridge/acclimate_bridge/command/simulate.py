@@ -15,11 +15,11 @@ from acclimate.policy.objectives import parse_objective
 from acclimate.servo_features import FEATURES
 
 from acclimate_bridge.command.options import at_least
-from acclimate_bridge.simulation.changes import Change
-from acclimate_bridge.simulation.deployments import described, stated_deployment
-from acclimate_bridge.simulation.plant import END_STOP, Deployment
-from acclimate_bridge.simulation.servo_files import load_servo
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.simulation.servo.changes import Change
+from acclimate_bridge.simulation.servo.deployments import described, stated_deployment
+from acclimate_bridge.simulation.servo.plant import END_STOP, Deployment
+from acclimate_bridge.simulation.servo.files import load_servo
+from acclimate_bridge.simulation.servo.servos import Servo
 from acclimate_bridge.simulation.simulator import Fault, Simulator, linked, listening
 
 _RATES = (10.0, 500.0)  # Hz

@@ -19,10 +19,10 @@ from acclimate.policy.policy import Policy
 from acclimate_bridge.evaluation.evaluation import Plan, Work, on_all, open_bench
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.rig import PID, Bench, Field, Rig
-from acclimate_bridge.simulation.changes import ChangeKind, changed
-from acclimate_bridge.simulation.deployments import privileged
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.simulation.servo.changes import ChangeKind, changed
+from acclimate_bridge.simulation.servo.deployments import privileged
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import Servo
 
 Since = Literal["start", "change"]
 SECONDS = 24.0

@@ -26,7 +26,7 @@ from acclimate_bridge.command.options import allowed_shots, at_least
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.references import DEFAULT_STEPS
 from acclimate_bridge.evaluation.rig import Bench, DeviceResult
-from acclimate_bridge.simulation.servos import Friction, Servo
+from acclimate_bridge.simulation.servo.servos import Friction, Servo
 
 NAMED = ("robust", "oracle")  # what a bundle is compared with; names of algorithms, and of files beside it
 T = TypeVar("T")

@@ -19,12 +19,12 @@ from acclimate.policy.policy import Policy
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.references import TrackingReferences, generator
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.simulation.deployments import draw_deployment, privileged
+from acclimate_bridge.simulation.servo.deployments import draw_deployment, privileged
 from acclimate_bridge.simulation.judge import JudgedServo
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import servo_device
-from acclimate_bridge.simulation.servos import Friction, Servo
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.device import servo_device
+from acclimate_bridge.simulation.servo.servos import Friction, Servo
 
 PID = "pid"
 _DEPLOYMENT, _PLANT, _REFERENCES, _EXPLORATION = range(4)  # keys of independent random numbers

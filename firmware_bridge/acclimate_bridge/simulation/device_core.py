@@ -29,7 +29,7 @@ from acclimate_bridge.link.messages import (
     to_wire,
 )
 from acclimate_bridge.link.wire import Decoder, Frame, encode
-from acclimate_bridge.simulation.plant import Plant
+from acclimate_bridge.simulation.servo.plant import Plant
 
 _NEVER = 1 << 62  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time

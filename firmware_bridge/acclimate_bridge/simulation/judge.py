@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from acclimate.servo_features import FEATURES, servo_features
 
-from acclimate_bridge.simulation.plant import Plant
+from acclimate_bridge.simulation.servo.plant import Plant
 
 
 class JudgedServo:

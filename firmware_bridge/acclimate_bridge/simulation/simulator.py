@@ -18,12 +18,12 @@ from acclimate.errors import UsageError
 
 from acclimate_bridge.command.options import moment
 from acclimate_bridge.link.messages import State
-from acclimate_bridge.simulation.changes import Change, changed
-from acclimate_bridge.simulation.deployments import described
+from acclimate_bridge.simulation.servo.changes import Change, changed
+from acclimate_bridge.simulation.servo.deployments import described
 from acclimate_bridge.simulation.judge import JudgedServo
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import RATE, servo_device
-from acclimate_bridge.simulation.servos import Friction, Servo
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.device import RATE, servo_device
+from acclimate_bridge.simulation.servo.servos import Friction, Servo
 
 _LONGEST_WAIT = 0.05  # s, so that a signal is noticed
 FaultKind = Literal["nan", "reboot", "unplug", "hang"]

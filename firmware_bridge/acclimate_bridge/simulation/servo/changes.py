@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
 from acclimate_bridge.command.options import moment
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import Servo
 
 SAGGED = 0.6  # what a sagging supply keeps of its voltage
 LIFTED = 0.2  # gravity torque of a payload picked up, as a share of the stall torque

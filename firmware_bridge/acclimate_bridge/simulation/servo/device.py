@@ -7,7 +7,7 @@ import math
 from acclimate_bridge.link.messages import Schema, WireChannel
 from acclimate_bridge.simulation.device_core import DeviceCore, Profile
 from acclimate_bridge.simulation.judge import JudgedServo
-from acclimate_bridge.simulation.plant import Plant
+from acclimate_bridge.simulation.servo.plant import Plant
 
 # Scales are powers of two, so that values on the wire are exact in binary floating point.
 SCHEMA = Schema(

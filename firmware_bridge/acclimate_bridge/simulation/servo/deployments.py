@@ -9,8 +9,8 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.errors import MismatchError
 
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import Servo
 
 Ranges = Mapping[str, tuple[float, float]]
 

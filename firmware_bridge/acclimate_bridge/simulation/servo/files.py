@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from acclimate.errors import AcclimateError
 
-from acclimate_bridge.simulation.servos import (
+from acclimate_bridge.simulation.servo.servos import (
     BUILT_IN,
     RichMotor,
     Servo,
