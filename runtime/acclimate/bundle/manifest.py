@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from acclimate.bundle import manifest_rules
 from acclimate.errors import ManifestError
 from acclimate.fields import Json
+from acclimate.task.spec import Feature
 
 FORMAT = 1
 
@@ -132,14 +133,7 @@ class Family:
     ranges: Mapping[str, tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class Objective:
-    """A feature φ that the policy can be rewarded for, and what its weight may be."""
-
-    name: str
-    meaning: str
-    minimum: float = 0.0
-    maximum: float = 1000.0
+Objective = Feature
 
 
 @dataclass(frozen=True)
