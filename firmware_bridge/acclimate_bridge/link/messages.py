@@ -70,6 +70,7 @@ class Key(IntEnum):
 
     WATCHDOG_MS = 1
     OBS_PERIOD_US = 2
+    EPISODE = 3  # begin an episode anew; a device that cannot answers UNKNOWN_KEY
 
 
 class Result(IntEnum):

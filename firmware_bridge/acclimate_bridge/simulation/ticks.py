@@ -9,12 +9,11 @@ from functools import cached_property
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.task.spec import HOLD, TaskSpec
+from acclimate.task.spec import TaskSpec
 from acclimate.task.world import Machine
 
-from acclimate_bridge.link.messages import Schema
-from acclimate_bridge.simulation.plant import ANY
-from acclimate_bridge.simulation.schema import schema_of
+from acclimate_bridge.simulation.profile import Profile, profile_of
+from acclimate_bridge.simulation.specimen import ANY
 
 _AFTER = 0.25  # periods from a command's arrival to the end of the tick that it drives
 _APART = 0.5  # periods between two ticks, at least
@@ -64,7 +63,7 @@ class TickPlant:
     def begin(self) -> bool:
         """Begin an episode; time stands still until the first command."""
         self._values: FloatArray = self._machine.reset(self._rng)
-        self._targets = self._neutral()
+        self._targets = np.zeros(self._spec.n_act, np.float32)  # until the first command nothing moves
         self._commanded, self._due, self._ended = False, math.inf, -math.inf
         return True
 
@@ -79,17 +78,6 @@ class TickPlant:
         truth = ", ".join(f"{k} {v:.4g}{units.get(k, '')}" for k, v in self.parameters.items())
         return truth or "nothing differs"
 
-    def _neutral(self) -> FloatArray:
-        sensors = [name for channel in self._spec.sensors for name in channel.scalars]
-        values: list[float] = []
-        for channel in self._spec.action:
-            held = channel.neutral == HOLD
-            values += [
-                self._values[sensors.index(name)] if held else float(channel.neutral)
-                for name in channel.scalars
-            ]
-        return np.array(values, np.float32)
-
 
 @dataclass(frozen=True)
 class TickSpecimen:
@@ -100,13 +88,9 @@ class TickSpecimen:
     make: Callable[[], Machine]
 
     @cached_property
-    def schema(self) -> Schema:
+    def profile(self) -> Profile:
         """As the spec has it. Raises UsageError for what the wire cannot carry."""
-        return schema_of(self.spec)
-
-    @property
-    def rate(self) -> float:
-        return 1.0 / self.spec.control_dt
+        return profile_of(self.spec)
 
     @cached_property
     def changes(self) -> tuple[str, ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
-from acclimate_bridge.command.options import moment
 from acclimate_bridge.simulation.servo.plant import Deployment
 from acclimate_bridge.simulation.servo.servos import Servo
 
@@ -16,20 +15,8 @@ ChangeKind = Literal["payload", "polarity", "supply"]
 KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
-class Change(NamedTuple):
-    """Something that happens to the servo `after` seconds of being driven."""
-
-    kind: ChangeKind
-    after: float
-
-    @classmethod
-    def parse(cls, text: str) -> Change:
-        """KIND@SECONDS; raises UsageError."""
-        return cls(*moment("change", text, "KIND", KINDS))
-
-
-def changed(servo: Servo, before: Deployment, kind: ChangeKind) -> Deployment:
-    """What a deployment becomes. Only the parameters jump: angle, speed and commands under way stay.
+def changed(servo: Servo, before: Deployment, kind: str) -> Deployment:
+    """What a deployment becomes by a change of `KINDS`. Only the parameters jump: angle, speed and commands under way stay.
 
     payload: the load is dropped, gravity and inertia with it; a servo that carries nothing picks one up.
     polarity: the motor's wires are swapped.

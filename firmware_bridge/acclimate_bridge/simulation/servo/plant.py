@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import copysign, exp, nan, sin
-from typing import Protocol
+from math import copysign, exp, sin
 
 import numpy as np
 
-from acclimate_bridge.simulation.servo.servos import Friction, Servo
+from acclimate_bridge.simulation.servo.motors import Friction
+from acclimate_bridge.simulation.servo.servos import Servo
 
 TAU = 6.283185307179586
 SUBSTEP = 0.001  # s
@@ -31,27 +31,6 @@ class Deployment:
     delay: float = 0.0  # s, from a command's arrival to its effect
     gravity: float = 0.0  # Nm, torque of the load held level; the arm stands upright at 0 rad
     inertia: float = 0.0  # kg·m², of the load alone
-
-
-class Plant(Protocol):
-    """What a simulated device drives and measures. Times are the device's own, in s, and never run back."""
-
-    @property
-    def time(self) -> float:
-        """How far the plant has been advanced, in s."""
-        ...
-
-    def set_targets(self, targets: tuple[float, ...], now: float) -> None:
-        """Take actuator targets that arrive at `now`."""
-        ...
-
-    def advance(self, now: float) -> None:
-        """Integrate up to `now`."""
-        ...
-
-    def measure(self) -> tuple[float, ...]:
-        """Sensor values at the present time, in channel order."""
-        ...
 
 
 class SimulatedServo:
@@ -79,7 +58,6 @@ class SimulatedServo:
         self._count = TAU / servo.encoder_counts
         self._noise: list[float] = []
         self._step = 0  # substeps done
-        self.blind = False  # set it to simulate dead sensors: every reading is then NaN
         self.reset(q0)
 
     @property
@@ -126,8 +104,6 @@ class SimulatedServo:
 
     def measure(self) -> tuple[float, float]:
         """Encoder position in rad, and its difference over the last control period in rad/s."""
-        if self.blind:
-            return nan, nan
         history = self._history
         newest, position = history[-1]
         if newest != self._step:
