@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.bundle.manifest import QUANTISED
+from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
-from acclimate_bridge.command.options import writable
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from acclimate.bundle.file import load
 from acclimate.bundle.manifest import Manifest
+from acclimate.command.options import at_least, writable
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
@@ -27,7 +28,7 @@ from acclimate.policy.policy import Policy
 from acclimate_bridge.command import driving
 from acclimate_bridge.command import objectives as wishes
 from acclimate_bridge.command.driving import DrivePlan
-from acclimate_bridge.command.options import allowed_shots, at_least, writable
+from acclimate_bridge.command.options import allowed_shots
 from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps, generator
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport

@@ -18,11 +18,12 @@ from typing import Generic, TypeVar
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
+from acclimate.command.options import at_least
 from acclimate.engines import ENGINES
 from acclimate.errors import DeviceFault, UsageError
 from acclimate.policy.policy import Policy
 
-from acclimate_bridge.command.options import allowed_shots, at_least
+from acclimate_bridge.command.options import allowed_shots
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.references import DEFAULT_STEPS
 from acclimate_bridge.evaluation.rig import Bench, DeviceResult

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
+from acclimate.bundle.manifest import Manifest
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.task.spec import TaskSpec
@@ -67,6 +69,28 @@ def open_world(name: str, use: str | None, options: Mapping[str, Json]) -> World
             "install acclimate[train]"
         ) from error
     return opener(name, use, options)
+
+
+def world_of(manifest: Manifest, bundle: Path | None = None) -> World:
+    """The machines that a bundle was trained for.
+
+    A file that defines them is looked for where this program runs, and then beside the bundle. Raises UsageError.
+    """
+    family = manifest.family
+    return open_world(family.name, family.use and _found(family.use, bundle), family.options)
+
+
+def _found(use: str, bundle: Path | None) -> str:
+    """`use` with the path of its file."""
+    name, _, member = use.rpartition(":")
+    places = [Path(name), *([bundle.parent / Path(name).name] if bundle else [])]
+    place = next((path for path in places if path.is_file()), None)
+    if place is None:
+        raise UsageError(
+            f"the machines of this bundle are defined by {name}, which is neither here nor beside the bundle; "
+            f"say where it is: --family FILE.py:{member}"
+        )
+    return f"{place}:{member}"
 
 
 def choose(world: World, choice: Choice, seed: int) -> Specimen:
