@@ -125,7 +125,7 @@ def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema 
             tuple(channels[Kind.ACTUATOR, i] for i in range(caps.actuators)),
         )
         return schema if schema.hash == caps.schema_hash else None
-    except (KeyError, UnicodeEncodeError):  # one is missing, or holds a name that is not ASCII
+    except KeyError:  # one is missing
         return None
 
 

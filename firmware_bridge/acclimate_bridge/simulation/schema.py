@@ -33,10 +33,9 @@ def schema_of(spec: TaskSpec) -> Schema:
 def wire_channel(kind: str, name: str, unit: str, minimum: float, maximum: float) -> WireChannel:
     """A channel whose scale is a power of two that covers its range: values on the wire are exact in float32."""
     for what, text, most in (("name", name, NAME_BYTES), ("unit", unit, UNIT_BYTES)):
-        if not text.isascii() or len(text) > most:
+        if len(text.encode()) > most:
             raise UsageError(
-                f"{kind} {name!r}: its {what} {text!r} does not fit on the wire, which carries at most {most} "
-                "ASCII characters; choose a shorter one"
+                f"{kind} {name!r}: its {what} {text!r} is too long for the wire, which carries at most {most} bytes"
             )
     largest = max(abs(minimum), abs(maximum))
     return WireChannel(name, unit, 2.0 ** (math.ceil(math.log2(largest)) - _BITS), minimum, maximum)
