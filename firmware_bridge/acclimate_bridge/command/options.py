@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
-from acclimate.bundle.manifest import Manifest
+from acclimate.bundle.file import Bundle
 from acclimate.errors import UsageError
 from acclimate.task.world import World
 
@@ -27,11 +26,13 @@ def moment(what: str, text: str, word: str, known: Sequence[Word]) -> tuple[Word
     raise UsageError(f"{what} {text!r} is not {word}@SECONDS with {word} one of {', '.join(known)}")
 
 
-def world_from(family: str | None, manifest: Manifest | None, bundle: Path | None) -> World:
-    """The machines of --family, or else of the bundle. Raises UsageError where nothing here simulates them."""
-    if family is not None:
-        name, use = (None, family) if ":" in family else (family, None)
-        options = manifest.family.options if manifest else {}
-        return open_world(name or family.rpartition(":")[2], use, options)
-    assert manifest is not None
-    return world_of(manifest, bundle)
+def world_from(family: str | None, bundle: Bundle | None) -> World:
+    """The machines of --family (FILE.py:CLASS, or a built-in name), or else of the bundle.
+
+    Raises UsageError where nothing here simulates them.
+    """
+    if bundle is not None:
+        return world_of(bundle.manifest, bundle.path, family)
+    assert family is not None
+    name, use = (family.rpartition(":")[2], family) if ":" in family else (family, None)
+    return open_world(name, use, {})

@@ -49,14 +49,13 @@ def simulate(args: argparse.Namespace) -> int:
 
 def _machine(args: argparse.Namespace) -> Specimen:
     """The machine that is meant, with its judge where it has one."""
-    bundle = Path(args.bundle) if args.bundle else None
-    manifest = load(bundle).manifest if bundle else None
-    servos = not args.family and manifest is None
-    world = ServoWorld() if servos else world_from(args.family, manifest, bundle)
+    bundle = load(args.bundle) if args.bundle else None
+    servos = not args.family and bundle is None
+    world = ServoWorld() if servos else world_from(args.family, bundle)
     machine = _chosen(args, world, plain=servos)
     if args.reward is None:
         return machine
-    return JudgedSpecimen(machine, _judge(args.reward, manifest.task if manifest else world.spec))
+    return JudgedSpecimen(machine, _judge(args.reward, bundle.manifest.task if bundle else world.spec))
 
 
 def _chosen(args: argparse.Namespace, world: World, *, plain: bool) -> Specimen:
