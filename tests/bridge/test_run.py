@@ -187,12 +187,12 @@ def test_a_bundle_for_other_channels_is_refused_with_all_differences(
 ) -> None:
     manifest = tiny.without_adapt(tiny.manifest())
     names = {"velocity": "speed"}
-    other = replace(
-        manifest,
+    task = replace(
+        manifest.task,
         observation=tuple(replace(c, name=names.get(c.name, c.name)) for c in manifest.observation),
         action=(replace(manifest.action[0], unit="V"),),
     )
-    path = tiny.write_tiny(tmp_path / "other.acclimate", other)
+    path = tiny.write_tiny(tmp_path / "other.acclimate", replace(manifest, task=task))
     done = acclimate("run", path, "--port", device.port)
     assert done.returncode == 2
     assert "no sensor 'speed' (the device has: position, velocity)" in done.stderr

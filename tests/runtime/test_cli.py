@@ -119,7 +119,7 @@ def test_without_a_verb_help_goes_to_stderr() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom acclimate import cli\n"
+        "import sys\nfrom acclimate.command import cli\n"
         "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
         "heavy = ('numpy', 'torch', 'onnx', 'onnxruntime', 'matplotlib', 'serial')\n"
         "print([module for module in heavy if module in sys.modules])"

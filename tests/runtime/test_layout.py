@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acclimate.bundle.manifest import Graphs, Manifest, ObservationChannel, TensorSpec
+from acclimate.bundle.manifest import Graphs, Manifest, TensorSpec
 from acclimate.control.device import Channel
 from acclimate.control.layout import Layout, differences
 from acclimate.errors import MismatchError
+from acclimate.task.spec import CHATTER, ObservationChannel, Track, TrackingReference
 
 from . import bundles
 from .devices import CAPS
@@ -29,10 +30,11 @@ def _rewarded() -> Manifest:
     """The small bundle with a reward that it could infer its weights from."""
     m = bundles.with_objectives(bundles.manifest())
     assert m.objectives is not None
-    reward = ObservationChannel("reward", "1", -100.0, 100.0)
+    reward = ObservationChannel("reward", "1", -100.0, 100.0, "reward")
     graphs = Graphs(replace(m.graphs.act, inputs=(TensorSpec("obs", (5,)), *m.graphs.act.inputs[1:])))
     objectives = replace(m.objectives, reward="reward")
-    return replace(m, observation=(*m.observation, reward), graphs=graphs, objectives=objectives)
+    task = replace(m.task, observation=(*m.observation, reward))
+    return replace(m, task=task, graphs=graphs, objectives=objectives)
 
 
 def test_a_reward_is_taken_where_the_device_measures_one() -> None:
@@ -84,7 +86,13 @@ def test_the_rate_is_the_trained_one_or_a_multiple(rate: float, fits: bool) -> N
 def test_a_channel_of_several_values_stands_for_numbered_scalars() -> None:
     manifest = bundles.manifest()
     joints = ObservationChannel("joint", "rad", -1.0, 1.0, shape=(2,))
-    observation = (joints, *manifest.observation[2:])
+    reference = TrackingReference((Track("joint.0", "target"), Track("joint.1", "target_velocity")))
+    task = replace(
+        manifest.task,
+        observation=(joints, *manifest.observation[2:]),
+        metrics=(CHATTER,),
+        reference=reference,
+    )
     caps = replace(CAPS, sensors=tuple(Channel(f"joint.{i}", "rad", -1.0, 1.0) for i in (1, 0)))
-    layout = Layout(replace(manifest, observation=observation), caps)
+    layout = Layout(replace(manifest, task=task), caps)
     assert layout.sensors.tolist() == [1, 0]

@@ -12,20 +12,19 @@ import torch
 from acclimate.bundle.file import ACT, ADAPT, GOLDEN, STATE
 from acclimate.bundle.golden import Golden, GoldenAdapt
 from acclimate.bundle.manifest import (
-    Baselines,
     Family,
     Graphs,
     Limits,
     Manifest,
     NoiseSpec,
-    PidGains,
 )
 from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.window import Window
+from acclimate_trainer.baselines.pid_gains import PidGains
 from acclimate_trainer.contract.policy import Adapt, Tensors
-from acclimate_trainer.tasks.servo import ACTION, CONTROL_DT
+from acclimate_trainer.tasks.servo import ACTION
 from torch import Tensor
 
 from acclimate_export.bundle.formats import Converted, Source, convert
@@ -101,21 +100,19 @@ def _manifest(
     return Manifest(
         name=config.name,
         algorithm=policy.algorithm,
-        control_dt=CONTROL_DT,
-        observation=trained.observation,
-        action=ACTION,
+        task=trained.spec,
         state=policy.state,
         graphs=Graphs(graphs["act"].spec, adapt),
         noise=NoiseSpec((policy.n_noise,)),
         # No slew limit: these policies explore by changing the duty at random, and switch its sign within a tick or
         # two where a servo is slow. Whatever protects a gear train would bind.
         limits=Limits({}, trust_radius(trained)),
-        family=Family(config.servos.name, config.servos.preset, trained.family.ranges.intervals()),
+        family=Family(config.servos.name, options=_options(trained)),
         window=policy.window,
         adaptation=policy.adaptation,
         objectives=trained.objectives,
         privileged=policy.privileged,
-        baselines=Baselines(pid),
+        baselines={} if pid is None else {"pid": pid.settings()},
         provenance={
             "config": trained.resolved(),
             "seed": config.seed,
@@ -123,6 +120,11 @@ def _manifest(
             "versions": {package: metadata.version(package) for package in _PACKAGES},
         },
     )
+
+
+def _options(trained: Trained) -> dict[str, Json]:
+    ranges: dict[str, Json] = {**trained.family.ranges.as_dict()}  # type: ignore[dict-item]  # lists of numbers
+    return {"preset": trained.config.servos.preset, "ranges": ranges}
 
 
 def trust_radius(trained: Trained) -> float:

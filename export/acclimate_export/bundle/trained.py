@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
-from acclimate.bundle.manifest import Objectives, ObservationChannel
+from acclimate.bundle.manifest import Objectives
 from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
-from acclimate.servo_features import FEATURES
+from acclimate.task.spec import TaskSpec
 from acclimate_trainer.algorithms.successor.objective_policies import REWARD
 from acclimate_trainer.command.train import on_servos
 from acclimate_trainer.contract.policy import Policy
@@ -23,6 +23,8 @@ from acclimate_trainer.runs.configuration import Config, ConfigError, family_ran
 from acclimate_trainer.runs.run_directory import CHECKPOINT, RunDirectory
 from acclimate_trainer.tasks.servo import OBSERVATION, ServoFamily
 from torch import Tensor
+
+from acclimate_export.bundle.servo_task import servo_spec
 
 META = "meta.npz"  # member of a bundle: the meta-parameters, from which its torch policy is rebuilt
 
@@ -55,21 +57,22 @@ class Trained:
         return cls(config, detached, family, algorithm.policy(detached))
 
     @property
-    def observation(self) -> tuple[ObservationChannel, ...]:
-        """What the policy's observation is: the family's, and a reward where one may be given."""
-        return OBSERVATION if self.config.objectives is None else (*OBSERVATION, REWARD)
+    def spec(self) -> TaskSpec:
+        """The family's, with a reward where one may be given."""
+        observation = OBSERVATION if self.config.objectives is None else (*OBSERVATION, REWARD)
+        return servo_spec(self.family.ranges, observation)
 
     @property
     def n_obs(self) -> int:
         """How many numbers that is."""
-        return sum(channel.size for channel in self.observation)
+        return self.spec.n_obs
 
     @property
     def objectives(self) -> Objectives | None:
         """What the policy can be told to drive for."""
         if self.config.objectives is None:
             return None
-        return Objectives("task_vector", FEATURES, REWARD.name)
+        return Objectives("task_vector", REWARD.name)
 
     def resolved(self) -> Json:
         """The config as JSON, with every range of the family; `parse_config` reads it back."""

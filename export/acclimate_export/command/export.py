@@ -92,7 +92,8 @@ def _lines(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> l
     )
     drive = [] if m.privileged else [f"          acclimate run {bundle.path} --port PORT"]
     return [
-        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, preset {m.family.preset}",
+        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, "
+        f"preset {m.family.options['preset']}",
         f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
         *(f"{member:9} {_facts(facts)}" for member, facts in parts.facts.items()),
         *([f"quantised {loss_described(loss)}"] if loss else []),
@@ -115,7 +116,7 @@ def _tree(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> di
         "sha256": bundle.sha256,
         "name": bundle.manifest.name,
         "algorithm": bundle.manifest.algorithm,
-        "preset": bundle.manifest.family.preset,
+        "preset": bundle.manifest.family.options["preset"],
         "trust_radius": bundle.manifest.limits.trust_radius,
         "nodes": dict(parts.nodes),
         "members": sizes,

@@ -18,7 +18,7 @@ from acclimate.control.loop_stats import LoopStats
 from acclimate.control.trial import EpisodeKey, tracking_error
 from acclimate.errors import UsageError
 from acclimate.fields import Json
-from acclimate.policy.objectives import objectives_of, set_objective
+from acclimate.policy.objectives import features_of, set_objective
 from acclimate.policy.policy import Policy, Scope
 from acclimate.policy.window import Episode
 
@@ -69,7 +69,7 @@ class DrivePlan(NamedTuple):
             if at >= seconds:
                 raise UsageError(f"--reset {scope}@{at:g} comes after the end: --seconds is {seconds:g}")
         if args.listen:
-            objectives_of(manifest)
+            features_of(manifest)
         return cls(seconds, resets, wishes_of(args.objective, manifest, seconds), args.listen)
 
 

@@ -32,6 +32,7 @@ from acclimate_bridge.command.options import allowed_shots
 from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps, generator
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
+from acclimate_bridge.simulation.deployments import preset_of
 
 EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
@@ -137,7 +138,7 @@ def _head(args: argparse.Namespace, policy: Policy) -> dict[str, Json]:
         "metric": "tracking_error_rms",
         "unit": "rad",
         "bundle": manifest.name,
-        "preset": manifest.family.preset,
+        "preset": preset_of(manifest),
         "engine": choice.engine,
         "engine_why": choice.why,
         "port": args.port,

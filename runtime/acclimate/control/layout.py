@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.arrays import FloatArray
-from acclimate.bundle.manifest import ActionChannel, Manifest, ObservationChannel
+from acclimate.bundle.manifest import Manifest
 from acclimate.control.device import Channel, DeviceCaps
 from acclimate.errors import MismatchError
+from acclimate.task.spec import ActionChannel, ObservationChannel
 
 _SLACK = 1e-3  # of a range or a rate: devices state theirs in scaled integers
 
@@ -35,7 +36,7 @@ class Layout:
         absent = _dispensable(manifest) - sensors.keys()
         self.rewarded = not absent  # whether whatever `adapt` needs is measured
         given = [
-            (i, c) for i, (c, source) in enumerate(sources) if source == "device" and c.name not in absent
+            (i, c) for i, (c, source) in enumerate(sources) if source != "reference" and c.name not in absent
         ]
         references = [c for c, source in sources if source == "reference"]
         self.from_device = _indices(i for i, _ in given)
@@ -60,7 +61,7 @@ def neutral(caps: DeviceCaps) -> FloatArray:
 def differences(manifest: Manifest, caps: DeviceCaps) -> list[str]:
     """What a device lacks to run this bundle, a phrase each. Extra channels of the device do not matter."""
     dispensable = _dispensable(manifest) - {c.name for c in caps.sensors}
-    measured = [c for o in manifest.observation if o.source == "device" for c in scalars(o)]
+    measured = [c for o in manifest.task.sensors for c in scalars(o)]
     wanted = [c for c in measured if c.name not in dispensable]
     found = _compare("sensor", wanted, caps.sensors)
     found += _compare("actuator", [c for a in manifest.action for c in scalars(a)], caps.actuators)

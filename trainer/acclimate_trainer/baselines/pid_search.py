@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from acclimate.bundle.manifest import PidGains
 from torch import Tensor
 
+from acclimate_trainer.baselines.pid_gains import PidGains
 from acclimate_trainer.outer_loop.limits import COUNT, require
 from acclimate_trainer.play.rollouts import Surroundings, draw
 from acclimate_trainer.tasks.servo import CONTROL_DT, ServoFamily, ServoState, ServoTasks, observe

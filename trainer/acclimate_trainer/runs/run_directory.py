@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 from acclimate.atomic import write_atomically
-from acclimate.bundle.manifest import PidGains
 from acclimate.errors import UsageError
 
+from acclimate_trainer.baselines.pid_gains import PidGains
 from acclimate_trainer.outer_loop.training import Progress
 from acclimate_trainer.runs.configuration import Config, load_config, to_toml
 

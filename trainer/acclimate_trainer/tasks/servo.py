@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from acclimate.bundle.manifest import ActionChannel, ObservationChannel
 from acclimate.control.references import SPEED as REFERENCE_SPEED
 from acclimate.control.references import tracking_reference
 from acclimate.errors import UsageError
+from acclimate.task.spec import ActionChannel, ObservationChannel
 from torch import Tensor
 
 CONTROL_DT = 0.01  # s

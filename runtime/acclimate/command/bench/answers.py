@@ -51,11 +51,11 @@ def cpu_share(bundle: Bundle, subject: Subject, rate: float, seconds: float) -> 
 
     It is the real control loop, with its pacing and its checks; only the device takes no time.
     """
-    manifest, clock = replace(bundle.manifest, control_dt=1.0 / rate), RealClock()
+    task, clock = replace(bundle.manifest.task, control_dt=1.0 / rate), RealClock()
+    manifest = replace(bundle.manifest, task=task)
     ticks = max(round(seconds * rate), 1)
-    n_reference = sum(channel.size for channel in manifest.observation if channel.source == "reference")
-    reference = np.zeros((ticks + 1, n_reference), np.float32)
-    settling = np.zeros((max(round(_SETTLING * rate), 1) + 1, n_reference), np.float32)
+    reference = np.zeros((ticks + 1, task.n_references), np.float32)
+    settling = np.zeros((max(round(_SETTLING * rate), 1) + 1, task.n_references), np.float32)
     with ControlLoop(Driving(subject), StandIn(manifest, clock), clock, manifest) as loop:
         loop.run_episode(settling)
         begin, used = time.perf_counter(), time.process_time()

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from acclimate.bundle.manifest import AdaptationSpec, ObservationChannel, StateTensor, WindowSpec
+from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
 from acclimate.servo_features import FEATURES, servo_features
+from acclimate.task.spec import ObservationChannel
 from torch import Tensor
 
 from acclimate_trainer.algorithms.rl2.rl2 import N_IN, features
@@ -27,7 +28,7 @@ from acclimate_trainer.tasks.servo import OBSERVATION
 NAMES = tuple(feature.name for feature in FEATURES)
 N_FEATURES = len(NAMES)
 N_OBS = len(OBSERVATION)  # what the policy sees of an observation; the reward follows
-REWARD = ObservationChannel("reward", "1", -1000.0, 1000.0)
+REWARD = ObservationChannel("reward", "1", -1000.0, 1000.0, "reward")
 TEMPERATURE = 0.05  # of the softmax, in units of the reward per tick of weights that add up to 1
 WINDOW = WindowSpec(episodes=1, steps=100)
 _STEPS = 8  # windows of one trial that a task vector may be inferred from
