@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.recording import Recording
-from acclimate.control.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
+from acclimate.control.trial import EpisodeKey, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.adaptation import AdaptWorker
@@ -24,15 +25,19 @@ from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
+from acclimate.policy.window import Episode
+from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command import driving
-from acclimate_bridge.command import objectives as wishes
+from acclimate_bridge.command import driving, objectives
 from acclimate_bridge.command.driving import DrivePlan
-from acclimate_bridge.command.options import allowed_shots
-from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps, generator
+from acclimate_bridge.command.sim_port import DeviceAt, device_at
+from acclimate_bridge.evaluation.episodes import SeededEpisodes, allowed_shots, episode_steps
+from acclimate_bridge.evaluation.evaluation import family_of
+from acclimate_bridge.evaluation.figures import Figures, Measured, beside, headline_error, quantity
+from acclimate_bridge.evaluation.report import headline_tree
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
-from acclimate_bridge.simulation.deployments import preset_of
+from acclimate_bridge.simulation.seeding import generator
 
 EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
@@ -51,16 +56,18 @@ def run(args: argparse.Namespace) -> int:
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy, recording = Policy(bundle, args.engine), Recording()
-    with _terminable():
+    with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
+        if device.simulated:
+            print(f"simulating {device.simulated}", file=sys.stderr, flush=True)
         if isinstance(plan, DrivePlan):
-            said = _driven(args, policy, plan, recording)
+            said = _driven(args, device.port, policy, plan, recording)
         else:
-            said = _tried(args, policy, plan, recording)
+            said = _tried(args, device.port, policy, plan, recording)
     if record is not None:
         recording.save(record)
     if save is not None:
         save_checkpoint(save, policy)
-    tree, engine = _head(args, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
+    tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
     return 0
 
@@ -78,8 +85,10 @@ def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
     return TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=manifest.objectives is None)
 
 
-def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording: Recording) -> _Said:
-    driven = driving.drive_on(args.port, args.baud, policy, plan, args.seed)
+def _driven(
+    args: argparse.Namespace, port: str, policy: Policy, plan: DrivePlan, recording: Recording
+) -> _Said:
+    driven = driving.drive_on(port, args.baud, policy, plan, args.seed)
     recording(driving.KEY, driven.episode)
     return _Said(
         driving.tree(policy, driven) | _traffic(driven.stats, driven.link),
@@ -87,35 +96,48 @@ def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording
     )
 
 
-def _tried(args: argparse.Namespace, policy: Policy, plan: TrialPlan, recording: Recording) -> _Said:
-    for wish in wishes.wishes_of(args.objective, policy.manifest):
-        set_objective(policy, wish.weights)
-    report, link = _drive(args.port, args.baud, policy, plan, args.seed, recording)
+def _tried(
+    args: argparse.Namespace, port: str, policy: Policy, plan: TrialPlan, recording: Recording
+) -> _Said:
+    for weights, _ in objectives.asked_for(args.objective, policy.manifest):
+        set_objective(policy, weights)
+    tried = _try(port, args.baud, policy, plan, args.seed, recording)
+    report = tried.report
     return _Said(
-        _tree(report) | wishes.tree(policy) | _traffic(report.stats, link),
-        [*_lines(report), *wishes.lines(policy, report.shots), *_traffic_lines(report.stats, link)],
+        _tree(tried) | objectives.tree(policy) | _traffic(report.stats, tried.link),
+        [
+            *_lines(policy.manifest.task, tried),
+            *objectives.lines(policy, report.shots),
+            *_traffic_lines(report.stats, tried.link),
+        ],
     )
 
 
-def _drive(
-    port: str,
-    baud: int,
-    policy: Policy,
-    plan: TrialPlan,
-    seed: int,
-    recording: Recording,
-) -> tuple[TrialReport, LinkStats]:
+class _Tried(NamedTuple):
+    report: TrialReport
+    figures: tuple[Figures, ...]  # before, and after each step
+    link: LinkStats
+
+
+def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recording: Recording) -> _Tried:
     clock, manifest = RealClock(), policy.manifest
-    references = TrackingReferences(manifest, episode_steps(manifest), seed, 0)
-    metric = tracking_error(manifest)
+    task, steps, measured = manifest.task, episode_steps(manifest), Measured(manifest.task)
+
+    def record(key: EpisodeKey, episode: Episode) -> None:
+        recording(key, episode)
+        measured(key, episode)
+
     with (
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
         AdaptWorker(policy) as worker,
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
-        trial = Trial(loop, references, metric, plan, generator(seed, _EXPLORATION), recording)
-        return trial.run(policy, worker, Guard.of(manifest)), link.stats
+        episodes = SeededEpisodes(task, steps, seed, 0, begin=link.begin_episode)
+        exploration = generator(seed, _EXPLORATION)
+        trial = Trial(loop, episodes, headline_error(task), plan, exploration, record)
+        report = trial.run(policy, worker, Guard.of(manifest))
+        return _Tried(report, measured.figures(), link.stats)
 
 
 @contextlib.contextmanager
@@ -132,16 +154,16 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _head(args: argparse.Namespace, policy: Policy) -> dict[str, Json]:
+def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[str, Json]:
     manifest, choice = policy.manifest, policy.choice
     return {
-        "metric": "tracking_error_rms",
-        "unit": "rad",
+        **headline_tree(manifest.task),
         "bundle": manifest.name,
-        "preset": preset_of(manifest),
+        "family": family_of(manifest),
         "engine": choice.engine,
         "engine_why": choice.why,
         "port": args.port,
+        "simulated": device.simulated,
         "seed": args.seed,
     }
 
@@ -150,11 +172,12 @@ def _traffic(stats: LoopStats, link: LinkStats) -> dict[str, Json]:
     return {"loop": dict(stats.as_dict()), "link": dict(link._asdict())}
 
 
-def _tree(report: TrialReport) -> dict[str, Json]:
+def _tree(tried: _Tried) -> dict[str, Json]:
+    report = tried.report
     measured = (report.before, *(shot.after for shot in report.shots))
     rows: list[Json] = [
-        {"shots": k, "rms": measurement.rms, "errors": list(measurement.errors)}
-        for k, measurement in enumerate(measured)
+        {"shots": k, "figures": dict(figures), "episodes": list(measurement.errors)}
+        for k, (figures, measurement) in enumerate(zip(tried.figures, measured, strict=True))
     ]
     shots: list[Json] = [
         {
@@ -169,12 +192,24 @@ def _tree(report: TrialReport) -> dict[str, Json]:
     return {"rows": rows, "shots": shots}
 
 
-def _lines(report: TrialReport) -> list[str]:
-    measured = "before adapting" if report.shots else "measured"
+def _lines(task: TaskSpec, tried: _Tried) -> list[str]:
+    first, *others = tried.figures
+    shots = tried.report.shots
+    measured = "before adapting" if shots else "measured"
+    episodes = len(tried.report.before.errors)
     return [
-        f"{measured:<20} {report.before.rms:.4f} rad RMS over {len(report.before.errors)} episodes",
-        *(_shot_line(number, shot) for number, shot in enumerate(report.shots, 1)),
+        f"{measured:<20} {_figures(task, first)} over {episodes} episodes",
+        *(
+            _shot_line(task, number, shot, figures)
+            for number, (shot, figures) in enumerate(zip(shots, others, strict=True), 1)
+        ),
     ]
+
+
+def _figures(task: TaskSpec, figures: Figures) -> str:
+    others = beside(task, figures)
+    headline = f"{task.headline.name} {quantity(task.headline, figures[task.headline.name])}"
+    return f"{headline} ({others})" if others else headline
 
 
 def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
@@ -189,9 +224,9 @@ def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
     ]
 
 
-def _shot_line(number: int, shot: Shot) -> str:
+def _shot_line(task: TaskSpec, number: int, shot: Shot, figures: Figures) -> str:
     steps = f"after {number} step{'s' if number > 1 else ''}"
-    line = f"{steps:<20} {shot.after.rms:.4f} rad RMS over {len(shot.after.errors)} episodes"
+    line = f"{steps:<20} {_figures(task, figures)} over {len(shot.after.errors)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
     return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"

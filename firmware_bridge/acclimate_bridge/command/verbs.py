@@ -23,8 +23,14 @@ def _ports(args: argparse.Namespace) -> int:
 
 def _configure_simulate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("bundle", nargs="?", metavar="BUNDLE", help="a machine of the family that this bundle was trained for")
-    add("--family", metavar="FILE.py:CLASS", help="or of this one: a file and class of yours, or a built-in name")
+    add(
+        "bundle", nargs="?", metavar="BUNDLE", help="a machine of the family that this bundle was trained for"
+    )
+    add(
+        "--family",
+        metavar="FILE.py:CLASS",
+        help="or of this one: a file and class of yours, or a built-in name",
+    )
     add("--task", metavar="MACHINE", help=f"which machine: {_MACHINE} (the first held-out one)")
     add(
         "--change",
@@ -36,7 +42,7 @@ def _configure_simulate(parser: argparse.ArgumentParser) -> None:
     add(
         "--reward",
         metavar="NAME=WEIGHT,…",
-        help="measure a reward, too: the features of its family, as accurate, frugal, smooth, quiet and fast of a servo",
+        help="measure a reward, too, by the features of its family, as accurate, frugal, smooth, quiet and fast",
     )
     add("--seed", type=int, default=0, help="of held-out machines, noise and boot ids (0)")
     add("--link", metavar="PATH", help="keep a symbolic link to the port at PATH")
@@ -116,25 +122,37 @@ def _run(args: argparse.Namespace) -> int:
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="a .acclimate file")
-    add("--servo", required=True, nargs="+", metavar="NAME|FILE", help="built-in servos and servo files")
     add(
         "--against",
         nargs="*",
         metavar="BUNDLE",
         help="bundles to compare with (robust and oracle beside BUNDLE)",
     )
-    add("--devices", type=int, default=8, metavar="N", help="devices per servo (8)")
+    add(
+        "--machines", "--devices", type=int, default=8, metavar="N", help="held-out machines of each type (8)"
+    )
+    add(
+        "--family", metavar="FILE.py:CLASS", help="where the bundle's family is, if not where the bundle says"
+    )
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
     add("--seconds", type=float, metavar="S", help="drive for S seconds without a pause, not in episodes")
-    add("--change", choices=("payload", "polarity", "supply"), help="what happens to the servo on the way")
+    add(
+        "--change",
+        metavar="KIND",
+        help="what happens on the way: payload, polarity or supply of a servo, or any",
+    )
     add("--change-at", type=float, metavar="S", help="after how many seconds (half of --seconds, 24)")
-    add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
     add("--engine", default="onnxruntime", metavar="NAME", help="native, litert or onnxruntime (onnxruntime)")
-    add("--seed", type=int, default=0, help="of devices, references and noise (0)")
+    add("--seed", type=int, default=0, help="of machines, references and noise (0)")
     add("--jobs", type=int, metavar="N", help="processes (one per CPU); no number depends on it")
     add("--output", metavar="FILE", help="also write the JSON object to FILE")
     add("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    of_servos = parser.add_argument_group("servos only").add_argument
+    of_servos(
+        "--servo", nargs="+", metavar="NAME|FILE", help="these types, by name or file (all built-in ones)"
+    )
+    of_servos("--friction", choices=("m6", "m1"), help="rich (m6) or simple friction (m1) (m6)")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -148,7 +166,7 @@ RUN = Verb(
 )
 EVALUATE = Verb(
     "evaluate",
-    "compare a bundle with other controllers on simulated devices it never saw",
+    "compare a bundle with other controllers on simulated machines that it never saw",
     _configure_evaluate,
     _evaluate,
     _REQUIRES,

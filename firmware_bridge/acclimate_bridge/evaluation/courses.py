@@ -14,12 +14,12 @@ from acclimate.control.trial import EpisodeKey
 from acclimate.errors import UsageError
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.task.metrics import measure
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.evaluation.evaluation import Plan, Work, family_of, on_all, open_plan
+from acclimate_bridge.evaluation.figures import Figures, figures_of
 from acclimate_bridge.evaluation.pid import Pid
-from acclimate_bridge.evaluation.rig import PID, Contest, Figures, Place, Rig, tell_truth
+from acclimate_bridge.evaluation.rig import PID, Contest, Place, Rig, tell_truth
 from acclimate_bridge.simulation.seeding import CHANGE, generator
 from acclimate_bridge.simulation.specimen import Living, Specimen
 
@@ -125,8 +125,12 @@ def evaluate_over_time(
 def _check_change(machine: Specimen, course: Course) -> None:
     if course.change is None or course.change in machine.changes:
         return
-    expected = f"expected one of {', '.join(machine.changes)}" if machine.changes else "nothing happens to them"
-    raise UsageError(f"change {course.change!r} does not happen to machines such as {machine.name}: {expected}")
+    expected = (
+        f"expected one of {', '.join(machine.changes)}" if machine.changes else "nothing happens to them"
+    )
+    raise UsageError(
+        f"change {course.change!r} does not happen to machines such as {machine.name}: {expected}"
+    )
 
 
 def drive_all(course: Course, most: int, contest: Contest, place: Place) -> CourseResult:
@@ -199,11 +203,9 @@ class _Driver:
 
     def figures(self, driven: _Driven, spans: list[Span]) -> tuple[Figures, ...]:
         """Every metric in each span, of what was observed after `begin`, up to `end`."""
-        return tuple(self._measured(driven, self._rows(span)) for span in spans)
-
-    def _measured(self, driven: _Driven, rows: slice) -> Figures:
-        found = measure(self._contest.task, driven.obs[rows.start : rows.stop + 1], driven.action[rows])
-        return {name: mean.value for name, mean in found.items()}
+        rows = [self._rows(span) for span in spans]
+        task = self._contest.task
+        return tuple(figures_of(task, driven.obs[r.start : r.stop + 1], driven.action[r]) for r in rows)
 
     def _stepping(self, policy: Policy, drive: Drive, steps: int) -> Iterator[str]:
         """Explore and adapt after the start; and after the change once more, from the beginning.

@@ -196,21 +196,18 @@ class Pid:
 
 def gains_of(settings: Mapping[str, float], actions: Sequence[str]) -> list[PidGains]:
     """Gains of each actuator: its own, or else those of all. Raises MismatchError for what these are not."""
-    valid = {name for each in PidGains._fields for name in (each, *(f"{action}.{each}" for action in actions))}
-    unknown = [name for name in settings if name not in valid]
-    found = []
-    for action in actions:
-        own = {f: settings.get(f"{action}.{f}", settings.get(f)) for f in PidGains._fields}
-        unknown += [f for f in ("kp", "ki", "kd", "kff") if own[f] is None]
-        found.append(own)
-    if unknown:
+    names = PidGains._fields
+    valid = {*names, *(f"{action}.{name}" for action in actions for name in names)}
+    wrong = [name for name in settings if name not in valid]
+    each = [{n: settings[k] for n in names for k in (n, f"{a}.{n}") if k in settings} for a in actions]
+    wrong += [name for own in each for name in names[:4] if name not in own]
+    if wrong:
         raise MismatchError(
-            f"the bundle's settings of 'pid' are {', '.join(settings) or 'none'}; expected "
-            f"{', '.join(PidGains._fields)}, for all actuators or as {actions[0]}.kp for one"
+            f"the bundle's settings of 'pid' are {', '.join(settings) or 'none'}; expected {', '.join(names)}, "
+            f"for all actuators or as {actions[0]}.kp for one"
         )
     return [
-        PidGains(*(float(own[f] or 0.0) for f in PidGains._fields[:4]), sign_test=bool(own["sign_test"]))
-        for own in found
+        PidGains(own["kp"], own["ki"], own["kd"], own["kff"], bool(own.get("sign_test", 0.0))) for own in each
     ]
 
 
@@ -223,7 +220,7 @@ def _joint(spec: TaskSpec, measured: str, wanted: str, gains: PidGains) -> _Join
 
 
 def _velocity(spec: TaskSpec, measured: str) -> int | None:
-    """Where the rate of `measured` is observed: NAME_velocity or NAME_rate, or velocity for position, in its unit per s."""
+    """Where its rate is observed: as NAME_velocity or NAME_rate, or velocity for position, in its unit per s."""
     units = {name: c.unit for c in spec.sensors for name in c.scalars}
     base, dot, number = measured.partition(".")
     names = (f"{base}_velocity", f"{base}_rate", base.replace("position", "velocity"))

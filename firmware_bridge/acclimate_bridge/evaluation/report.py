@@ -76,9 +76,7 @@ def gap_closed(results: Results) -> dict[str, float | None]:
     found = {(r.controller, r.shots): r.figure.mean for r in rows(results) if r.group == ALL}
     robust, oracle = found.get(("robust", 0)), found.get(("oracle", 0))
     headline = results.task.headline
-    return {
-        str(k): share_closed(headline, robust, found[results.main, k], oracle) for k in _stages(results)
-    }
+    return {str(k): share_closed(headline, robust, found[results.main, k], oracle) for k in _stages(results)}
 
 
 def share_closed(metric: Metric, robust: float | None, adapted: float, oracle: float | None) -> float | None:
@@ -98,9 +96,7 @@ def tail(results: Results, shots: int) -> Tail:
 def tree(results: Results) -> dict[str, Json]:
     """The JSON form; docs/cli.md documents its fields."""
     family = results.family
-    left: dict[str, Json] = {
-        str(k): dict(tail(results, k)._asdict()) for k in range(1, results.shots + 1)
-    }
+    left: dict[str, Json] = {str(k): dict(tail(results, k)._asdict()) for k in range(1, results.shots + 1)}
     return {
         **headline_tree(results.task),
         "rows": [_row_tree(family, row) for row in rows(results)],
@@ -210,9 +206,7 @@ def in_order(controllers: Iterable[str]) -> list[str]:
     return sorted(controllers, key=lambda name: _ORDER.get(name, 2))
 
 
-def _row(
-    task: TaskSpec, group: str, controller: str, shots: int, machines: Sequence[MachineResult]
-) -> Row:
+def _row(task: TaskSpec, group: str, controller: str, shots: int, machines: Sequence[MachineResult]) -> Row:
     found = {
         metric.name: mean_interval(m.figures[controller][shots][metric.name] for m in machines)
         for metric in task.metrics
@@ -220,9 +214,7 @@ def _row(
     return Row(group, controller, shots, found.pop(task.headline.name), found)
 
 
-def _differences(
-    results: Results, machines: Sequence[MachineResult], b: str, shots: int
-) -> list[float]:
+def _differences(results: Results, machines: Sequence[MachineResult], b: str, shots: int) -> list[float]:
     """Headline figure of the policy adapted `shots` times less that of `b`, per machine."""
     main, headline = results.main, results.task.headline.name
     other = main if b == UNADAPTED else b

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,11 +15,10 @@ from acclimate.errors import MismatchError
 from acclimate.policy.adaptation import InlineAdapter
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode
-from acclimate.task.metrics import Pool, measure
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
+from acclimate_bridge.evaluation.figures import Figures, Measured, headline_error
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.simulation.device_core import DeviceCore
@@ -30,8 +29,6 @@ from acclimate_bridge.simulation.worlds import Group, key_of
 
 PID = "pid"
 _BOOT_ID = 1
-Figures = Mapping[str, float]
-"""What was measured of a drive: every metric of the task, by name."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +60,6 @@ class Rig(NamedTuple):
     plant: Living
     link: HostLink
     measured: Measured
-
-
-class Measured:
-    """What the measuring episodes of a trial have shown, by the number of steps before them."""
-
-    def __init__(self, spec: TaskSpec) -> None:
-        self._spec = spec
-        self._pools: dict[int, Pool] = {}
-
-    def __call__(self, key: EpisodeKey, episode: Episode) -> None:
-        if key.purpose == "measure":
-            pool = self._pools.setdefault(key.shot, Pool(self._spec))
-            pool.add(episode.obs, episode.applied)
-
-    def figures(self) -> tuple[Figures, ...]:
-        """After 0, 1, … steps."""
-        return tuple(self._pools[shot].values() for shot in sorted(self._pools))
 
 
 class Contest:
@@ -139,9 +119,7 @@ class Contest:
             rig.loop.run_episode(episodes(rig.loop.measure(), EpisodeKey(0, "wait", number)))
             number += 1
 
-    def _trial(
-        self, name: str, policy: Policy, place: Place
-    ) -> tuple[tuple[Figures, ...], tuple[str, ...]]:
+    def _trial(self, name: str, policy: Policy, place: Place) -> tuple[tuple[Figures, ...], tuple[str, ...]]:
         """What was measured after 0, 1, … steps, and why steps were refused."""
         policy.restore()
         with self.rig(policy, place, policy.manifest, self.shots[name]) as rig:
@@ -201,13 +179,3 @@ def tell_truth(policy: Policy, plant: Living) -> None:
             f"the bundle wants to know {missing[0]!r}, which these machines do not have: expected {', '.join(truth)}"
         )
     policy.set_state("task", np.array([truth[name] for name in names], np.float32))
-
-
-def headline_error(spec: TaskSpec) -> Callable[[Episode], float]:
-    """The headline metric of an episode, as something that should be small."""
-    sign = -1.0 if spec.headline.higher_is_better else 1.0
-
-    def error(episode: Episode) -> float:
-        return sign * measure(spec, episode.obs, episode.applied)[spec.headline.name].value
-
-    return error

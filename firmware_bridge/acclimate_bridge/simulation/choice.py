@@ -50,5 +50,7 @@ def _number(text: str, key: str, value: str) -> float:
 
 def _count(text: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
-        raise UsageError(f"machine {text!r}: after # comes the number of a held-out machine, found {digits!r}")
+        raise UsageError(
+            f"machine {text!r}: after # comes the number of a held-out machine, found {digits!r}"
+        )
     return int(digits)

@@ -44,5 +44,7 @@ def profile_of(spec: TaskSpec) -> Profile:
         rate_hz=1.0 / spec.control_dt,
         watchdog_ms=patience,
         watchdog_bounds_ms=(20, max(1000, patience)),
-        neutral=tuple(HOLD if c.neutral == HOLD else float(c.neutral) for c in spec.action for _ in c.scalars),
+        neutral=tuple(
+            HOLD if c.neutral == HOLD else float(c.neutral) for c in spec.action for _ in c.scalars
+        ),
     )

@@ -17,7 +17,9 @@ from acclimate_bridge.link.messages import (
     WireChannel,
 )
 
-_BITS = 23  # of a value at the end of its range: what a float32 holds exactly, and 256 times the range still fits
+_BITS = (
+    23  # of a value at the end of its range: what a float32 holds exactly, and 256 times the range still fits
+)
 
 
 def schema_of(spec: TaskSpec) -> Schema:

@@ -33,6 +33,8 @@ class TickPlant:
         self._machine, self._spec, self._rng = machine, spec, rng
         self._dt = spec.control_dt
         self.time = 0.0  # s
+        self._values: FloatArray
+        self._commanded, self._ended = False, -math.inf
         self.begin()
 
     @property
@@ -41,7 +43,7 @@ class TickPlant:
         return self._machine.parameters
 
     def set_targets(self, targets: tuple[float, ...], now: float) -> None:
-        """Take actuator targets that arrive at `now`; the first of a tick says when it ends, the last what drives it."""
+        """Take targets that arrive at `now`: the first of a tick says when it ends, the last what drives it."""
         self._targets = np.array(targets, np.float32)
         if not self._commanded:
             self._commanded = True
@@ -62,7 +64,7 @@ class TickPlant:
 
     def begin(self) -> bool:
         """Begin an episode; time stands still until the first command."""
-        self._values: FloatArray = self._machine.reset(self._rng)
+        self._values = self._machine.reset(self._rng)
         self._targets = np.zeros(self._spec.n_act, np.float32)  # until the first command nothing moves
         self._commanded, self._due, self._ended = False, math.inf, -math.inf
         return True

@@ -59,7 +59,7 @@ def open_world(name: str, use: str | None, options: Mapping[str, Json]) -> World
     entry = entry or entries.get(_ANY)
     if entry is None:
         raise UsageError(
-            f"machines of family {name!r} cannot be simulated here; install acclimate[train], which simulates any family"
+            f"machines of family {name!r} cannot be simulated here; acclimate[train] simulates those of any family"
         )
     try:
         opener = cast(Opener, entry.load())
@@ -79,56 +79,6 @@ def world_of(manifest: Manifest, bundle: Path | None = None, file: str | None = 
     """
     family = manifest.family
     return open_world(family.name, file or (family.use and _found(family.use, bundle)), family.options)
-
-
-def _found(use: str, bundle: Path | None) -> str:
-    """`use` with the path of its file."""
-    name, _, member = use.rpartition(":")
-    places = [Path(name), *([bundle.parent / Path(name).name] if bundle else [])]
-    place = next((path for path in places if path.is_file()), None)
-    if place is None:
-        raise UsageError(
-            f"the machines of this bundle are defined by {name}, which is neither here nor beside the bundle; "
-            f"say where it is: --family FILE.py:{member}"
-        )
-    return f"{place}:{member}"
-
-
-def choose(self, choice: Choice, seed: int) -> Specimen:
-        """The machine that is meant. Raises UsageError for what there is not."""
-        ...
-
-    def groups(self) -> tuple[Group, ...]:
-        """All held-out machines."""
-        ...
-
-
-def open_world(name: str, use: str | None, options: Mapping[str, Json]) -> World:
-    """The world of a family; arguments as of `Opener`. Raises UsageError where nothing here simulates it."""
-    entries = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
-    entry = entries.get(name) if use is None else None
-    entry = entry or entries.get(_ANY)
-    if entry is None:
-        raise UsageError(
-            f"machines of family {name!r} cannot be simulated here; install acclimate[train], which simulates any family"
-        )
-    try:
-        opener = cast(Opener, entry.load())
-    except ImportError as error:
-        raise UsageError(
-            f"machines of family {name!r} cannot be simulated here, since {error.name or entry.value!r} is missing; "
-            "install acclimate[train]"
-        ) from error
-    return opener(name, use, options)
-
-
-def world_of(manifest: Manifest, bundle: Path | None = None) -> World:
-    """The machines that a bundle was trained for.
-
-    A file that defines them is looked for where this program runs, and then beside the bundle. Raises UsageError.
-    """
-    family = manifest.family
-    return open_world(family.name, family.use and _found(family.use, bundle), family.options)
 
 
 def _found(use: str, bundle: Path | None) -> str:
@@ -178,7 +128,9 @@ class HeldOut:
         return self.world.spec.name
 
     def machine(self, seed: int, number: int) -> TickSpecimen:
-        return TickSpecimen(f"{self.name} #{number}", self.world.spec, partial(self.world.held_out, seed, number))
+        return TickSpecimen(
+            f"{self.name} #{number}", self.world.spec, partial(self.world.held_out, seed, number)
+        )
 
 
 def key_of(group: Group, number: int) -> tuple[int, int]:

@@ -125,6 +125,11 @@ class ControlLoop:
                 "what to drive for; set it by name instead"
             )
 
+    @property
+    def applied(self) -> FloatArray:
+        """The action that was commanded last, (n_act,)."""
+        return self._applied.copy()
+
     def stats(self) -> LoopStats:
         return self._tally.summary()
 

@@ -16,7 +16,7 @@ KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
 def changed(servo: Servo, before: Deployment, kind: str) -> Deployment:
-    """What a deployment becomes by a change of `KINDS`. Only the parameters jump: angle, speed and commands under way stay.
+    """What a deployment becomes. Only the parameters jump: angle, speed and commands under way stay.
 
     payload: the load is dropped, gravity and inertia with it; a servo that carries nothing picks one up.
     polarity: the motor's wires are swapped.

@@ -16,8 +16,8 @@ from acclimate_bridge.simulation.servo.plant import TAU, Deployment, SimulatedSe
 from acclimate_bridge.simulation.servo.servos import Servo
 
 RATE = 100.0  # Hz
-# What a servo's encoder and driver cover, which is more than any task asks for. Scales are powers of two, so that values
-# on the wire are exact in binary floating point.
+# What a servo's encoder and driver cover, which is more than any task asks for. Scales are powers of two, so that
+# values on the wire are exact in binary floating point.
 SCHEMA = Schema(
     sensors=(
         WireChannel("position", "rad", 2.0**-20, -TAU, TAU),

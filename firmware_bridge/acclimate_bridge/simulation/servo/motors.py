@@ -1,7 +1,7 @@
 """Motors with their friction: the simple model m1, and the rich one m6.
 
-Duclusaud and Passault, "Extended Friction Models for the Physics Simulation of Servo Actuators" (ICRA 2025). All numbers
-are joint-side and SI: kt in Nm/A (= V·s/rad), resistance in Ω, inertia in kg·m², friction in Nm and Nm·s/rad.
+Duclusaud and Passault, "Extended Friction Models for the Physics Simulation of Servo Actuators" (ICRA 2025). All
+numbers are joint-side and SI: kt in Nm/A (= V·s/rad), resistance in Ω, inertia in kg·m², friction in Nm and Nm·s/rad.
 """
 
 from __future__ import annotations

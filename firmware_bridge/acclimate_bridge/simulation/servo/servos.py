@@ -1,8 +1,8 @@
 """Servos whose parameters were identified on hardware, and how to describe one of your own.
 
 Parameters of the built-in servos: Duclusaud and Passault, "Extended Friction Models for the Physics Simulation of Servo
-Actuators" (ICRA 2025), joint-side and SI, angles in rad. Encoder, backlash and the resistance of the supply are what such
-servos have, not measurements.
+Actuators" (ICRA 2025), joint-side and SI, angles in rad. Encoder, backlash and the resistance of the supply are what
+such servos have, not measurements.
 """
 
 from __future__ import annotations
