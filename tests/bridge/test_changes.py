@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from acclimate.errors import UsageError
-from acclimate_bridge.simulation.servo.changes import KINDS, SAGGED, Change, ChangeKind, changed
+from acclimate_bridge.command.options import moment
+from acclimate_bridge.simulation.servo.changes import KINDS, SAGGED, ChangeKind, changed
 from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
 from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
@@ -74,7 +75,7 @@ def test_a_flipped_motor_pulls_the_other_way() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_change_is_read_from_text(kind: ChangeKind) -> None:
-    assert Change.parse(f"{kind}@2.5") == Change(kind, 2.5)
+    assert moment("change", f"{kind}@2.5", "KIND", KINDS) == (kind, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -82,4 +83,4 @@ def test_a_change_is_read_from_text(kind: ChangeKind) -> None:
 )
 def test_other_text_is_refused_with_the_valid_names(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not KIND@SECONDS with KIND one of payload, polarity, supply"):
-        Change.parse(text)
+        moment("change", text, "KIND", KINDS)
