@@ -61,7 +61,7 @@ def run(seed: int) -> Mapping[str, Figure]:
 def _bundle(folder: Path, seed: int) -> Path:
     config = replace(load_config(find_config("servo_wide_maml")), maml=POLICY)
     trained = Trained.of(config, start(algorithm_of(config), seed).meta, "benchmark")
-    parts = make_parts(trained, None, {}, tuple(e.suffix for e in ENGINES.values() if e.suffix != "onnx"))
+    parts = make_parts(trained, {}, {}, tuple(e.suffix for e in ENGINES.values() if e.suffix != "onnx"))
     write_bundle(folder / "engines.acclimate", parts.manifest, parts.members)
     return folder / "engines.acclimate"
 

@@ -60,7 +60,7 @@ def _times(calls: Mapping[str, Call], graph: str, pace: str) -> dict[str, Times]
 def _untrained(seed: int) -> Bundle:
     config = load_config(find_config("servo_wide_maml"))
     meta = start(algorithm_of(config), seed).meta
-    parts = make_parts(Trained.of(config, meta, "benchmark"), None, {})
+    parts = make_parts(Trained.of(config, meta, "benchmark"), {}, {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adaptive.acclimate"
         write_bundle(path, parts.manifest, parts.members)

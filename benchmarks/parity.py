@@ -95,7 +95,7 @@ def _exported(trained: Trained, path: Path) -> Bundle:
             forms += parse_formats(name)
         except UsageError as error:
             _say(str(error))
-    parts = make_parts(trained, None, {}, forms)
+    parts = make_parts(trained, {}, {}, forms)
     write_bundle(path, parts.manifest, parts.members)
     return load(path)
 

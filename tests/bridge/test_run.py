@@ -145,6 +145,7 @@ def test_a_device_of_another_rate_is_refused(acclimate: Acclimate, bundles: Path
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.alone
 def test_on_a_faster_device_memory_advances_at_the_bundles_rate(
     acclimate: Acclimate, bundles: Path, tmp_path: Path
 ) -> None:

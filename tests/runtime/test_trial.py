@@ -132,6 +132,7 @@ def test_rest_between_episodes(bundle: Bundle) -> None:
     np.testing.assert_array_equal([command[1] for command in joint.commands[1:11]], 0.0)
 
 
+@pytest.mark.alone
 def test_in_real_time_the_loop_ticks_on_while_a_thread_adapts(bundle: Bundle) -> None:
     """A slow adaptation: whole episodes pass meanwhile, and no tick waits for it."""
     joint, policy, references = Joint(RealClock()), Policy(bundle), Recorder()

@@ -14,13 +14,11 @@ from acclimate.bundle.manifest import (
     Limits,
     Manifest,
     NoiseSpec,
+    PidGains,
     TensorSpec,
 )
-from acclimate.task.spec import CHATTER, TaskSpec, Track, TrackingReference
 from acclimate_bridge.evaluation.pid import Pid
-from acclimate_bridge.evaluation.pid import PidGains as DeviceGains
 from acclimate_trainer.baselines import pid_search
-from acclimate_trainer.baselines.pid_gains import PidGains
 from acclimate_trainer.baselines.pid_search import PidConfig, pid_errors, search
 from acclimate_trainer.play.rollouts import draw
 from acclimate_trainer.tasks.servo import (
@@ -39,18 +37,12 @@ SMALL = PidConfig(tasks=8, candidates=16, rounds=4, episode_steps=40)
 GAINS = [PidGains(8.0, 5.0, 0.05, 0.3), PidGains(0.5, 30.0, 0.0, 0.0), PidGains(60.0, 0.0, 1.0, 0.1)]
 
 
-TASK = TaskSpec(
-    "servo", CONTROL_DT, OBSERVATION, ACTION, (), (CHATTER,),
-    TrackingReference((Track("position", "target", "target_velocity"),)),
-)  # fmt: skip
-
-
 def manifest() -> Manifest:
     """A policy that does nothing, for the servo's channels."""
     act = GraphSpec((TensorSpec("obs", (4,)), TensorSpec("noise", (1,))), (TensorSpec("action", (1,)),))
     return Manifest(
-        "idle", "robust", TASK, (), Graphs(act), NoiseSpec((1,)), Limits({}, 1.0),
-        Family("servo"),
+        "idle", "robust", CONTROL_DT, OBSERVATION, ACTION, (), Graphs(act), NoiseSpec((1,)), Limits({}, 1.0),
+        Family("servo", "wide", {}),
     )  # fmt: skip
 
 
@@ -64,7 +56,7 @@ def test_the_law_is_the_devices_tick_by_tick(gains: PidGains) -> None:
     found = pid_errors(FAMILY, tasks, surroundings, row)[:, 0]
     for task in range(3):
         one = type(tasks)(*(column[task : task + 1] for column in tasks))
-        coefficients, pid = FAMILY.coefficients(one), Pid(DeviceGains.of(gains.settings()), manifest())
+        coefficients, pid = FAMILY.coefficients(one), Pid(gains, manifest())
         state = ServoState(*(x[task : task + 1] for x in surroundings.start))
         target, encoder = surroundings.target[task : task + 1], surroundings.encoder[task : task + 1]
         obs, squares = observe(state, state, target[:, :, 0]), []

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from acclimate.bundle.manifest import PidGains
 from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
-from acclimate_trainer.baselines.pid_gains import PidGains
 from acclimate_trainer.outer_loop.training import Progress, TrainingConfig
 from acclimate_trainer.runs.configuration import Config, FamilyConfig
 from acclimate_trainer.runs.curves import draw_curve

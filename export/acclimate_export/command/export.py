@@ -19,10 +19,10 @@ from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
 from acclimate_export.bundle.formats import parse_formats
-from acclimate_export.bundle.quantised_parts import Loss, check_quantisable, parse_scheme, quantised
-from acclimate_export.bundle.quantised_parts import described as loss_described
 from acclimate_export.bundle.trained import Trained, from_run
 from acclimate_export.check.parity import Parity, compare
+from acclimate_export.check.quantisation import Loss, check_quantisable, parse_scheme, quantised
+from acclimate_export.check.quantisation import described as loss_described
 from acclimate_export.command.verify import described, parity_tree
 
 # Of bundles whose file is not called by their algorithm.
@@ -46,10 +46,10 @@ def run_export(args: argparse.Namespace) -> int:
     figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
     loss = None
     if scheme is None:
-        parts = make_parts(trained, run.pid(), figures, formats)
+        parts = make_parts(trained, run.classical(), figures, formats)
     else:
         others = [name for name in formats if name != QUANTISED]
-        parts, loss = quantised(trained, make_parts(trained, run.pid(), figures, others), scheme)
+        parts, loss = quantised(trained, make_parts(trained, run.classical(), figures, others), scheme)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(

@@ -19,11 +19,12 @@ default, or the algorithms that need it say so in one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from acclimate.task.spec import TaskSpec
+from acclimate.task.world import Machine
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Window
@@ -198,12 +199,9 @@ class HasClassical(Protocol):
 
 
 @runtime_checkable
-class HasNames(Protocol):
-    """Machines that have a name, as a type of servo has; `acclimate simulate --task NAME`. Default: only numbers."""
+class HasHeldOut(Protocol):
+    """Machines to evaluate on that are not the family's own model, as of richer friction. Default: its own sessions."""
 
-    def named(self, name: str) -> object:
-        """One machine, as `sample` gives it. Raises UsageError, listing the names."""
+    def held_out(self, seed: int, number: int) -> Machine:
+        """The same machine for the same two numbers; training never meets it."""
         ...
-
-    @property
-    def names(self) -> Sequence[str]: ...
