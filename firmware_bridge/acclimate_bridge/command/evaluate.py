@@ -15,10 +15,10 @@ from acclimate.command.options import at_least, writable
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 
-from acclimate_bridge.command import servo_options
 from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
 from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, evaluate_all
+from acclimate_bridge.simulation.servo.fleet import ServoFleet
 
 _Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 
@@ -52,7 +52,7 @@ def _fleet(args: argparse.Namespace) -> Fleet:
         return HeldOutFleet(args.family)
     if args.family is not None:
         raise UsageError("--family and --servo both say which machines; give one of them")
-    return servo_options.fleet(args.servo, args.friction)
+    return ServoFleet.of(args.servo, args.friction)
 
 
 def _course(args: argparse.Namespace) -> Course | None:

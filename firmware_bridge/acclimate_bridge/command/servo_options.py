@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args
 
 from acclimate.errors import UsageError
 
 from acclimate_bridge.simulation.servo.deployments import stated_deployment
 from acclimate_bridge.simulation.servo.files import load_servo
-from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_bridge.simulation.servo.machine import RATE, ServoSpecimen
-from acclimate_bridge.simulation.servo.motors import Friction
 from acclimate_bridge.simulation.servo.plant import END_STOP, Deployment
-from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo
+from acclimate_bridge.simulation.servo.servos import Servo
 
 TYPICAL = "MX-64"
-FRICTIONS: tuple[Friction, ...] = get_args(Friction)
 _RATES = (10.0, 500.0)  # Hz
 # option: (lowest, highest)
 _BOUNDS = {
@@ -47,12 +42,6 @@ def specimen(args: argparse.Namespace) -> ServoSpecimen:
     if not _RATES[0] <= rate <= _RATES[1]:
         raise UsageError(f"--rate must be from {_RATES[0]:g} to {_RATES[1]:g} Hz, found {rate:g}")
     return ServoSpecimen(servo, _deployment(args, servo), angle, args.friction or "m6", rate)
-
-
-def fleet(names: Sequence[str] | None, friction: Friction | None) -> ServoFleet:
-    """The servos to evaluate on: all built-in ones where none is named. Raises UsageError."""
-    servos = tuple(BUILT_IN.values()) if names is None else tuple(load_servo(name) for name in names)
-    return ServoFleet(servos, friction or "m6")
 
 
 def _deployment(args: argparse.Namespace, servo: Servo) -> Deployment:

@@ -16,13 +16,13 @@ from acclimate.task.spec import TaskSpec
 from acclimate.task.world import World
 
 from acclimate_bridge.command import servo_options
-from acclimate_bridge.command.options import moment, world_from
+from acclimate_bridge.command.options import moment
 from acclimate_bridge.simulation.choice import Choice
 from acclimate_bridge.simulation.judge import Judge, JudgedSpecimen
 from acclimate_bridge.simulation.servo.world import ServoWorld
 from acclimate_bridge.simulation.simulator import FAULTS, Change, Fault, Simulator, linked, listening
 from acclimate_bridge.simulation.specimen import Specimen
-from acclimate_bridge.simulation.worlds import choose
+from acclimate_bridge.simulation.worlds import choose, world_for
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def _machine(args: argparse.Namespace) -> Specimen:
     """The machine that is meant, with its judge where it has one."""
     bundle = load(args.bundle) if args.bundle else None
     servos = not args.family and bundle is None
-    world = ServoWorld() if servos else world_from(args.family, bundle)
+    world = ServoWorld() if servos else world_for(args.family, bundle)
     machine = _chosen(args, world, plain=servos)
     if args.reward is None:
         return machine

@@ -22,6 +22,9 @@ class SimulatedPort(NamedTuple):
     described: str
     process: subprocess.Popen[str]
 
+    def __repr__(self) -> str:
+        return f"<{self.described} at {self.port}>".replace("<simulating", "<simulated")
+
     def reboot(self) -> None:
         """Power-cycle the device."""
         self.process.send_signal(signal.SIGUSR1)

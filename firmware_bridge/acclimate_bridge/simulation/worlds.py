@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
+from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import Manifest
 from acclimate.errors import UsageError
 from acclimate.fields import Json
@@ -79,6 +80,18 @@ def world_of(manifest: Manifest, bundle: Path | None = None, file: str | None = 
     """
     family = manifest.family
     return open_world(family.name, file or (family.use and _found(family.use, bundle)), family.options)
+
+
+def world_for(family: str | None, bundle: Bundle | None) -> World:
+    """The machines of --family (FILE.py:CLASS, or a built-in name), or else of the bundle.
+
+    Raises UsageError where nothing here simulates them.
+    """
+    if bundle is not None:
+        return world_of(bundle.manifest, bundle.path, family)
+    assert family is not None
+    name, use = (family.rpartition(":")[2], family) if ":" in family else (family, None)
+    return open_world(name, use, {})
 
 
 def _found(use: str, bundle: Path | None) -> str:
