@@ -13,13 +13,15 @@ from pathlib import Path
 
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.command.bench.answers import calls_of
+from acclimate.command.bench.percentiles import Times
 from acclimate.command.bench.subjects import DEFAULTS, build
-from acclimate.command.bench.timing import Call, Times, hot, paced
+from acclimate.engines.timing import Call, hot, paced
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import start
-from acclimate_trainer.runs.configuration import find_config, load_config
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import find_config
+from acclimate_trainer.runs.configuration import load_config
 
 from benchmarks.harness import Figure
 

@@ -25,6 +25,7 @@ from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.names import did_you_mean
 from acclimate.stats import Interval
 
 from acclimate_bridge.evaluation import courses_report, report
@@ -55,8 +56,10 @@ class Evaluation:
         rows = self._rows()
         found = tuple(figure for name, figure in rows if name == controller)
         if not found:
-            names = ", ".join(dict.fromkeys(name for name, _ in rows))
-            raise UsageError(f"no controller is called {controller!r}; there are: {names}")
+            names = list(dict.fromkeys(name for name, _ in rows))
+            raise UsageError(
+                f"no controller is called {controller!r}{did_you_mean(controller, names, of='there are')}"
+            )
         return found
 
     @property

@@ -82,5 +82,5 @@ def test_a_change_is_read_from_text(kind: ChangeKind) -> None:
     "text", ["polarity", "fire@1", "supply@", "supply@x", "supply@nan", "payload@-1", "@1"]
 )
 def test_other_text_is_refused_with_the_valid_names(text: str) -> None:
-    with pytest.raises(UsageError, match=r"is not KIND@SECONDS with KIND one of payload, polarity, supply"):
+    with pytest.raises(UsageError, match="is not KIND@SECONDS, as in payload@5"):
         moment("change", text, "KIND", KINDS)

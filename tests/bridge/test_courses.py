@@ -196,7 +196,7 @@ def test_the_tree_is_json_and_the_table_says_the_shares() -> None:
         (("--change", "supply", "--change-at", "23"), "change_at must leave at least 2 s"),
         (("--change", "supply", "--change-at", "nan"), "change_at must leave at least 2 s"),
         (("--change-at", "3"), "--change-at says when, and --change what happens"),
-        (("--change", "fire"), "expected one of payload, polarity, supply"),
+        (("--change", "fire"), "valid: payload, polarity, supply"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence(

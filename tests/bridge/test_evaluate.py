@@ -290,7 +290,7 @@ def test_bundles_that_do_not_compare_are_refused(bundles: Path, tiny: ModuleType
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--servo", "SG-90"), "expected one of MX-64, MX-106, XL-320, XL330, STS3215"),
+        (("--servo", "SG-90"), "built-in servos: MX-64, MX-106, XL-320, XL330, STS3215"),
         (("--servo", "MX-64", "--jobs", "0"), "--jobs must be at least 1"),
         (("--servo", "MX-64", "--output", "/no/such/folder/x"), "the folder /no/such/folder does not exist"),
         (

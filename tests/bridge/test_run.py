@@ -211,7 +211,7 @@ def test_a_bundle_for_other_channels_is_refused_with_all_differences(
         (("--port", "/dev/null", "--seconds", "nan"), "--seconds must be from 0.1 to 3600, found nan"),
         (("--port", "/dev/null", "--seconds", "9", "--shots", "1"), "leave out --shots and --episodes"),
         (("--port", "/dev/null", "--reset", "trial@1"), "--reset needs --seconds"),
-        (("--port", "/dev/null", "--seconds", "9", "--reset", "never@1"), "SCOPE one of trial, episode"),
+        (("--port", "/dev/null", "--seconds", "9", "--reset", "never@1"), "valid SCOPE: trial, episode"),
         (("--port", "/dev/null", "--seconds", "9", "--reset", "trial"), "is not SCOPE@SECONDS"),
         (("--port", "/dev/null", "--seconds", "9", "--reset", "trial@9"), "comes after the end"),
         (("--port", "/dev/null", "--save", "/no/such/folder/x"), "the folder /no/such/folder does not exist"),

@@ -101,9 +101,17 @@ def test_simple_friction_alone_is_what_the_device_then_uses(tmp_path: Path) -> N
 
 def test_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
-        ServoFileError, match="'SG-90': expected one of MX-64, MX-106, XL-320, XL330, STS3215, or"
+        ServoFileError, match="'SG-90'; built-in servos: MX-64, MX-106, XL-320, XL330, STS3215; or"
     ):
         load_servo("SG-90")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("XL-33", "XL330"), ("mx 164", "MX-64"), ("STS-3250", "STS3215")]
+)
+def test_a_name_that_is_close_is_asked_for(text: str, meant: str) -> None:
+    with pytest.raises(ServoFileError, match=f"did you mean {meant!r}"):
+        load_servo(text)
 
 
 def test_missing_file_and_binary_file_are_refused(tmp_path: Path) -> None:

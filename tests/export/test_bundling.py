@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from acclimate.bundle.file import Bundle
+from acclimate.control.channel_map import differences
 from acclimate.control.device import Channel, DeviceCaps
-from acclimate.control.layout import differences
 from acclimate.errors import UsageError
 from acclimate.policy.policy import Policy
 from acclimate_bridge.simulation.servo.machine import SCHEMA

@@ -31,7 +31,7 @@ from acclimate.bundle.manifest import (
 )
 from acclimate.bundle.npz import pack_arrays
 from acclimate.fields import Json
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 from acclimate.task.spec import (
     CHATTER,
     ActionChannel,

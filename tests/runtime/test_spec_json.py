@@ -44,7 +44,7 @@ Edit = Callable[[dict[str, Any]], object]
         ),
         (
             lambda t: t["action"][0].update(neutral="hold"),
-            "action 'valve': neutral 'hold' needs a sensor of that name; there are: height, speed",
+            "action 'valve': neutral 'hold' needs a sensor of that name and size; there are: height, speed",
         ),
         (
             lambda t: t["action"][0].update(neutral="off"),

@@ -10,16 +10,10 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate_trainer.contract.policy import Window
-from acclimate_trainer.tasks.arm import (
-    CONTROL_DT,
-    SPEED,
-    ArmFamily,
-    ArmTasks,
-    _coefficients,
-    _gears,
-    _rich_friction,
-)
-from acclimate_trainer.tasks.arm_dynamics import END_STOP, Arms, Coefficients, Forces, energy, forces, step
+from acclimate_trainer.play.world import SessionWorld
+from acclimate_trainer.tasks.arm.dynamics import END_STOP, Arms, Coefficients, Forces, energy, forces, step
+from acclimate_trainer.tasks.arm.family import SPEED, ArmFamily
+from acclimate_trainer.tasks.arm.session import CONTROL_DT, ArmTasks, coefficients, gears_of, rich_friction
 from acclimate_trainer.testing import FamilyConformance
 from torch import Tensor
 
@@ -50,7 +44,7 @@ def anywhere(rng: np.random.Generator, speed: float, n: int = N) -> Arms:
 
 def conservative(tasks: ArmTasks) -> Coefficients:
     """The arms' links alone: no motors, no friction."""
-    c = _coefficients(tasks)
+    c = coefficients(tasks)
     return c._replace(drive=0.0 * c.drive, damping=0.0 * c.damping, coulomb=0.0 * c.coulomb)
 
 
@@ -74,7 +68,7 @@ def test_links_alone_keep_their_energy() -> None:
 
 
 def test_an_arm_without_current_loses_energy_in_every_step() -> None:
-    c, arms = _coefficients(exact()), anywhere(np.random.default_rng(2), 10.0)
+    c, arms = coefficients(exact()), anywhere(np.random.default_rng(2), 10.0)
     still = torch.zeros(N, 1, 2).double()
     before = energy(arms, c)
     for _ in range(200):
@@ -88,7 +82,7 @@ def test_an_arm_without_current_loses_energy_in_every_step() -> None:
 
 def test_one_period_in_one_step_is_near_to_many_small_ones() -> None:
     rng = np.random.default_rng(3)
-    c, coarse = _coefficients(exact()), anywhere(rng, 0.0)
+    c, coarse = coefficients(exact()), anywhere(rng, 0.0)
     fine = coarse
     for _ in range(4):
         duty = torch.tensor(rng.uniform(-0.5, 0.5, (N, 1, 2)))
@@ -101,7 +95,7 @@ def test_one_period_in_one_step_is_near_to_many_small_ones() -> None:
 
 
 def test_friction_holds_what_pushes_less_than_it() -> None:
-    c, arms = _coefficients(exact()), anywhere(np.random.default_rng(4), 0.0)
+    c, arms = coefficients(exact()), anywhere(np.random.default_rng(4), 0.0)
     light = c._replace(upper_weight=0.0 * c.upper_weight, fore_weight=0.0 * c.fore_weight)
     duty = 0.95 * (c.coulomb / c.drive)
     end = moved(arms, duty, light, CONTROL_DT, 20)
@@ -114,7 +108,7 @@ def test_friction_holds_what_pushes_less_than_it() -> None:
 
 def test_a_lone_joint_moves_as_the_servo_s_exact_law_says() -> None:
     """ω' = e⁻ˣ·ω + ψ·u/J, x = h·D/J, ψ = (1 − e⁻ˣ)/(D/J), of the elbow while the shoulder has all the inertia."""
-    c = _coefficients(exact())
+    c = coefficients(exact())
     alone = conservative(exact())._replace(
         drive=c.drive, damping=c.damping, shoulder=1e9 * c.shoulder, coupling=0.0 * c.coupling,
         upper_weight=0.0 * c.upper_weight, fore_weight=0.0 * c.fore_weight,
@@ -163,7 +157,7 @@ def test_no_more_than_one_motor_is_miswired_and_none_at_first() -> None:
 
 
 def test_every_arm_can_hold_its_load_out_straight() -> None:
-    c = _coefficients(ArmFamily().sample(4000, np.random.default_rng(7)))
+    c = coefficients(ArmFamily().sample(4000, np.random.default_rng(7)))
     held = torch.stack([c.upper_weight + c.fore_weight, c.fore_weight], -1)  # N·m at the horizontal
     assert (held + c.coulomb < 0.9 * c.drive.abs()).float().mean() > 0.99
 
@@ -181,12 +175,12 @@ def test_what_happens_to_arms_happens_to_each() -> None:
     assert torch.equal(early.elbow_polarity, before.elbow_polarity)
 
 
-def test_rich_friction_grows_with_load_and_falls_with_speed() -> None:
+def testrich_friction_grows_with_load_and_falls_with_speed() -> None:
     tasks = exact(n=2)._replace(gears=torch.tensor([[0, 1], [2, 3]]))
-    gears, none = _gears(tasks), torch.zeros(2, 1, 2)
+    gears, none = gears_of(tasks), torch.zeros(2, 1, 2)
 
     def bound(speed: float, motor: float) -> Tensor:
-        return _rich_friction(Arms(none, none + speed), Forces(none + motor, none), gears)
+        return rich_friction(Arms(none, none + speed), Forces(none + motor, none), gears)
 
     coulomb = tasks.motors("coulomb")
     assert (bound(0.0, 0.0) > 0.5 * coulomb).all()
@@ -224,3 +218,15 @@ def test_the_loss_has_a_price_on_shaking() -> None:
 def test_arms_that_cannot_be_are_refused(options: dict[str, float], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         ArmFamily(**options)  # type: ignore[arg-type]
+
+
+def test_held_out_arms_are_rich_ones_and_the_same_each_time() -> None:
+    world = SessionWorld(ArmFamily())
+
+    def driven(number: int) -> list[float]:
+        machine = world.held_out(3, number)
+        machine.reset(np.random.default_rng(0))
+        return [float(x) for _ in range(30) for x in machine.step(np.array([0.3, -0.3], np.float32))]
+
+    assert driven(1) == driven(1) != driven(2)
+    assert world.held_out(3, 1)._family.family == ArmFamily(rich=True)  # type: ignore[attr-defined]

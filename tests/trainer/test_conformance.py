@@ -347,6 +347,16 @@ class ChangesShape(Cart):
         return super().change(tasks, rng, progress)._replace(noise=tasks.noise[:, 0])
 
 
+class HoldsOutAnotherSpec(Cart):
+    def held_out(self) -> Cart:
+        return SaysItIsNotDifferentiable()
+
+
+class HoldsOutAMachine(Cart):
+    def held_out(self) -> Cart:
+        return self.sample(1, np.random.default_rng(0))  # type: ignore[return-value]
+
+
 class InputsOfNothing(Cart):
     def inputs(self, obs: Tensor) -> Tensor:
         return obs[..., :0]
@@ -473,6 +483,8 @@ BROKEN: dict[type, tuple[str, str]] = {
     ChangesBelowNothing: ("changes", "change: push became -.*, expected it above 0"),
     ChangesHalfASign: ("changes", "wired is -?0, expected −1 or 1"),
     ChangesShape: ("changes", r"change: noise has shape \[6\]"),
+    HoldsOutAnotherSpec: ("holds_out_machines", "held_out gave a family of another spec"),
+    HoldsOutAMachine: ("holds_out_machines", "held_out gave Carts, expected a family"),
     InputsOfNothing: ("gives_inputs", "inputs gave nothing"),
     InputsOfBatchesOnly: ("gives_inputs", "inputs of one observation at the ends of its channels gave shape"),
     InputsThatOverflow: ("gives_inputs", "inputs gave NaN|at the ends of its channels gave NaN"),

@@ -43,7 +43,7 @@ def test_a_sound_family_is_trained(tmp_path: Path) -> None:
 
 def test_a_broken_family_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"^mine.py:Mine: parameters: .* expected its range in spec.parameters"
+        UsageError, match=r"mine.py:Mine: parameters: .* expected its range in spec.parameters"
     ):
         train(tmp_path, 10.0)
     assert not (tmp_path / "run").exists()

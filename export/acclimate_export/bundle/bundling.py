@@ -24,7 +24,7 @@ from acclimate.bundle.manifest import (
 from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import UsageError
 from acclimate.fields import Json
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 from acclimate_trainer.contract.policy import Adapt, Tensors
 from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor

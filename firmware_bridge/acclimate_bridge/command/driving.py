@@ -20,7 +20,7 @@ from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.objectives import features_of, set_objective
 from acclimate.policy.policy import Policy, Scope
-from acclimate.policy.window import Episode
+from acclimate.task.episode import Episode
 
 from acclimate_bridge.command.objectives import Listener, ObjectiveAt, asked_for
 from acclimate_bridge.command.options import moment

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 Word = TypeVar("Word", bound=str)
 
@@ -19,4 +20,5 @@ def moment(what: str, text: str, word: str, known: Sequence[Word]) -> tuple[Word
         seconds = float(after)
         if name in known and math.isfinite(seconds) and seconds >= 0.0:
             return known[known.index(name)], seconds
-    raise UsageError(f"{what} {text!r} is not {word}@SECONDS with {word} one of {', '.join(known)}")
+    wrong = "" if name in known else did_you_mean(name, known, of=f"valid {word}")
+    raise UsageError(f"{what} {text!r} is not {word}@SECONDS, as in {known[0]}@5{wrong}")

@@ -17,7 +17,7 @@ from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.recording import Recording
-from acclimate.control.trial import EpisodeKey, Shot, Trial, TrialPlan, TrialReport
+from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.adaptation import AdaptWorker
@@ -25,7 +25,6 @@ from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.command import driving, objectives
@@ -33,7 +32,7 @@ from acclimate_bridge.command.driving import DrivePlan
 from acclimate_bridge.command.sim_port import DeviceAt, device_at
 from acclimate_bridge.evaluation.episodes import SeededEpisodes, allowed_shots, episode_steps
 from acclimate_bridge.evaluation.evaluation import family_of
-from acclimate_bridge.evaluation.figures import Figures, Measured, beside, headline_error, quantity
+from acclimate_bridge.evaluation.figures import Figures, beside, quantity
 from acclimate_bridge.evaluation.report import headline_tree
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
@@ -115,18 +114,17 @@ def _tried(
 
 class _Tried(NamedTuple):
     report: TrialReport
-    figures: tuple[Figures, ...]  # before, and after each step
     link: LinkStats
+
+    @property
+    def measured(self) -> tuple[Measurement, ...]:
+        """Before, and after each step."""
+        return (self.report.before, *(shot.after for shot in self.report.shots))
 
 
 def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recording: Recording) -> _Tried:
     clock, manifest = RealClock(), policy.manifest
-    task, steps, measured = manifest.task, episode_steps(manifest), Measured(manifest.task)
-
-    def record(key: EpisodeKey, episode: Episode) -> None:
-        recording(key, episode)
-        measured(key, episode)
-
+    task, steps = manifest.task, episode_steps(manifest)
     with (
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
@@ -134,10 +132,8 @@ def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recor
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
         episodes = SeededEpisodes(task, steps, seed, 0, begin=link.begin_episode)
-        exploration = generator(seed, _EXPLORATION)
-        trial = Trial(loop, episodes, headline_error(task), plan, exploration, record)
-        report = trial.run(policy, worker, Guard.of(manifest))
-        return _Tried(report, measured.figures(), link.stats)
+        trial = Trial(loop, episodes, plan, generator(seed, _EXPLORATION), recording)
+        return _Tried(trial.run(policy, worker, Guard.of(manifest)), link.stats)
 
 
 @contextlib.contextmanager
@@ -174,10 +170,13 @@ def _traffic(stats: LoopStats, link: LinkStats) -> dict[str, Json]:
 
 def _tree(tried: _Tried) -> dict[str, Json]:
     report = tried.report
-    measured = (report.before, *(shot.after for shot in report.shots))
     rows: list[Json] = [
-        {"shots": k, "figures": dict(figures), "episodes": list(measurement.errors)}
-        for k, (figures, measurement) in enumerate(zip(tried.figures, measured, strict=True))
+        {
+            "shots": k,
+            "figures": dict(measurement.values),
+            "episodes": [dict(each) for each in measurement.episodes],
+        }
+        for k, measurement in enumerate(tried.measured)
     ]
     shots: list[Json] = [
         {
@@ -193,16 +192,11 @@ def _tree(tried: _Tried) -> dict[str, Json]:
 
 
 def _lines(task: TaskSpec, tried: _Tried) -> list[str]:
-    first, *others = tried.figures
-    shots = tried.report.shots
+    first, shots = tried.report.before, tried.report.shots
     measured = "before adapting" if shots else "measured"
-    episodes = len(tried.report.before.errors)
     return [
-        f"{measured:<20} {_figures(task, first)} over {episodes} episodes",
-        *(
-            _shot_line(task, number, shot, figures)
-            for number, (shot, figures) in enumerate(zip(shots, others, strict=True), 1)
-        ),
+        f"{measured:<20} {_figures(task, first.values)} over {len(first.episodes)} episodes",
+        *(_shot_line(task, number, shot) for number, shot in enumerate(shots, 1)),
     ]
 
 
@@ -224,9 +218,9 @@ def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
     ]
 
 
-def _shot_line(task: TaskSpec, number: int, shot: Shot, figures: Figures) -> str:
+def _shot_line(task: TaskSpec, number: int, shot: Shot) -> str:
     steps = f"after {number} step{'s' if number > 1 else ''}"
-    line = f"{steps:<20} {_figures(task, figures)} over {len(shot.after.errors)} episodes"
+    line = f"{steps:<20} {_figures(task, shot.after.values)} over {len(shot.after.episodes)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
     return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"

@@ -8,16 +8,16 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from acclimate.arrays import FloatArray
 from acclimate.control.drive import Drive
 from acclimate.control.trial import EpisodeKey
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.evaluation.evaluation import Plan, Work, family_of, on_all, open_plan
-from acclimate_bridge.evaluation.figures import Figures, figures_of
+from acclimate_bridge.evaluation.figures import Figures
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.rig import PID, Contest, Place, Rig, tell_truth
 from acclimate_bridge.simulation.seeding import CHANGE, generator
@@ -125,18 +125,16 @@ def evaluate_over_time(
 def _check_change(machine: Specimen, course: Course) -> None:
     if course.change is None or course.change in machine.changes:
         return
-    expected = (
-        f"expected one of {', '.join(machine.changes)}" if machine.changes else "nothing happens to them"
+    valid = (
+        did_you_mean(course.change, machine.changes, of="valid") if machine.changes else ": nothing ever does"
     )
-    raise UsageError(
-        f"change {course.change!r} does not happen to machines such as {machine.name}: {expected}"
-    )
+    raise UsageError(f"change {course.change!r} does not happen to machines such as {machine.name}{valid}")
 
 
 def drive_all(course: Course, most: int, contest: Contest, place: Place) -> CourseResult:
     """All controllers along the course on one machine; at most so many adaptation steps in each stretch."""
     driver = _Driver(course, contest, place)
-    driven: dict[str, _Driven] = {}
+    driven: dict[str, Drive] = {}
     refusals: dict[str, tuple[str, ...]] = {}
     if contest.pid is not None:
         driven[PID] = driver.classical(contest.pid)
@@ -158,13 +156,6 @@ def drive_all(course: Course, most: int, contest: Contest, place: Place) -> Cour
     )
 
 
-class _Driven(NamedTuple):
-    """What was observed at each tick, (ticks, n_obs), and commanded after it, (ticks, n_act)."""
-
-    obs: FloatArray
-    action: FloatArray
-
-
 class _Driver:
     """One course on one machine, the same for every controller."""
 
@@ -181,16 +172,16 @@ class _Driver:
         self._change(plant)
         return before, dict(plant.parameters)
 
-    def classical(self, pid: Pid) -> _Driven:
+    def classical(self, pid: Pid) -> Drive:
         """The sign test comes before; then the same start as for everybody. What changes later, it is not told."""
         with self._contest.rig(pid, self._place) as rig:
             self._contest.find_sign(pid, rig, self._place)
         with self._contest.rig(pid, self._place) as rig:
             drive = self._drive(rig)
             drive.on(self._last + 1)
-        return _Driven(drive.obs, drive.applied)
+            return drive
 
-    def learned(self, policy: Policy, steps: int) -> tuple[_Driven, tuple[str, ...]]:
+    def learned(self, policy: Policy, steps: int) -> tuple[Drive, tuple[str, ...]]:
         """A policy that takes no steps drives on and on, and is reset never; what is privileged is told the news."""
         policy.restore()
         with self._contest.rig(policy, self._place, policy.manifest) as rig:
@@ -199,13 +190,11 @@ class _Driver:
             refusals = tuple(self._stepping(policy, drive, steps)) if steps else ()
             if not steps:
                 drive.on(self._last + 1)
-        return _Driven(drive.obs, drive.applied), refusals
+            return drive, refusals
 
-    def figures(self, driven: _Driven, spans: list[Span]) -> tuple[Figures, ...]:
+    def figures(self, drive: Drive, spans: list[Span]) -> tuple[Figures, ...]:
         """Every metric in each span, of what was observed after `begin`, up to `end`."""
-        rows = [self._rows(span) for span in spans]
-        task = self._contest.task
-        return tuple(figures_of(task, driven.obs[r.start : r.stop + 1], driven.action[r]) for r in rows)
+        return tuple(drive.metrics(*self._ticks(span)) for span in spans)
 
     def _stepping(self, policy: Policy, drive: Drive, steps: int) -> Iterator[str]:
         """Explore and adapt after the start; and after the change once more, from the beginning.
@@ -234,10 +223,10 @@ class _Driver:
         if self._course.change is not None:
             plant.change(self._course.change, generator(self._contest.seed, *self._place.key, CHANGE))
 
-    def _rows(self, span: Span) -> slice:
-        """The ticks whose outcome falls into the span."""
+    def _ticks(self, span: Span) -> tuple[int, int]:
+        """Those whose outcome falls into the span: from, until."""
         since = self._at if span.since == "change" else 0
-        return slice(since + self._tick(span.begin), since + self._tick(span.end))
+        return since + self._tick(span.begin), since + self._tick(span.end)
 
     def _tick(self, seconds: float) -> int:
         return round(seconds / self._dt)

@@ -20,6 +20,7 @@ from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
 from acclimate.engines import ENGINES
 from acclimate.errors import DeviceFault, UsageError
+from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
@@ -73,7 +74,7 @@ class Plan:
         """Raises UsageError for a plan that cannot be."""
         if self.engine not in ENGINES:
             raise UsageError(
-                f"engine {self.engine!r} is not one that evaluates; valid names: {', '.join(ENGINES)}"
+                f"engine {self.engine!r} is not one that evaluates{did_you_mean(self.engine, ENGINES)}"
             )
         for name, least in (("machines", 1), ("episodes", 1), ("seed", 0)):
             if getattr(self, name) < least:

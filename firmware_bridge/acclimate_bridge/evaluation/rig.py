@@ -18,7 +18,7 @@ from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
-from acclimate_bridge.evaluation.figures import Figures, Measured, headline_error
+from acclimate_bridge.evaluation.figures import Figures
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.simulation.device_core import DeviceCore
@@ -59,7 +59,6 @@ class Rig(NamedTuple):
     trial: Trial
     plant: Living
     link: HostLink
-    measured: Measured
 
 
 class Contest:
@@ -108,8 +107,7 @@ class Contest:
         """The sign test, like exploration, is not part of what is measured."""
         with self.rig(pid, place) as rig:
             self.find_sign(pid, rig, place)
-            rig.trial.measure()
-        return rig.measured.figures()
+            return (rig.trial.measure().values,)
 
     def find_sign(self, pid: Pid, rig: Rig, place: Place) -> None:
         """Let a PID that is new to the machine test which way its motors turn."""
@@ -125,10 +123,10 @@ class Contest:
         with self.rig(policy, place, policy.manifest, self.shots[name]) as rig:
             tell_truth(policy, rig.plant)
             if not self.shots[name]:
-                rig.trial.measure()
-                return rig.measured.figures(), ()
+                return (rig.trial.measure().values,), ()
             report = rig.trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
-        return rig.measured.figures(), tuple(shot.accepted.reason for shot in report.shots)
+        measured = (report.before, *(shot.after for shot in report.shots))
+        return tuple(m.values for m in measured), tuple(shot.accepted.reason for shot in report.shots)
 
     @contextmanager
     def rig(
@@ -147,10 +145,8 @@ class Contest:
             ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
             episodes = self.references(place, link=link)
-            measured = Measured(self.task)
-            plan = TrialPlan(shots, self._episodes)
-            trial = Trial(loop, episodes, headline_error(self.task), plan, self.exploration(place), measured)
-            yield Rig(loop, trial, plant, link, measured)
+            trial = Trial(loop, episodes, TrialPlan(shots, self._episodes), self.exploration(place))
+            yield Rig(loop, trial, plant, link)
 
     def references(
         self, place: Place, steps: int | None = None, link: HostLink | None = None

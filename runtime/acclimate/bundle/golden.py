@@ -9,7 +9,7 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, Manifest
 from acclimate.bundle.npz import check_arrays, pack_arrays
 from acclimate.errors import BundleError
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 
 _PREFIX = "next."
 
@@ -32,6 +32,9 @@ class Golden:
     action: FloatArray  # (K, n_act)
     next: Mapping[str, FloatArray] = field(default_factory=dict)  # (K, *shape) after each tick
     adapt: GoldenAdapt | None = None
+
+    def __repr__(self) -> str:
+        return f"<Golden: {self.ticks} ticks{'' if self.adapt is None else ', one adapt'}>"
 
     @property
     def ticks(self) -> int:

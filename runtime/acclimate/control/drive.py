@@ -10,7 +10,8 @@ from acclimate.arrays import FloatArray
 from acclimate.control.loop import ControlLoop
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.task.episode import Episode, Window
+from acclimate.task.metrics import measure
 
 Events = Mapping[int, Callable[[], None]]
 
@@ -73,6 +74,12 @@ class Drive:
     def applied(self) -> FloatArray:
         """What was commanded at each tick, (ticks, n_act): neutral at the last one of an episode."""
         return np.concatenate(self._applied)
+
+    def metrics(self, begin: int = 0, end: int | None = None) -> dict[str, float]:
+        """Every metric of the task over the ticks from `begin` until `end`, by name, as of one episode."""
+        end = self.tick - 1 if end is None else end
+        found = measure(self._loop.task, self.obs[begin : end + 1], self.applied[begin:end])
+        return {name: mean.value for name, mean in found.items()}
 
     def _happen(self) -> None:
         event = self._events.get(self.tick)

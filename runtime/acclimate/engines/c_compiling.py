@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from acclimate.engines.c_library import FLAGS, Compiler
+from acclimate.engines.c_compiler import FLAGS, Compiler
 from acclimate.errors import EngineError
 
 _CODE, _LIBRARY = "graph.c", "graph.so"

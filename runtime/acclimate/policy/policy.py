@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -13,26 +13,15 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import AUTO, Engine, Graph, open_engine
-from acclimate.engines.choice import choose, named
 from acclimate.errors import EngineError, GoldenError, PolicyError
+from acclimate.names import did_you_mean
 from acclimate.policy import golden_check
+from acclimate.policy.adapt_result import AdaptResult
+from acclimate.policy.choice import choose, named
 from acclimate.policy.slots import StateMemory
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 
 Scope: TypeAlias = Literal["trial", "episode"]
-
-
-class AdaptResult(NamedTuple):
-    """What one adaptation step left in the spare slot.
-
-    info:   the graph's scalars, such as loss, reward, grad_norm, step_norm.
-    finite: whether every value that it wrote is finite.
-    change: Euclidean norm of the difference to the live slot, over all tensors that adapt writes.
-    """
-
-    info: Mapping[str, float]
-    finite: bool
-    change: float
 
 
 class Policy:
@@ -56,6 +45,9 @@ class Policy:
         else:
             self._bring_up(open_engine(engine) if isinstance(engine, str) else engine)
             self.choice = named(self.engine.name)
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.manifest.summary}, on {self.engine.name}>"
 
     def _choose(self) -> None:
         """Come up on the engine chosen, and choose anew where one remembered no longer does."""
@@ -240,8 +232,8 @@ class Policy:
 
     def _known(self, name: str) -> None:
         if name not in self._memory.names():
-            valid = ", ".join(self._memory.names()) or "none"
-            raise PolicyError(f"policy {self.manifest.name!r} has no state {name!r}; valid names: {valid}")
+            known = did_you_mean(name, self._memory.names())
+            raise PolicyError(f"policy {self.manifest.name!r} has no state {name!r}{known}")
 
     def _check_window(self, name: str, array: FloatArray) -> None:
         spec = self.manifest.window

@@ -37,8 +37,10 @@ class Mean(NamedTuple):
         mean = self.total / self.n if self.n else math.nan
         return math.sqrt(mean) if self.rooted else mean
 
-    def pooled(self, other: Mean) -> Mean:
+    def pooled(self, other: Mean | None) -> Mean:
         """The mean over what is behind both."""
+        if other is None:
+            return self
         return Mean(self.total + other.total, self.n + other.n, self.rooted)
 
 
@@ -58,12 +60,11 @@ class Pool:
         self._spec = spec
         self._means: dict[str, Mean] = {}
 
-    def add(self, obs: FloatArray, action: FloatArray, reward: FloatArray | None = None) -> None:
-        """Add an episode; arguments as of `measure`."""
+    def add(self, obs: FloatArray, action: FloatArray, reward: FloatArray | None = None) -> dict[str, float]:
+        """Add an episode; arguments as of `measure`. Returns the episode's own values."""
         found = measure(self._spec, obs, action, reward)
-        self._means = (
-            {name: mean.pooled(self._means[name]) for name, mean in found.items()} if self._means else found
-        )
+        self._means = {name: mean.pooled(self._means.get(name)) for name, mean in found.items()}
+        return {name: mean.value for name, mean in found.items()}
 
     def values(self) -> dict[str, float]:
         """By the metrics' names, in the spec's order; NaN where nothing was added."""
@@ -97,7 +98,12 @@ def worse(metric: Metric, before: float, after: float) -> float:
 
 def described(metric: Metric) -> str:
     """Name and unit, for people: 'tracking_error, rad'."""
-    return metric.name if metric.unit == "1" else f"{metric.name}, {metric.unit}"
+    return metric.name if metric.unit in ("", "1") else f"{metric.name}, {metric.unit}"
+
+
+def quantity(metric: Metric, value: float) -> str:
+    """A value with its unit, for people: '0.0123 rad'."""
+    return f"{value:.4g}" if metric.unit in ("", "1") else f"{value:.4g} {metric.unit}"
 
 
 def _rms(metric: Metric, of: _Driven) -> Mean:

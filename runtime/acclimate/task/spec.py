@@ -330,12 +330,15 @@ def _broken_channels(spec: TaskSpec) -> Iterator[str]:
             )
         if not channel.shape or any(n < 1 for n in channel.shape):
             yield f"channel {channel.name!r}: shape must hold numbers of at least 1, found {list(channel.shape)}"
-    sensors = [c.name for c in spec.observation if c.source == "device"]
+    sensors = {c.name: c.size for c in spec.observation if c.source == "device"}
     for action in spec.action:
         neutral = action.neutral
         if neutral == HOLD:
-            if action.name not in sensors:
-                yield f"action {action.name!r}: neutral 'hold' needs a sensor of that name; there are: {_list(sensors)}"
+            if sensors.get(action.name) != action.size:
+                yield (
+                    f"action {action.name!r}: neutral 'hold' needs a sensor of that name and size; there are: "
+                    f"{_list(sensors)}"
+                )
         elif not action.minimum <= float(neutral) <= action.maximum:
             yield f"action {action.name!r}: neutral {neutral} lies outside {action.minimum:g} to {action.maximum:g}"
     if sum(c.source == "reward" for c in spec.observation) > 1:

@@ -32,6 +32,7 @@ from acclimate_trainer.contract.policy import Window
 
 _TYPICAL, _TYPICAL_SEED = 4096, 20261123  # tasks from which the scale of the true parameters is taken
 _ERROR, _ABRUPT = 10.0, 10.0
+_SMALL = 0.03  # of half a channel's range: differences well below it count as squares in a reward
 _LEAST_SPREAD = 1e-3
 
 
@@ -82,14 +83,16 @@ class Complete(Generic[Tasks]):
     @property
     def rewarded(self) -> bool:
         """Whether a device can know its rewards: they follow from what is observed, or are observed."""
-        return isinstance(self.family, Rewarded) or self.spec.reward is not None
+        by_spec = self.spec.reward is not None or bool(self.spec.headline.pairs)
+        return isinstance(self.family, Rewarded) or by_spec
 
     def reward(self, window: Window) -> Tensor:
         """See `Rewarded`; for a family that is `rewarded`."""
         if isinstance(self.family, Rewarded):
             return self.family.reward(window)
-        assert self.spec.reward is not None
-        return window.obs[:, :, 1:, self.spec.index(self.spec.reward)]
+        if self.spec.reward is not None:
+            return window.obs[:, :, 1:, self.spec.index(self.spec.reward)]
+        return _closeness(self.spec, window)
 
     def baseline(self, window: Window, discount: Tensor) -> Tensor:
         """See `HasBaseline`."""
@@ -127,6 +130,12 @@ class Complete(Generic[Tasks]):
         columns = zip(self.spec.parameters, x.unbind(-1), strict=True)
         return torch.stack([of_log(c) if p.scale == "log" else c for p, c in columns], dim=-1)
 
+    def standard(self, parameters: Tensor) -> Tensor:
+        """True parameters (…, P) in typical units: as a network sees them, of mean 0 and standard deviation 1."""
+        mean, spread = self.typical
+        standard: Tensor = (self.perceived(parameters) - mean) / spread
+        return standard
+
     @cached_property
     def typical(self) -> Tensor:
         """Mean and standard deviation of the perceived parameters over the family, (2, P)."""
@@ -146,6 +155,17 @@ def headline_cost(spec: TaskSpec, window: Window, reward: Tensor) -> Cost:
     ]
     total = squares[0] if len(squares) == 1 else torch.stack(squares).mean(0)
     return Cost(metric.name, total)
+
+
+def _closeness(spec: TaskSpec, window: Window) -> Tensor:
+    """A reward by the headline's pairs: minus the mean of their near-absolute differences, (T, K, S)."""
+    _, halves = _ranges(spec)
+    parts = []
+    for measured, wanted in spec.headline.pairs:
+        i, j = spec.index(measured), spec.index(wanted)
+        x = (window.obs[:, :, 1:, i] - window.obs[:, :, 1:, j]) / float(halves[i])
+        parts.append(_SMALL - torch.sqrt(x * x + _SMALL**2))
+    return torch.stack(parts).mean(0)
 
 
 def term_features(spec: TaskSpec, window: Window) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,6 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from acclimate.task.spec import TaskSpec
-from acclimate.task.world import Machine
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Window
@@ -106,7 +105,7 @@ class HasInputs(Protocol):
 
 @runtime_checkable
 class Rewarded(Protocol):
-    """Default: the reward channel of the spec, if there is one; else the session's, which only training has."""
+    """Default: the reward channel of the spec, or how near the headline's pairs are; else only training has rewards."""
 
     def reward(self, window: Window) -> Tensor:
         """Reward of every transition, (T, K, S), from what a device can know; traceable."""
@@ -200,8 +199,8 @@ class HasClassical(Protocol):
 
 @runtime_checkable
 class HasHeldOut(Protocol):
-    """Machines to evaluate on that are not the family's own model, as of richer friction. Default: its own sessions."""
+    """Machines to evaluate on that are not the family's own model, as of richer friction. Default: its own machines."""
 
-    def held_out(self, seed: int, number: int) -> Machine:
-        """The same machine for the same two numbers; training never meets it."""
+    def held_out(self) -> TaskFamily[object]:
+        """A family of the same spec whose machines training never meets."""
         ...

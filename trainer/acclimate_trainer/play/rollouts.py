@@ -110,18 +110,22 @@ def drive(
     surroundings: Surroundings[Tasks],
     adjoint_decay: float = 1.0,
     events: Mapping[int, Event] | None = None,
+    earned: Tensor | None = None,
 ) -> tuple[Episodes, dict[str, Tensor]]:
     """As `rollout`, from the whole state `live`; returns the episodes, and the state at their end.
 
     adjoint_decay: with 0 no gradient passes through the machine, and the policy's own memory keeps all of it.
     events: what happens to the machines before the step of a tick; each returns what the policy is told of it.
+    earned: (T, E) reward of the tick before the first, where rewards are observed: the last one of the episode before.
     """
     session, compose = surroundings.session, composer(spec)
     passed = session if isinstance(session, Differentiable) and adjoint_decay > 0.0 else None
     fades = adjoint_decay < 1.0
     live, events = dict(live), events or {}
     reference, noise = surroundings.reference.unbind(2), surroundings.noise.unbind(2)
+    anew = initial_of(policy, session.obs.shape[:2], ("episode",))
     obs = compose(session.obs, reference[0])
+    obs = obs if earned is None else _rewarded(spec, obs, earned)
     seen, done, steps = [obs], list[Tensor](), list[Step]()
     for t, now in enumerate(noise):
         act = policy.act(live, obs, now)
@@ -134,12 +138,32 @@ def drive(
             carried = _Decay.apply(adjoint_decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
             passed.state = carried[: len(state)]
             live |= dict(zip(act.next, carried[len(state) :], strict=True))
+        live |= _begun(live, anew, steps[-1])
         obs = compose(session.obs, reference[t + 1])
         seen.append(obs)
         done.append(act.action)
     reward, terminated, truncated = (torch.stack(column, dim=2) for column in zip(*steps, strict=True))
     ended = terminated | truncated
     return Episodes(torch.stack(seen, dim=2), torch.stack(done, dim=2), reward, ended), live
+
+
+def _rewarded(spec: TaskSpec, obs: Tensor, earned: Tensor) -> Tensor:
+    """Observations (T, E, n_obs) with this as the reward, where one is observed."""
+    if spec.reward is None:
+        return obs
+    at = spec.index(spec.reward)
+    return torch.cat([obs[..., :at], earned.unsqueeze(-1), obs[..., at + 1 :]], dim=-1)
+
+
+def _begun(live: Tensors, anew: Tensors, step: Step) -> Tensors:
+    """What of a policy's state begins anew because an episode has ended by itself and another one has begun."""
+    ended = step.terminated | step.truncated  # (T, E)
+    if not bool(ended.any()):
+        return _NOTHING
+    return {
+        name: torch.where(ended.view(*ended.shape, *[1] * (value.dim() - 2)), value, live[name])
+        for name, value in anew.items()
+    }
 
 
 def composer(spec: TaskSpec) -> Callable[[Tensor, Tensor], Tensor]:

@@ -48,9 +48,10 @@ class SessionWorld(Generic[Tasks]):
 
     def held_out(self, seed: int, number: int) -> Machine:
         """One of the family's own held-out machines, or else one drawn as in training, by seeds of its own."""
-        if isinstance(self._family.family, HasHeldOut):
-            return self._family.family.held_out(seed, number)
-        rng = np.random.default_rng([_HELD_OUT, seed, number])
+        rng, own = np.random.default_rng([_HELD_OUT, seed, number]), self._family.family
+        if isinstance(own, HasHeldOut):
+            other = Complete.of(own.held_out())
+            return SessionMachine(other, other.sample(1, rng))
         return SessionMachine(self._family, self._family.sample(1, rng))
 
     def with_parameters(self, values: Mapping[str, float]) -> Machine:

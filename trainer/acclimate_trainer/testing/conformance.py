@@ -32,6 +32,7 @@ CHECKS: Mapping[str, Check] = {
     "has_the_right_gradient": gradients.finite_differences,
     "is_traceable": gradients.traceable,
     "changes": machines.changed,
+    "holds_out_machines": machines.held_out,
     "gives_inputs": capabilities.inputs,
     "gives_reward": capabilities.reward,
     "gives_baseline": capabilities.baseline,

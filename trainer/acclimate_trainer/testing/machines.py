@@ -9,7 +9,7 @@ import torch
 from acclimate.task.spec import Parameter, TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Changing
+from acclimate_trainer.contract.family import Changing, HasHeldOut
 from acclimate_trainer.testing.subject import Subject, Tasks, differ, faults, unknown
 
 _ROUNDING = 1e-5  # of an end of a range
@@ -115,6 +115,19 @@ def changed(s: Subject) -> Iterator[str]:
             yield from _outside(p, column)
         if p.scale == "log" and not (column > 0.0).all():
             yield f"change: {p.name} became {column.min():g}, expected it above 0, as its scale is log"
+
+
+def held_out(s: Subject) -> Iterator[str]:
+    """Held-out machines are of the same specification, so that what drives the one can drive the other."""
+    family = s.family
+    if not isinstance(family, HasHeldOut):
+        return
+    other = s.call("held_out", family.held_out)
+    spec = unknown(getattr(other, "spec", None))
+    if not isinstance(spec, TaskSpec):
+        yield f"held_out gave {type(other).__name__}, expected a family, as this one is"
+    elif spec != s.spec:
+        yield "held_out gave a family of another spec, expected the same channels, parameters and metrics"
 
 
 def _rng() -> np.random.Generator:

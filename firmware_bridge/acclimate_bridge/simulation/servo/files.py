@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.errors import AcclimateError
+from acclimate.names import did_you_mean
 
 from acclimate_bridge.simulation.servo.motors import RichMotor, SimpleMotor, simple_from_rich
 from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo, point_load
@@ -76,8 +77,8 @@ def load_servo(name_or_file: str) -> Servo:
     path = Path(name_or_file)
     if path.suffix != ".toml" and not path.is_file():
         raise ServoFileError(
-            f"no servo is called {name_or_file!r}: expected one of {', '.join(BUILT_IN)}, "
-            "or the path of a .toml file"
+            f"no servo is called {name_or_file!r}{did_you_mean(name_or_file, BUILT_IN, of='built-in servos')}; "
+            "or give the path of a .toml file"
         )
     return read_servo_file(path)
 
@@ -180,7 +181,7 @@ def _known_keys(path: Path, section: str, table: _Table, known: tuple[str, ...])
         if key not in known:
             where = f" in section [{section}]" if section else ""
             raise ServoFileError(
-                f"servo file {path} has an unknown key {key!r}{where}: expected {', '.join(known)}"
+                f"servo file {path} has an unknown key {key!r}{where}{did_you_mean(key, known, of='valid keys')}"
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.errors import UsageError
 from acclimate.fields import Json, parse_object
+from acclimate.names import did_you_mean
 from acclimate.task.spec import TaskSpec
 from acclimate.task.spec_json import read_spec
 
@@ -138,7 +139,7 @@ def with_truth(specimen: ServoSpecimen, values: Mapping[str, float], spec: TaskS
     positive = {p.name for p in spec.parameters if p.scale == "log"}
     for name, value in values.items():
         if name not in truth:
-            raise UsageError(f"a servo has no parameter {name!r}; it has: {', '.join(truth)}")
+            raise UsageError(f"a servo has no parameter {name!r}{did_you_mean(name, truth, of='it has')}")
         if name in positive and value <= 0.0:
             raise UsageError(f"{name} of a servo must be above 0, found {value:g}")
     if values.get("polarity", 1.0) not in (-1.0, 1.0):

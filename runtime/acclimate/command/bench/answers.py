@@ -11,9 +11,9 @@ import numpy as np
 from acclimate.bundle.file import Bundle
 from acclimate.command.bench.stand_in import StandIn
 from acclimate.command.bench.subjects import Driving, Subject
-from acclimate.command.bench.timing import Call, hot, paced
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
+from acclimate.engines.timing import Call, hot, paced
 from acclimate.fields import Json
 
 _SETTLING = 0.3  # s before what counts: threads of the call before may go on spinning for a while

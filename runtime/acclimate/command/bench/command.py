@@ -10,9 +10,10 @@ from pathlib import Path
 from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.command.bench import chart, report
-from acclimate.command.bench.measuring import Plan, chosen, measure
+from acclimate.command.bench.measuring import Effort, chosen, measure
 from acclimate.command.bench.subjects import names
 from acclimate.errors import EngineError, UsageError
+from acclimate.names import did_you_mean
 
 _SHORTEST, _LONGEST = 0.1, 600.0  # s
 
@@ -21,11 +22,11 @@ def run_bench(args: argparse.Namespace) -> int:
     """Measure as `args` say; print tables or one JSON object, and draw. Raises EngineError where nothing runs."""
     if not _SHORTEST <= args.seconds <= _LONGEST:
         raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {args.seconds:g}")
-    bundle, plot, plan = load(args.bundle), _drawable(args.plot), Plan(args.seconds)
+    bundle, plot, effort = load(args.bundle), _drawable(args.plot), Effort(args.seconds)
     subjects = _selected(args.only)
     try:
         choice = chosen(bundle.path)
-        found = measure(bundle.path, subjects, plan, _progress)
+        found = measure(bundle.path, subjects, effort, _progress)
     finally:
         _progress("")
     if not any(of.times() for of in found):
@@ -35,7 +36,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if plot is not None:
         write_atomically(plot, chart.draw(bundle.manifest.name, found).encode())
     if args.json:
-        print(json.dumps(report.tree(bundle, choice, plan, found), indent=2))
+        print(json.dumps(report.tree(bundle, choice, effort, found), indent=2))
     else:
         print("\n".join(report.table(bundle, choice, found)))
     return 0
@@ -46,7 +47,7 @@ def _selected(only: list[str] | None) -> list[str]:
     known = names()
     for name in only or ():
         if name not in known:
-            raise UsageError(f"--only knows no {name!r}; valid names: {', '.join(known)}")
+            raise UsageError(f"--only knows no {name!r}{did_you_mean(name, known)}")
     return [name for name in known if name in (only or known)]
 
 

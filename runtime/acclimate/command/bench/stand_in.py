@@ -6,8 +6,8 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
+from acclimate.control.channel_map import scalars
 from acclimate.control.device import Clock, DeviceCaps, Sample
-from acclimate.control.layout import scalars
 
 
 class StandIn:

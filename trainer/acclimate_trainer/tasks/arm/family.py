@@ -1,7 +1,7 @@
 """The arm: two links in a vertical plane, a servo at each joint, a payload that nobody has weighed, maybe a wrong wire.
 
 Each joint is driven by a servo of the kind of `tasks.servo`, by duty cycle at 100 Hz, and the links couple them:
-`arm_dynamics` has the equations. What differs from arm to arm: its size and with it both motors, their gains (driver,
+`dynamics` has the equations. What differs from arm to arm: its size and with it both motors, their gains (driver,
 supply, gearing), the links' lengths and masses, the payload, the delay of the link to the desktop, the encoders'
 noise, and whether one of the motors is wired backwards. Both joints follow a reference of their own. Encoders measure
 the angles; velocities are their differences over one period, as in firmware without a tachometer.
@@ -10,7 +10,7 @@ Shaking costs a gear train its teeth, and what shakes exploits the trainer's sim
 on the change of the action (`ArmFamily.price`).
 
 There is no exact optimum. The classical opponent is a PID on each joint with a sign test, its gains tuned by search
-over the family (`baselines.joint_pid`). Held-out devices have a richer friction than those of training
+over the family (`tasks.pid_search`). Held-out devices have a richer friction than those of training
 (`ArmFamily.rich`).
 """
 
@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -41,17 +41,26 @@ from acclimate.task.spec import (
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Cost, Step
+from acclimate_trainer.contract.family import Cost
 from acclimate_trainer.contract.policy import Window
-from acclimate_trainer.tasks.arm_dynamics import END_STOP, GRAVITY, Arms, Coefficients, Forces, forces, step
+from acclimate_trainer.tasks.arm.dynamics import END_STOP, GRAVITY
+from acclimate_trainer.tasks.arm.session import (
+    CONTROL_DT,
+    GEARS,
+    JOINTS,
+    MAX_LAG,
+    TOLD,
+    ArmSession,
+    ArmTasks,
+)
+from acclimate_trainer.tasks.pid_search import Joint, PidSearch
+from acclimate_trainer.tasks.pid_search import search as pid_search
 
 Floats: TypeAlias = NDArray[np.float64]
 
-CONTROL_DT = 0.01  # s
 SPEED = 40.0  # rad/s; hardly a joint is faster
-MAX_LAG = 4  # commands in flight that a delay of up to 30 ms can reach back to, the newest included
 SAG = (0.4, 0.9)  # what a sagging supply keeps of its voltage
-JOINTS = ("shoulder", "elbow")
+_JOINTS = tuple(Joint(q, f"{q}_velocity", f"target_{q}", f"target_{q}_velocity") for q in JOINTS)
 _REACH = 1.0  # rad; raw targets lie within ± this
 _REFERENCE_SPEED = (0.5, 1.5)  # rad/s
 
@@ -68,68 +77,8 @@ _ENDS = {
 _UNITS = dict(zip(_ENDS, ("N·m/A", "Ω", "V", "kg·m²", "N·m", "N·m·s/rad", "m"), strict=True))
 _SPREAD = 1.3  # each of the above times _SPREAD^U(−1, 1)
 _SMALLER = 0.2  # of the way from smallest to largest: by how much the elbow's motor may be smaller than the shoulder's
-_LINKS = {
-    "upper_mass": (0.02, 0.1),
-    "fore_mass": (0.02, 0.06),
-}  # shares of what the arm could hold at its tip
-_FINE = 5  # steps of a rich device in a period
-_STILL = 1e-3  # of the Stribeck velocity: slower than this is at rest, and powers have a slope there
-
-
-class ArmTasks(NamedTuple):
-    """T arms, each number (T, 1)."""
-
-    shoulder_kt: Tensor  # N·m/A
-    shoulder_resistance: Tensor  # Ω
-    shoulder_voltage: Tensor  # V, times the gain
-    shoulder_armature: Tensor  # kg·m²
-    shoulder_coulomb: Tensor  # N·m
-    shoulder_viscous: Tensor  # N·m·s/rad
-    shoulder_polarity: Tensor  # −1: wired backwards
-    elbow_kt: Tensor
-    elbow_resistance: Tensor
-    elbow_voltage: Tensor
-    elbow_armature: Tensor
-    elbow_coulomb: Tensor
-    elbow_viscous: Tensor
-    elbow_polarity: Tensor
-    upper_length: Tensor  # m
-    fore_length: Tensor  # m
-    upper_mass: Tensor  # kg
-    fore_mass: Tensor  # kg
-    payload: Tensor  # kg, at the tip
-    delay: Tensor  # s
-    noise: Tensor  # rad, of both encoders, standard deviation
-    gears: Tensor  # which of `GEARS` a rich device has, of both joints, int64 (T, 2)
-
-    def motors(self, name: str) -> Tensor:
-        """One number of both motors, (T, 1, 2)."""
-        return torch.stack([getattr(self, f"{joint}_{name}") for joint in JOINTS], -1)
-
-
-TOLD = ArmTasks._fields[:-2]
-"""What an oracle is told: all but the noise and what only rich devices have."""
-
-
-class Gears(NamedTuple):
-    """Friction of a measured servo by model m6 of Duclusaud and Passault; base and stribeck over Coulomb."""
-
-    base: float
-    stribeck: float
-    load_motor: float
-    load_external: float
-    load_motor_stribeck: float
-    load_external_stribeck: float
-    stribeck_velocity: float  # rad/s
-    alpha: float
-
-
-GEARS = (
-    Gears(0.0, 1.357, 0.31147, 0.0, 0.18774, 0.01407, 2.5753, 0.8409),  # MX-64
-    Gears(0.0, 1.178, 0.19801, 0.02222, 0.19860, 0.08710, 1.7463, 1.1428),  # MX-106
-    Gears(0.0, 0.593, 0.0, 0.15833, 0.0, 0.24548, 2.3011, 1.7067),  # XL-320
-    Gears(0.372, 0.364, 0.26679, 0.0, 0.0, 0.08078, 2.8904, 8.6833),  # XL330
-)
+# Their masses, as shares of what the weaker joint could hold out straight at the tip.
+_LINKS = {"upper_mass": (0.02, 0.1), "fore_mass": (0.02, 0.06)}
 
 
 @dataclass(frozen=True)
@@ -272,6 +221,12 @@ class ArmFamily:
         """The family whose machines evaluations are made on: the same arms, with richer friction."""
         return replace(self, rich=True)
 
+    def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+        """A PID on each joint, its gains found by search over arms wired as expected; it tests the signs first."""
+        search = PidSearch(rounds=8)
+        found = pid_search(self, _JOINTS, self.sample(search.tasks, rng, progress=0.0), search, rng)
+        return {"pid": found.settings(self.spec.action_scalars) | {"sign_test": float(self.miswired > 0.0)}}
+
     def inputs(self, obs: Tensor) -> Tensor:
         """Errors, speeds, the references' speeds, and what gravity goes by."""
         angle, speed, target, rate = torch.split(obs, 2, -1)
@@ -287,91 +242,6 @@ class ArmFamily:
         duty = F.hardtanh(window.action)
         change = F.pad((duty[:, :, 1:] - duty[:, :, :-1]).square().mean(-1), (1, 0))
         return Cost("error", error), Cost("change", change, self.price)
-
-
-class ArmSession:
-    """Arms under way, differentiable. `state`: angle, speed, their readings (T, E, 2), commands (T, E, 2, MAX_LAG)."""
-
-    def __init__(self, tasks: ArmTasks, angle: Tensor, noise: Tensor, rich: bool) -> None:
-        self._tasks, self._rich, self._tick = tasks, rich, 0
-        self._noise = noise.unbind(2)  # in standard deviations
-        rest = torch.zeros_like(angle)
-        self.state: tuple[Tensor, ...] = (angle, rest, angle, rest, torch.zeros(*angle.shape, MAX_LAG))
-        self._coefficients, self._lag = _coefficients(tasks), _lag_shares(tasks.delay)
-        self._gears = _gears(tasks) if rich else None
-
-    @property
-    def obs(self) -> Tensor:
-        return torch.cat(self.state[2:4], -1)
-
-    def step(self, action: Tensor) -> Step:
-        angle, speed, reading, _, commands = self.state
-        commands = torch.cat([F.hardtanh(action).unsqueeze(-1), commands[..., :-1]], -1)
-        arms = self._moved(Arms(angle, speed), (commands * self._lag).sum(-1))
-        now = torch.addcmul(arms.angle, self._tasks.noise.unsqueeze(-1), self._noise[self._tick])
-        self._tick += 1
-        self.state = (*arms, now, (now - reading) / CONTROL_DT, commands)
-        none = torch.zeros_like(now[..., 0])
-        never = torch.zeros_like(none, dtype=torch.bool)
-        return Step(none, never, never)
-
-    def become(self, tasks: ArmTasks, where: Tensor) -> None:
-        there = where.view(-1, 1)
-        self._tasks = ArmTasks(*(torch.where(there, a, b) for a, b in zip(tasks, self._tasks, strict=True)))
-        self._coefficients, self._lag = _coefficients(self._tasks), _lag_shares(self._tasks.delay)
-
-    def _moved(self, arms: Arms, duty: Tensor) -> Arms:
-        c = self._coefficients
-        if self._gears is None:
-            return step(arms, forces(arms, duty, c), c.coulomb, c, CONTROL_DT)
-        for _ in range(_FINE):
-            acting = forces(arms, duty, c)
-            arms = step(arms, acting, _rich_friction(arms, acting, self._gears), c, CONTROL_DT / _FINE)
-        return arms
-
-
-def _rich_friction(arms: Arms, acting: Forces, gears: Tensor) -> Tensor:
-    """What friction takes at most, N·m (T, E, 2), from `_gears`: model m6 without its quadratic terms."""
-    base, stribeck, by_motor, by_load, by_motor_s, by_load_s, velocity, alpha = gears
-    s = torch.exp(-torch.pow((arms.speed / velocity).abs().clamp_min(_STILL), alpha))
-    motor, load = acting
-    slow: Tensor = stribeck + (load * by_load_s - motor * by_motor_s).abs()
-    fast: Tensor = base + (load * by_load - motor * by_motor).abs()
-    return fast + s * slow
-
-
-def _gears(tasks: ArmTasks) -> Tensor:
-    """The friction of both joints' gears, each number (T, 1, 2): (8, T, 1, 2)."""
-    each = torch.tensor(GEARS)[tasks.gears].permute(2, 0, 1).unsqueeze(2)  # (8, T, 1, 2)
-    times = torch.ones_like(each)
-    times[:2] = tasks.motors("coulomb")
-    return each * times
-
-
-def _coefficients(tasks: ArmTasks) -> Coefficients:
-    """The few numbers that a step needs, from the physical ones."""
-    kt, resistance = tasks.motors("kt"), tasks.motors("resistance")
-    upper, fore = tasks.upper_length, tasks.fore_length
-    beyond = tasks.fore_mass + tasks.payload
-    lower = (tasks.fore_mass / 3.0 + tasks.payload) * fore**2
-    first = (0.5 * tasks.fore_mass + tasks.payload) * fore  # kg·m
-    return Coefficients(
-        drive=tasks.motors("polarity") * kt * tasks.motors("voltage") / resistance,
-        damping=kt**2 / resistance + tasks.motors("viscous"),
-        coulomb=tasks.motors("coulomb"),
-        shoulder=tasks.shoulder_armature + (tasks.upper_mass / 3.0 + beyond) * upper**2 + lower,
-        lower=lower,
-        elbow=tasks.elbow_armature + lower,
-        coupling=first * upper,
-        upper_weight=GRAVITY * (0.5 * tasks.upper_mass + beyond) * upper,
-        fore_weight=GRAVITY * first,
-    )
-
-
-def _lag_shares(delay: Tensor) -> Tensor:
-    """Share of each of the last MAX_LAG commands in one control period, for delays (T, 1) in s: (T, 1, 1, MAX_LAG)."""
-    lag = torch.arange(MAX_LAG) - delay / CONTROL_DT
-    return (1.0 - lag.abs()).clamp_min(0.0).view(-1, 1, 1, MAX_LAG)
 
 
 def _holds(told: Mapping[str, Floats]) -> Floats:
