@@ -80,7 +80,7 @@ def features_of(manifest: Manifest) -> tuple[Feature, ...]:
     if manifest.objectives is None:
         raise UsageError(
             f"bundle {manifest.name!r} has no objectives to choose from: it was trained for one alone; "
-            "`acclimate train servo_wide_objectives` trains one that has"
+            "a config with the section [objectives] trains one that has"
         )
     return manifest.features
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -55,7 +56,9 @@ def teacher_of(config: Config) -> Policy:
     if taught.oracle is None:
         raise UsageError(f"[student] teacher: {path} trained [{taught.algorithm}], expected [oracle]")
     ours, theirs = config.opened.family.spec, taught.opened.family.spec
-    if ours != theirs:
+    if replace(ours, differentiable=True) != replace(
+        theirs, differentiable=True
+    ):  # a teacher may know a model of it
         raise UsageError(
             f"[student] teacher: {path} knows the family {theirs.name} with other ranges or channels than "
             f"{config.name} is for ({ours.name}); train an oracle with the same [family]"
