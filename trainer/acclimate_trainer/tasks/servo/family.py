@@ -25,6 +25,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
@@ -57,7 +58,7 @@ class ServoFamily:
     def __post_init__(self) -> None:
         """Raises UsageError for a preset that there is not, and for ranges that no servo can have."""
         if self.preset not in PRESETS:
-            raise UsageError(f"preset is {self.preset!r}; valid: {', '.join(PRESETS)}")
+            raise UsageError(f"preset is {self.preset!r}{did_you_mean(self.preset, PRESETS, of='valid')}")
         if not 0.0 <= self.price < math.inf:
             raise UsageError(f"price must be at least 0 and finite, found {self.price:g}")
         _ = self.training
