@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 from acclimate.errors import UsageError
 
 from acclimate_trainer.algorithms.maml.maml import Maml
+from acclimate_trainer.algorithms.needs import refusal
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
@@ -40,7 +41,11 @@ _MADE: Mapping[str, _Make] = {
 
 def algorithm_of(config: Config) -> Algorithm:
     """What a config trains. Raises UsageError where its family lacks what the algorithm needs."""
-    return _MADE[config.algorithm](Complete.of(config.opened.family), config)
+    family = Complete.of(config.opened.family)
+    refused = refusal(config.algorithm, family)
+    if refused:
+        raise UsageError(refused)
+    return _MADE[config.algorithm](family, config)
 
 
 def teacher_of(config: Config) -> Policy:

@@ -25,6 +25,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
@@ -53,7 +54,7 @@ class ServoFamily:
     def __post_init__(self) -> None:
         """Raises UsageError for a preset that there is not, and for ranges that no servo can have."""
         if self.preset not in PRESETS:
-            raise UsageError(f"preset is {self.preset!r}; valid: {', '.join(PRESETS)}")
+            raise UsageError(f"preset is {self.preset!r}{did_you_mean(self.preset, PRESETS, of='valid')}")
         _ = self.training
 
     @cached_property
