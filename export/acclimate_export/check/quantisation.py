@@ -16,6 +16,7 @@ from acclimate.bundle.manifest import QUANTISED, SCHEMES, Quantised, Scheme, Tol
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
 from acclimate.stats import Interval, mean_interval
 from acclimate.task.metrics import Pool, described
@@ -84,7 +85,9 @@ def parse_scheme(text: str | None, forms: Choice) -> Scheme | None:
         return None
     scheme = next((name for name in SCHEMES if name == text), None)
     if scheme is None:
-        raise UsageError(f"--quantize {text}: no scheme is called so; valid: {', '.join(SCHEMES)}")
+        raise UsageError(
+            f"--quantize {text}: no scheme is called so{did_you_mean(text, SCHEMES, of='valid')}"
+        )
     if QUANTISED not in forms.names:
         why = "add it to --format" if forms.asked else forms.left_out[QUANTISED]
         raise UsageError(f"--quantize {text} is about the TFLite form, and there is none: {why}")
