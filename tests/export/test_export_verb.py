@@ -135,7 +135,7 @@ def test_parameters_that_cannot_be_are_refused(
 
 def test_a_damaged_config_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / CONFIG).write_text("name = ", encoding="utf-8")
-    assert f"{run / CONFIG} is not TOML" in _refusal(capsys, run)
+    assert f"{run / CONFIG} is not valid TOML" in _refusal(capsys, run)
 
 
 def test_a_folder_for_the_bundle_that_is_not_there_is_refused(

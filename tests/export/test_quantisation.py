@@ -101,9 +101,10 @@ def test_verify_says_that_it_is_quantised(
 
 def test_the_loss_is_told(trained_runs: Mapping[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """int8, of the oracle: it is told a task, which is no constant."""
+    run = trained_runs["oracle"]
+    out = run / "int8.acclimate"
     capsys.readouterr()
-    out = trained_runs["oracle"] / "int8.acclimate"
-    command = ["export", str(trained_runs["oracle"]), "--format", "onnx,tflite", "--quantize", "int8"]
+    command = ["export", str(run), "--format", "onnx,tflite", "--quantize", "int8"]
     assert main([*command, "--out", str(out), "--json"]) == 0
     tree = json.loads(capsys.readouterr().out)
     loss = tree["quantised"]
@@ -149,7 +150,7 @@ REFUSED = {
     "an unknown scheme": (
         "rl2",
         ("--format", "onnx,tflite", "--quantize", "int4"),
-        "--quantize int4: no scheme is called so; valid: dynamic, int8",
+        "--quantize int4: no scheme is called so; did you mean 'int8'? valid: dynamic, int8",
     ),
 }
 
@@ -159,9 +160,9 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     name: str, trained_runs: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     algorithm, options, sentence = REFUSED[name]
+    run, out = trained_runs[algorithm], tmp_path / "refused.acclimate"
     capsys.readouterr()
-    out = tmp_path / "refused.acclimate"
-    assert main(["export", str(trained_runs[algorithm]), "--out", str(out), *options]) == 2
+    assert main(["export", str(run), "--out", str(out), *options]) == 2
     told = capsys.readouterr().err
     assert sentence in told
     assert told.count("\n") == 1

@@ -206,10 +206,11 @@ def test_an_export_says_what_it_did_and_nothing_else(
     trained_runs: Mapping[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The tools talk to both streams, past Python and through its logs."""
+    run = trained_runs["rl2"]
     capfd.readouterr()
     command = [
         "export",
-        str(trained_runs["rl2"]),
+        str(run),
         "--format",
         "onnx,tflite",
         "--out",

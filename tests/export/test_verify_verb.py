@@ -115,7 +115,9 @@ def test_a_run_that_has_moved_on_differs(
 def test_a_run_of_another_policy_is_refused(
     adaptive: Bundle, trained_runs: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sentence = _refusal(capsys, str(adaptive.path), "--run", str(trained_runs["oracle"]))
+    other = trained_runs["oracle"]
+    capsys.readouterr()
+    sentence = _refusal(capsys, str(adaptive.path), "--run", str(other))
     assert "was not exported from" in sentence
 
 
