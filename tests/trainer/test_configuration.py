@@ -116,9 +116,9 @@ def refusal(text: str, path: Path) -> str:
         ("[robust]", "[student]", "[student] teacher must name the folder of a run of an oracle"),
         ("[robust]", "[student]\nteacher = 'x'\ntolerance = 0", "[student] tolerance must be above 0, found 0.0"),
         ("[robust]", "[student]\nteacher = 'x'\nexplore = 9", "[student] explore must be from 0 to side_by_side, 6, found 9"),  # noqa: E501
-        ("[robust]", "[objectives]\ndefault.quiet = -1", "[objectives] default: quiet must be a finite number, at least 0, found -1"),  # noqa: E501
+        ("[robust]", "[objectives]\ndefault.quiet = -1", "[objectives] default: quiet must be a finite number, at least 0, found -1.0"),  # noqa: E501
         ("[robust]", "[objectives]\nlibrary = 3", "objectives.library must be a list of tables, found 3"),
-        ("[robust]", "[objectives]\nlibrary = [3]", "objectives.library must be a section, found 3"),
+        ("[robust]", "[objectives]\nlibrary = [3]", "objectives.library[0] must be a section, found 3"),
         ("[family]\nname", '[family]\nkind = "arm"\nname', f"[family] unknown key 'kind'; valid keys: {keys(FamilyConfig)}"),  # noqa: E501
         ('"servo"', '"hexapod"', f"[family] name is 'hexapod'; valid: {FAMILIES}"),
         ('"servo"', '["servo"]', "family.name must be a string, found ['servo']"),
@@ -148,8 +148,8 @@ def test_what_is_wrong_is_refused_with_its_place(old: str, new: str, sentence: s
     [
         ("kt = 3", "ranges: kt must be two numbers, found 3"),
         ("kt = [1]", "ranges: kt must be two numbers, found [1]"),
-        ("kt = [1, 'a']", "ranges: kt must be a finite number, found 'a'"),
-        ("kt = [1, inf]", "ranges: kt must be a finite number, found inf"),
+        ("kt = [1, 'a']", "ranges: kt[1] must be a finite number, found 'a'"),
+        ("kt = [1, inf]", "ranges: kt[1] must be a finite number, found inf"),
         ("spread = [1, 2]", "ranges: spread must be a finite number, found [1, 2]"),
         ("armature = [-0.01, 0.02]", "ranges: range armature must lie above 0, found [-0.01, 0.02]"),
         ("delay = [0, 0.05]", "ranges: range delay must lie from 0 to 0.03, found [0.0, 0.05]"),
@@ -389,7 +389,7 @@ def test_a_section_that_was_not_there_is_made() -> None:
         ("objectives.hidden=2.0", "small: objectives.hidden must be an integer, found 2.0"),
         ("objectives.hidden=", "small: objectives.hidden must be an integer, found ''"),
         ("objectives.hidden=0", "small: [objectives] hidden must be at least 1, found 0"),
-        ("objectives.default.quiet=loud", "small: [objectives] default: quiet must be a finite number, at least 0, found 'loud'"),  # noqa: E501
+        ("objectives.default.quiet=loud", "small: objectives.default.quiet must be a finite number, found 'loud'"),
         ("robust.hidden=8", f"small: {SECTIONS}, found [objectives] and [robust]"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every algorithm on a machine with two unlike actuators: each is driven, whatever its units, and driving is learned."""
+"""Every algorithm on a machine with two unlike actuators: each is driven, whatever its units, and is learned about."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -23,7 +23,7 @@ from acclimate_trainer.algorithms.successor.library import SuccessorConfig
 from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
 from acclimate_trainer.outer_loop.training import TrainingConfig
 from acclimate_trainer.settings.limits import NOT_NEGATIVE, require
-from acclimate_trainer.settings.tables import ConfigError, Value, read_table
+from acclimate_trainer.settings.tables import ConfigError, Value, read_table, table_of
 from acclimate_trainer.tasks.registry import Opened, open_family
 
 Tree: TypeAlias = Mapping[str, Value]
@@ -80,7 +80,7 @@ class Config:
 
     def tree(self) -> dict[str, Value]:
         """The config, every default written out, as TOML and JSON have it; `parse_config` reads it back to the same."""
-        tree = {key: _plain(value) for key, value in asdict(self).items() if value is not None}
+        tree = table_of(self)
         family: dict[str, Value] = {"options": dict(self.opened.options)}
         family |= {"name": self.opened.name} if self.opened.use is None else {"use": self.opened.use}
         return tree | {"family": family}
@@ -159,13 +159,3 @@ def _at_home(tree: Tree, folder: Path | None) -> Tree:
 def to_toml(config: Config) -> str:
     """The resolved config, every default written out, as TOML that `load_config` reads back to the same."""
     return tomli_w.dumps(config.tree())
-
-
-def _plain(value: object) -> Value:
-    """As TOML and JSON have it: tuples as lists, nothing that is None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    assert isinstance(value, str | int | float | bool)
-    return value
