@@ -349,6 +349,20 @@ def test_a_value_is_set_as_in_toml(change: str, key: str, value: object) -> None
     assert getattr(changed(change).objectives, key) == value
 
 
+def test_values_may_be_given_as_they_are() -> None:
+    changes = {
+        "name": 'it"s',
+        "robust.activation": "elu",
+        "classical": False,
+        "robust.curriculum": (0.1, 0.2),
+    }
+    with pytest.raises(ConfigError, match=r"found 'it\"s'$"):
+        parse_config(tomllib.loads(SMALL), "small", changes=changes)
+    config = parse_config(tomllib.loads(SMALL), "small", changes=changes | {"name": "good"})
+    assert config.robust == ReactiveConfig(activation="elu", curriculum=(0.1, 0.2))
+    assert (config.name, config.classical) == ("good", False)
+
+
 def test_several_are_set_in_their_order_and_the_tree_stays_as_it_was() -> None:
     tree = tomllib.loads(SMALL)
     config = parse_config(tree, "small", changes=["seed=3", "robust.hidden=8", "seed=4", "name=other"])
@@ -379,10 +393,10 @@ def test_a_section_that_was_not_there_is_made() -> None:
     ("change", "sentence"),
     [
         ("hidden", "--set 'hidden' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
-        ("=3", "--set '=3' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
-        ("objectives.=3", "--set 'objectives.=3' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
-        (".hidden=3", "--set '.hidden=3' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
-        ("seed.x=3", "--set 'seed.x=3': seed is no section"),
+        ("=3", "cannot set '': expected SECTION.KEY, as in maml.hidden"),
+        ("objectives.=3", "cannot set 'objectives.': expected SECTION.KEY, as in maml.hidden"),
+        (".hidden=3", "cannot set '.hidden': expected SECTION.KEY, as in maml.hidden"),
+        ("seed.x=3", "cannot set 'seed.x': seed is no section"),
         ("objectives.width=3", f"small: [objectives] unknown key 'width'; valid keys: {keys(ObjectivesConfig)}"),
         ("objective.hidden=3", f"small: unknown key 'objective'; valid keys: {keys(Config)}"),
         ("objectives.hidden=x", "small: objectives.hidden must be an integer, found 'x'"),
