@@ -11,7 +11,8 @@ import pytest
 import torch
 from acclimate.task.spec import Feature, Metric, Term
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
-from acclimate_trainer.contract.complete import Complete, limited, term_features
+from acclimate_trainer.contract.complete import Complete, term_features
+from acclimate_trainer.contract.costs import limited
 from acclimate_trainer.contract.family import Cost, TaskFamily
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.tasks.servo import perception

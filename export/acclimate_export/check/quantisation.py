@@ -15,6 +15,7 @@ from acclimate.bundle.manifest import QUANTISED, SCHEMES, Quantised, Scheme, Tol
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
 from acclimate.stats import Interval, mean_interval
 from acclimate_bridge.evaluation.episodes import episode_steps
@@ -68,7 +69,9 @@ def parse_scheme(text: str | None, formats: Sequence[str]) -> Scheme | None:
         return None
     scheme = next((name for name in SCHEMES if name == text), None)
     if scheme is None:
-        raise UsageError(f"--quantize {text}: no scheme is called so; valid: {', '.join(SCHEMES)}")
+        raise UsageError(
+            f"--quantize {text}: no scheme is called so{did_you_mean(text, SCHEMES, of='valid')}"
+        )
     if QUANTISED not in formats:
         raise UsageError(f"--quantize {text} is about TFLite members: add --format onnx,tflite")
     return scheme
@@ -164,7 +167,7 @@ def _tracking(bundle: Bundle, devices: int, seed: int) -> dict[str, Interval]:
     policies = {FLOAT: Policy(bundle, "onnxruntime"), "quantised": Policy(bundle, "litert")}
     steps, shots = episode_steps(bundle.manifest), dict.fromkeys(policies, 0)
     contest = Contest(FLOAT, policies, shots=shots, steps=steps, episodes=_EPISODES, seed=seed)
-    groups = groups_of(world_of(bundle.manifest))
+    groups = groups_of(world_of(bundle))
     results = [contest.run(contest.place(g, n)).figures for g in groups for n in range(devices)]
     headline = bundle.manifest.task.headline.name
     errors = {name: [result[name][0][headline] for result in results] for name in policies}

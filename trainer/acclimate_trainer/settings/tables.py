@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -117,7 +118,7 @@ def _literal(expected: object, value: object, where: str, path: str) -> object:
     valid = get_args(expected)
     if any(value == each and type(value) is type(each) for each in valid):
         return value
-    raise ConfigError(f"{where}: {path} is {value!r}; valid: {', '.join(map(str, valid))}")
+    raise ConfigError(f"{where}: {path} is {value!r}{did_you_mean(str(value), map(str, valid), of='valid')}")
 
 
 def _sequence(expected: object, value: object, where: str, path: str) -> object:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.task.spec import TaskSpec
 
 from acclimate_trainer.contract.family import TaskFamily
@@ -90,7 +91,7 @@ def _named(name: str, where: str) -> type:
         return found
     for entry in metadata.entry_points(group=GROUP, name=name):
         return _loaded(entry, where)
-    raise ConfigError(f"{where}: [family] name is {name!r}; valid: {', '.join(families())}")
+    raise ConfigError(f"{where}: [family] name is {name!r}{did_you_mean(name, families(), of='valid')}")
 
 
 def _loaded(entry: metadata.EntryPoint, where: str) -> type:
