@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written() -> None:
     for config, changes, sentence in (
         (TREE, {"robust.width": 3}, r"^config: \[robust\] unknown key 'width'"),
         ({**TREE, "robust": 3}, {}, r"^config: \[robust\] must be a section"),
-        ("nowhere", {}, "^there is no config nowhere"),
+        ("nowhere", {}, "^there is no config 'nowhere'"),
         (TREE, ["robust"], "^--set 'robust' is not SECTION.KEY=VALUE"),
     ):
         with pytest.raises(UsageError, match=sentence):

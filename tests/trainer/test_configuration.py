@@ -34,8 +34,6 @@ from acclimate_trainer.tasks.servo.ranges import PRESETS, ServoRanges
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .servo_tasks import FAMILY
-
 SMALL = """
 name = "small"
 seed = 0
@@ -259,7 +257,7 @@ def test_a_resolved_config_states_every_default() -> None:
     tree = tomllib.loads(to_toml(load_config(built_in()["servo_wide_maml"])))
     for section, found in (("maml", MamlConfig()), ("training", TrainingConfig())):
         assert tree[section].keys() == asdict(found).keys()
-    assert tree["family"] == {"name": "servo", "options": FAMILY.options()}
+    assert tree["family"] == {"name": "servo", "options": ServoFamily().options()}
 
 
 def test_a_resolved_config_is_json_as_well() -> None:

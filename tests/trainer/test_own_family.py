@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,12 @@ from acclimate.command import cli
 from acclimate_trainer.outer_loop.training import Progress, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.configuration import load_config
+from acclimate_trainer.runs.reporting import ProgressBar
 from acclimate_trainer.runs.run_directory import CHECKPOINT, CONFIG, CURVE, METRICS, RunDirectory
 
 from . import families
 
-ITERATIONS = 150
+ITERATIONS, STOPPED_AT = 12, 5
 GLIDER = Path(families.__file__).read_text(encoding="utf-8")
 CONFIGURED = f"""
 name = "mine"
@@ -35,7 +35,7 @@ side_by_side = 2
 iterations = {ITERATIONS}
 meta_batch_size = 3
 """
-COMMAND = [sys.executable, "-m", "acclimate", "train", "project/mine.toml"]
+COMMAND = ["train", "project/mine.toml"]
 
 
 @pytest.fixture
@@ -55,22 +55,29 @@ def uninterrupted() -> Progress:
     return last[-1]
 
 
-def test_it_is_trained_and_resumed_bit_by_bit(here: Path) -> None:
-    with subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("mine 15/150 ")
-        process.send_signal(signal.SIGINT)
-        shown = process.stderr.read()
-    assert process.returncode == 130
+def test_it_is_trained_and_resumed_bit_by_bit(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update = ProgressBar.update
+
+    def interrupted(bar: ProgressBar, done: int, figures: Mapping[str, float]) -> None:
+        update(bar, done, figures)
+        if done == STOPPED_AT:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProgressBar, "update", interrupted)
+        assert cli.main(COMMAND) == 130
+    remark = f"runs/mine: saved after iteration {STOPPED_AT}; the same command goes on from there"
+    assert remark in capsys.readouterr().err
     run = RunDirectory(here / "runs" / "mine")
     saved = run.load()
     assert saved is not None
-    assert 15 <= saved.iteration < ITERATIONS
-    assert f"runs/mine: saved after iteration {saved.iteration}; the same command goes on from there" in shown
+    assert saved.iteration == STOPPED_AT
 
-    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout)
-    assert result["resumed_from"] == saved.iteration
+    assert cli.main([*COMMAND, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["resumed_from"] == STOPPED_AT
     assert result["figures"].keys() == {"error", "grad_norm", "skipped"}
     last, expected = run.load(), uninterrupted()
     assert last is not None

@@ -152,7 +152,7 @@ def test_options_are_the_familys_dataclass() -> None:
     opened = open_family("servo", None, {"preset": "miswired", "through_stops": True})
     assert opened.family == ServoFamily("miswired", through_stops=True)
     assert opened.options["through_stops"] is True
-    assert "unknown key 'speed'; valid keys: preset, ranges, through_stops" in refusal(
+    assert "unknown key 'speed'; valid keys: preset, ranges, price, through_stops" in refusal(
         "servo", options={"speed": 1}
     )
     assert refusal("servo", options={"preset": 3}) == "family.options.preset must be a string, found 3"
