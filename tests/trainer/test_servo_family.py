@@ -11,8 +11,8 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate.task.spec import Parameter, check
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_trainer.tasks.servo.dynamics import ServoTasks, at_rest, coefficients, observe, step
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from acclimate_trainer.tasks.servo.ranges import CONTROL_DT, PRESETS, ServoRanges
