@@ -21,7 +21,7 @@ from acclimate.errors import DeviceFault
 from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
 
-from acclimate_demo.jobs import Job, run_jobs
+from acclimate_demo.jobs import Iterations, Job, run_jobs
 from acclimate_demo.picture import draw_picture
 from acclimate_demo.report import conclusions, merged, steps, table
 
@@ -86,21 +86,8 @@ def _train(out: Path, seed: int, cores: int, extra: tuple[str, ...]) -> None:
     jobs = []
     for preset, kind, run, log in _jobs(out, "train"):
         arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(seed), *extra)
-        jobs.append(Job(f"{preset} {kind}", arguments, log, _Iterations(run / "metrics.jsonl")))
+        jobs.append(Job(f"{preset} {kind}", arguments, log, Iterations(run)))
     run_jobs("training", jobs, cores)
-
-
-class _Iterations:
-    """How many iterations a run has done, by the length of its metrics."""
-
-    def __init__(self, metrics: Path) -> None:
-        self._metrics = metrics
-
-    def __call__(self) -> str:
-        try:
-            return str(self._metrics.read_bytes().count(b"\n"))
-        except OSError:
-            return ""
 
 
 def _export(out: Path, cores: int) -> None:

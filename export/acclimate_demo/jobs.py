@@ -26,6 +26,19 @@ class Job:
     status: Callable[[], str] = str
 
 
+class Iterations:
+    """The status of a training: how many iterations its run has done, by the length of its metrics."""
+
+    def __init__(self, run: Path) -> None:
+        self._metrics = run / "metrics.jsonl"
+
+    def __call__(self) -> str:
+        try:
+            return str(self._metrics.read_bytes().count(b"\n"))
+        except OSError:
+            return ""
+
+
 def run_jobs(title: str, jobs: Sequence[Job], parallel: int) -> None:
     """Run all jobs, at most `parallel` at once, in order.
 
