@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from acclimate.errors import UsageError
+from acclimate_trainer.play.world import SessionWorld
 from acclimate_trainer.tasks.bandit import BanditFamily, BanditTasks
 from acclimate_trainer.testing import FamilyConformance
 from torch.testing import assert_close
@@ -55,6 +56,18 @@ def test_an_arm_that_becomes_another_pays_as_that() -> None:
     session = family.open(BanditTasks(torch.tensor([[0.0], [0.0]])), 4, 10, np.random.default_rng(0))
     session.become(BanditTasks(torch.tensor([[1.0], [1.0]])), torch.tensor([False, True]))
     assert session.step(torch.zeros(2, 4, 1)).reward.mean(1).tolist() == [0.0, 1.0]
+
+
+def test_a_device_measures_the_last_pull_when_the_next_begins() -> None:
+    """An episode is one pull: what it pays would be lost if an episode began with nothing."""
+    machine, paid = SessionWorld(BanditFamily(2, 50)).held_out(0, 1), list[float]()
+    rng = np.random.default_rng(0)
+    assert machine.reset(rng).tolist() == [0.0]
+    for _ in range(50):
+        (earned,) = machine.step(np.ones(1, np.float32))
+        assert machine.reset(rng).tolist() == [earned]
+        paid.append(float(earned))
+    assert np.mean(paid) == pytest.approx(machine.parameters["p_1"], abs=0.25)
 
 
 def test_a_critic_and_an_oracle_are_told_the_arms() -> None:

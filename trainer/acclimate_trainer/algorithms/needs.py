@@ -20,7 +20,8 @@ class Need(NamedTuple):
 
 
 GRADIENT = Need(
-    lambda family: family.spec.differentiable, "no gradient passes through its sessions (differentiable = False)"
+    lambda family: family.spec.differentiable,
+    "no gradient passes through its sessions (differentiable = False)",
 )
 CONTINUOUS = Need(lambda family: not family.spec.discrete, "its actions are choices")
 DISCRETE = Need(lambda family: family.spec.discrete, "its actions are continuous, without choices")

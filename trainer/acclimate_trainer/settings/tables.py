@@ -45,8 +45,6 @@ def read_table(
     values = {key: _value(types[key], value, where, dot + key) for key, value in table.items()}
     try:
         return cls(**values)
-    except ConfigError:
-        raise
     except UsageError as error:
         raise ConfigError(f"{place} {error}") from None
 

@@ -113,6 +113,7 @@ class Ppo(Generic[Tasks]):
         self._config = config
         spec = self._family.spec
         self._episodes, self._steps = config.episodes or spec.episodes, config.episode_steps or spec.horizon
+        self.ticks = self._episodes * self._steps  # of a trial
 
     @cached_property
     def actor(self) -> Actor:

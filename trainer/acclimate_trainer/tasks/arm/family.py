@@ -75,6 +75,7 @@ _ENDS = {
     "length": (0.05, 0.13),  # m
 }
 _UNITS = dict(zip(_ENDS, ("N·m/A", "Ω", "V", "kg·m²", "N·m", "N·m·s/rad", "m"), strict=True))
+_RUN_IN = (0.8, 1.25)  # a rich device's factor on Coulomb friction: what its load adds comes on top
 _SPREAD = 1.3  # each of the above times _SPREAD^U(−1, 1)
 _SMALLER = 0.2  # of the way from smallest to largest: by how much the elbow's motor may be smaller than the shoulder's
 # Their masses, as shares of what the weaker joint could hold out straight at the tip.
@@ -87,6 +88,8 @@ class ArmFamily:
 
     gain: tuple[float, float] = (0.5, 2.0)
     """Factor on either motor's supply: what driver, supply and gearing differ by; drawn log-uniformly."""
+    friction: tuple[float, float] = (0.8, 2.5)
+    """Factor on either joint's Coulomb friction, for gears that run dry, and for what a load adds; log-uniformly."""
     payload: tuple[float, float] = (0.01, 0.2)
     """What the tip carries, the gripper included, as a share of what the weaker joint could hold out straight."""
     delay: tuple[float, float] = (0.0, 0.03)
@@ -104,6 +107,7 @@ class ArmFamily:
         """Raises UsageError for what no arm can be."""
         within = {
             "gain": (1e-3, math.inf),
+            "friction": (1e-3, math.inf),
             "payload": (1e-4, 0.6),
             "delay": (0.0, CONTROL_DT * (MAX_LAG - 1)),
             "noise": (1e-9, 0.1),
@@ -148,8 +152,9 @@ class ArmFamily:
     def _parameters(self) -> tuple[Parameter, ...]:
         """What each is drawn from, in the order of `TOLD`."""
         ends = {name: (min(e) / _SPREAD, max(e) * _SPREAD) for name, e in _ENDS.items()}
-        volts, length = ends["voltage"], ends["length"]
+        volts, rubs, length = ends["voltage"], ends["coulomb"], ends["length"]
         ends["voltage"] = (volts[0] * self.gain[0], volts[1] * self.gain[1])
+        ends["coulomb"] = (rubs[0] * self.friction[0], rubs[1] * self.friction[1])
         kt, resistance = ends["kt"], ends["resistance"]
         stall = (kt[0] * ends["voltage"][0] / resistance[1], kt[1] * ends["voltage"][1] / resistance[0])
         holds = (stall[0] / (2 * length[1] * GRAVITY), stall[1] / (2 * length[0] * GRAVITY))  # kg
@@ -170,6 +175,7 @@ class ArmFamily:
             for name in list(_ENDS)[:-1]:
                 told[f"{joint}_{name}"] = _sized(name, of, rng)
             told[f"{joint}_voltage"] *= _draw(rng, self.gain, n)
+            told[f"{joint}_coulomb"] *= _draw(rng, _RUN_IN if self.rich else self.friction, n)
         for link in ("upper", "fore"):
             told[f"{link}_length"] = _sized("length", size, rng)
         holds = _holds(told)
@@ -187,10 +193,10 @@ class ArmFamily:
         """The same arms after something happened to each of them, one thing or several.
 
         Their payload is dropped or another one (half of them), their supply has sagged (a third), or the wires of
-        one motor were swapped (half, `progress` of them, in a family that has such).
+        one motor were swapped (a quarter, times `progress`, in a family that has such).
         """
         n = len(tasks.payload)
-        share = 0.5 * progress if self.miswired else 0.0
+        share = 0.25 * progress if self.miswired else 0.0
         what = rng.random((3, n, 1)) < np.array([0.5, 1.0 / 3.0, share])[:, None, None]
         what[0] |= ~what.any(axis=0)  # something does happen
         which = rng.integers(0, 2, (n, 1))

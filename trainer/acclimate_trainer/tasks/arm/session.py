@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate_trainer.contract.family import Step
-from acclimate_trainer.tasks.arm.dynamics import GRAVITY, Arms, Coefficients, Forces, forces, step
+from acclimate_trainer.tasks.arm.dynamics import GRAVITY, Arms, Coefficients, Impulses, Links, impulses, step
 
 CONTROL_DT = 0.01  # s
 MAX_LAG = 4  # commands in flight that a delay of up to 30 ms can reach back to, the newest included
@@ -82,8 +82,9 @@ class ArmSession:
         self._noise = noise.unbind(2)  # in standard deviations
         rest = torch.zeros_like(angle)
         self.state: tuple[Tensor, ...] = (angle, rest, angle, rest, torch.zeros(*angle.shape, MAX_LAG))
-        self._coefficients, self._lag = coefficients(tasks), _lag_shares(tasks.delay)
         self._gears = gears_of(tasks) if rich else None
+        self._h = CONTROL_DT / _FINE if rich else CONTROL_DT
+        self._coefficients, self._lag = Coefficients.of(links(tasks), self._h), _lag_shares(tasks.delay)
 
     @property
     def obs(self) -> Tensor:
@@ -103,25 +104,29 @@ class ArmSession:
     def become(self, tasks: ArmTasks, where: Tensor) -> None:
         there = where.view(-1, 1)
         self._tasks = ArmTasks(*(torch.where(there, a, b) for a, b in zip(tasks, self._tasks, strict=True)))
-        self._coefficients, self._lag = coefficients(self._tasks), _lag_shares(self._tasks.delay)
+        self._coefficients = Coefficients.of(links(self._tasks), self._h)
+        self._lag = _lag_shares(self._tasks.delay)
 
     def _moved(self, arms: Arms, duty: Tensor) -> Arms:
         c = self._coefficients
         if self._gears is None:
-            return step(arms, forces(arms, duty, c), c.coulomb, c, CONTROL_DT)
+            return step(arms, impulses(arms, duty, c), c.friction, c)
         for _ in range(_FINE):
-            acting = forces(arms, duty, c)
-            arms = step(arms, acting, rich_friction(arms, acting, self._gears), c, CONTROL_DT / _FINE)
+            acting = impulses(arms, duty, c)
+            arms = step(arms, acting, rich_friction(arms, acting, self._gears, self._h), c)
         return arms
 
 
-def rich_friction(arms: Arms, acting: Forces, gears: Tensor) -> Tensor:
-    """What friction takes at most, N·m (T, E, 2), from `gears_of`: model m6 without its quadratic terms."""
+def rich_friction(arms: Arms, acting: Impulses, gears: Tensor, h: float) -> Tensor:
+    """What friction takes at most in h seconds, N·m·s (T, E, 2): model m6 without its quadratic terms.
+
+    gears: as `gears_of` gives them.
+    """
     base, stribeck, by_motor, by_load, by_motor_s, by_load_s, velocity, alpha = gears
     s = torch.exp(-torch.pow((arms.speed / velocity).abs().clamp_min(_STILL), alpha))
     motor, load = acting
-    slow: Tensor = stribeck + (load * by_load_s - motor * by_motor_s).abs()
-    fast: Tensor = base + (load * by_load - motor * by_motor).abs()
+    slow: Tensor = h * stribeck + (load * by_load_s - motor * by_motor_s).abs()
+    fast: Tensor = h * base + (load * by_load - motor * by_motor).abs()
     return fast + s * slow
 
 
@@ -133,14 +138,14 @@ def gears_of(tasks: ArmTasks) -> Tensor:
     return each * times
 
 
-def coefficients(tasks: ArmTasks) -> Coefficients:
-    """The few numbers that a step needs, from the physical ones."""
+def links(tasks: ArmTasks) -> Links:
+    """The few numbers that the equations of motion need, from the physical ones."""
     kt, resistance = tasks.motors("kt"), tasks.motors("resistance")
     upper, fore = tasks.upper_length, tasks.fore_length
     beyond = tasks.fore_mass + tasks.payload
     lower = (tasks.fore_mass / 3.0 + tasks.payload) * fore**2
     first = (0.5 * tasks.fore_mass + tasks.payload) * fore  # kg·m
-    return Coefficients(
+    return Links(
         drive=tasks.motors("polarity") * kt * tasks.motors("voltage") / resistance,
         damping=kt**2 / resistance + tasks.motors("viscous"),
         coulomb=tasks.motors("coulomb"),
@@ -148,8 +153,7 @@ def coefficients(tasks: ArmTasks) -> Coefficients:
         lower=lower,
         elbow=tasks.elbow_armature + lower,
         coupling=first * upper,
-        upper_weight=GRAVITY * (0.5 * tasks.upper_mass + beyond) * upper,
-        fore_weight=GRAVITY * first,
+        weight=GRAVITY * torch.stack([(0.5 * tasks.upper_mass + beyond) * upper, first], -1),
     )
 
 

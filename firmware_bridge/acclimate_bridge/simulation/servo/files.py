@@ -10,15 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.errors import AcclimateError
+from acclimate.names import did_you_mean
 
-from acclimate_bridge.simulation.servos import (
-    BUILT_IN,
-    RichMotor,
-    Servo,
-    SimpleMotor,
-    point_load,
-    simple_from_rich,
-)
+from acclimate_bridge.simulation.servo.motors import RichMotor, SimpleMotor, simple_from_rich
+from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo, point_load
 
 
 class ServoFileError(AcclimateError):
@@ -77,21 +72,26 @@ def load_servo(name_or_file: str) -> Servo:
     Raises ServoFileError: unknown name, unreadable file, unknown key, value out of its range.
     """
     for name, servo in BUILT_IN.items():
-        if name.casefold() == name_or_file.casefold():
+        if _plain(name) == _plain(name_or_file):
             return servo
     path = Path(name_or_file)
     if path.suffix != ".toml" and not path.is_file():
         raise ServoFileError(
-            f"no servo is called {name_or_file!r}: expected one of {', '.join(BUILT_IN)}, "
-            "or the path of a .toml file"
+            f"no servo is called {name_or_file!r}{did_you_mean(name_or_file, BUILT_IN, of='built-in servos')}; "
+            "or give the path of a .toml file"
         )
     return read_servo_file(path)
+
+
+def _plain(name: str) -> str:
+    """As people write it who leave out hyphens and capitals."""
+    return name.casefold().replace("-", "")
 
 
 def read_servo_file(path: Path) -> Servo:
     """The servo that a TOML file describes; raises ServoFileError naming file, section and key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ServoFileError(f"cannot read servo file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -181,7 +181,7 @@ def _known_keys(path: Path, section: str, table: _Table, known: tuple[str, ...])
         if key not in known:
             where = f" in section [{section}]" if section else ""
             raise ServoFileError(
-                f"servo file {path} has an unknown key {key!r}{where}: expected {', '.join(known)}"
+                f"servo file {path} has an unknown key {key!r}{where}{did_you_mean(key, known, of='valid keys')}"
             )
 
 

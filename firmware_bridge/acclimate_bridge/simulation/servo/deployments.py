@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from acclimate.arrays import FloatArray
-from acclimate.bundle.manifest import Manifest
-from acclimate.errors import MismatchError
 
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import Servo
 
 Ranges = Mapping[str, tuple[float, float]]
+
+WIDE: Ranges = {
+    "drive_gain": (0.25, 4.0),
+    "gravity_fraction": (0.0, 0.25),
+    "inertia_ratio": (0.1, 2.0),
+    "delay": (0.0, 0.03),
+    "polarity": (1.0, 1.0),
+}
+"""Where no bundle says what it was trained for: as the preset "wide" of the trainer."""
 
 # Where a range is not given, the deployment is the plain one.
 _PLAIN = {
@@ -23,18 +29,6 @@ _PLAIN = {
     "delay": (0.0, 0.0),
     "polarity": (1.0, 1.0),
 }
-
-
-def preset_of(manifest: Manifest) -> str:
-    """The preset that the bundle's servos are drawn from."""
-    return str(manifest.family.options.get("preset", "wide"))
-
-
-def ranges_of(manifest: Manifest) -> Ranges:
-    """The ranges that they are drawn from."""
-    ranges = manifest.family.options.get("ranges")
-    pairs = ranges.items() if isinstance(ranges, dict) else ()
-    return {name: (float(p[0]), float(p[1])) for name, p in pairs if isinstance(p, list)}  # type: ignore[arg-type]
 
 
 def draw_deployment(servo: Servo, ranges: Ranges, rng: np.random.Generator) -> Deployment:
@@ -76,13 +70,10 @@ def described(d: Deployment) -> str:
     )
 
 
-def privileged(servo: Servo, deployment: Deployment, names: Sequence[str]) -> FloatArray:
-    """The true parameters that an oracle is told, (len(names),) float32, in SI units, by the simple model m1.
-
-    Raises MismatchError for a name that is not known here.
-    """
+def true_parameters(servo: Servo, deployment: Deployment) -> dict[str, float]:
+    """What is true of a servo, by the names of the servos' specification, in SI units, by the simple model m1."""
     m1 = servo.m1
-    truth = {
+    return {
         "kt": m1.kt,
         "resistance": m1.resistance,
         "voltage": servo.supply * deployment.drive_gain,
@@ -93,12 +84,6 @@ def privileged(servo: Servo, deployment: Deployment, names: Sequence[str]) -> Fl
         "delay": deployment.delay,
         "polarity": deployment.polarity,
     }
-    for name in names:
-        if name not in truth:
-            raise MismatchError(
-                f"the bundle wants to know {name!r}, which a servo does not have: expected {', '.join(truth)}"
-            )
-    return np.array([truth[name] for name in names], dtype=np.float32)
 
 
 def _draw(ends: tuple[float, float], rng: np.random.Generator) -> float:

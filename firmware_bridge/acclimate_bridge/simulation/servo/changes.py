@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
-from acclimate_bridge.command.options import moment
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import Servo
 
 SAGGED = 0.6  # what a sagging supply keeps of its voltage
 LIFTED = 0.2  # gravity torque of a payload picked up, as a share of the stall torque
@@ -16,19 +15,7 @@ ChangeKind = Literal["payload", "polarity", "supply"]
 KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
-class Change(NamedTuple):
-    """Something that happens to the servo `after` seconds of being driven."""
-
-    kind: ChangeKind
-    after: float
-
-    @classmethod
-    def parse(cls, text: str) -> Change:
-        """KIND@SECONDS; raises UsageError."""
-        return cls(*moment("change", text, "KIND", KINDS))
-
-
-def changed(servo: Servo, before: Deployment, kind: ChangeKind) -> Deployment:
+def changed(servo: Servo, before: Deployment, kind: str) -> Deployment:
     """What a deployment becomes. Only the parameters jump: angle, speed and commands under way stay.
 
     payload: the load is dropped, gravity and inertia with it; a servo that carries nothing picks one up.

@@ -16,16 +16,16 @@ from acclimate.bundle.file import load
 from acclimate.errors import UsageError
 from acclimate.policy.objectives import objective
 from acclimate.policy.policy import Policy
-from acclimate_bridge.command.objectives import Listener, Wish, wishes_of
+from acclimate_bridge.command.objectives import Listener, ObjectiveAt, asked_for
 from acclimate_bridge.simulation.spawn import SimulatedPort, simulated_port
 
 from .conftest import Acclimate
 
 
 @pytest.fixture(scope="module")
-def wishful(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the objectives quiet and fast."""
-    path = tmp_path_factory.mktemp("wishful") / "wishful.acclimate"
+    path = tmp_path_factory.mktemp("many") / "many.acclimate"
     tiny.write_tiny(path, tiny.with_objectives(tiny.manifest()))
     return path
 
@@ -36,10 +36,10 @@ def device() -> Iterator[SimulatedPort]:
         yield device
 
 
-def test_weights_and_their_moment(wishful: Path) -> None:
-    manifest = load(wishful).manifest
-    assert Wish.parse("quiet=2,fast=1@2.5", manifest) == ({"quiet": 2.0, "fast": 1.0}, 2.5)
-    assert wishes_of(["quiet=2", "fast=1@1"], manifest, 3.0) == (({"quiet": 2.0}, 0.0), ({"fast": 1.0}, 1.0))
+def test_weights_and_their_moment(many: Path) -> None:
+    manifest = load(many).manifest
+    assert ObjectiveAt.parse("quiet=2,fast=1@2.5", manifest) == ({"quiet": 2.0, "fast": 1.0}, 2.5)
+    assert asked_for(["quiet=2", "fast=1@1"], manifest, 3.0) == (({"quiet": 2.0}, 0.0), ({"fast": 1.0}, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_weights_and_their_moment(wishful: Path) -> None:
         ("quiet=2@1", None, "needs --seconds"),
     ],
 )
-def test_a_wish_that_cannot_be(wishful: Path, text: str, seconds: float | None, message: str) -> None:
+def test_an_objective_that_cannot_be(many: Path, text: str, seconds: float | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        wishes_of([text], load(wishful).manifest, seconds)
+        asked_for([text], load(many).manifest, seconds)
 
 
-def test_lines_are_obeyed_or_answered(wishful: Path) -> None:
-    policy, said = Policy(load(wishful)), list[str]()
+def test_lines_are_obeyed_or_answered(many: Path) -> None:
+    policy, said = Policy(load(many)), list[str]()
     listener = Listener(policy, io.StringIO("quiet=3\n\nloud=1\nfast=2,quiet=0\n"), said.append)
     end = time.monotonic() + 5.0
     while len(said) < 3 and time.monotonic() < end:
@@ -73,11 +73,11 @@ def test_lines_are_obeyed_or_answered(wishful: Path) -> None:
 
 
 def test_run_sets_objectives_from_the_start_and_on_the_way(
-    acclimate: Acclimate, wishful: Path, device: SimulatedPort, tmp_path: Path
+    acclimate: Acclimate, many: Path, device: SimulatedPort, tmp_path: Path
 ) -> None:
     saved = tmp_path / "saved"
     done = acclimate(
-        "run", wishful, "--port", device.port, "--seconds", "1", "--objective", "quiet=2",
+        "run", many, "--port", device.port, "--seconds", "1", "--objective", "quiet=2",
         "--objective", "fast=3@0.5", "--json", "--save", saved,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -85,19 +85,19 @@ def test_run_sets_objectives_from_the_start_and_on_the_way(
         {"at": 0.0, "weights": {"quiet": 2.0}},
         {"at": 0.5, "weights": {"fast": 3.0}},
     ]
-    trial = acclimate("run", wishful, "--port", device.port, "--episodes", "1", "--objective", "fast=3")
+    trial = acclimate("run", many, "--port", device.port, "--episodes", "1", "--objective", "fast=3")
     assert trial.returncode == 0, trial.stderr
     assert "objective            quiet=1, fast=3" in trial.stdout
 
 
-def test_run_listens_while_it_drives(wishful: Path, device: SimulatedPort) -> None:
+def test_run_listens_while_it_drives(many: Path, device: SimulatedPort) -> None:
     code = "from acclimate.command.cli import main; raise SystemExit(main())"
     command = [
         sys.executable,
         "-c",
         code,
         "run",
-        str(wishful),
+        str(many),
         "--port",
         device.port,
         "--seconds",
@@ -119,17 +119,17 @@ def test_run_listens_while_it_drives(wishful: Path, device: SimulatedPort) -> No
 @pytest.mark.parametrize(
     ("bundle", "options", "message"),
     [
-        ("wishful", ("--objective", "loud=1"), "there is no objective 'loud'; valid names: quiet, fast"),
-        ("wishful", ("--objective", "quiet=nan"), "the weight of 'quiet' is nan"),
-        ("wishful", ("--listen",), "--listen needs --seconds"),
+        ("many", ("--objective", "loud=1"), "there is no objective 'loud'; valid names: quiet, fast"),
+        ("many", ("--objective", "quiet=nan"), "the weight of 'quiet' is nan"),
+        ("many", ("--listen",), "--listen needs --seconds"),
         ("tiny", ("--objective", "quiet=1"), "bundle 'tiny' has no objectives to choose from"),
         ("tiny", ("--seconds", "1", "--listen"), "bundle 'tiny' has no objectives to choose from"),
     ],
 )
 def test_what_run_refuses(
-    acclimate: Acclimate, bundles: Path, wishful: Path, bundle: str, options: tuple[str, ...], message: str
+    acclimate: Acclimate, bundles: Path, many: Path, bundle: str, options: tuple[str, ...], message: str
 ) -> None:
-    path = wishful if bundle == "wishful" else bundles / "tiny.acclimate"
+    path = many if bundle == "many" else bundles / "tiny.acclimate"
     done = acclimate("run", path, "--port", "/dev/null", *options)
     assert done.returncode == 2
     assert message in done.stderr

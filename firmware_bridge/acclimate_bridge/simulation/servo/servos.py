@@ -1,65 +1,18 @@
-"""Servos with parameters identified on hardware, and how to describe one of your own.
+"""Servos whose parameters were identified on hardware, and how to describe one of your own.
 
-Parameters of the built-in servos: Duclusaud and Passault, "Extended Friction Models for the Physics
-Simulation of Servo Actuators" (ICRA 2025). All numbers are joint-side and SI: kt in Nm/A (= V·s/rad),
-resistance in Ω, inertia in kg·m², friction in Nm and Nm·s/rad, angles in rad.
+Parameters of the built-in servos: Duclusaud and Passault, "Extended Friction Models for the Physics Simulation of Servo
+Actuators" (ICRA 2025), joint-side and SI, angles in rad. Encoder, backlash and the resistance of the supply are what
+such servos have, not measurements.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi
-from typing import Literal
 
-import numpy as np
+from acclimate_bridge.simulation.servo.motors import Friction, RichMotor, SimpleMotor
 
 GRAVITY = 9.81  # m/s²
-
-Friction = Literal["m1", "m6"]
-
-
-@dataclass(frozen=True)
-class SimpleMotor:
-    """Model m1: a motor with Coulomb and viscous friction. What a trainer may assume."""
-
-    kt: float  # Nm/A
-    resistance: float  # Ω
-    armature: float  # kg·m²
-    coulomb: float  # Nm
-    viscous: float  # Nm·s/rad
-
-
-@dataclass(frozen=True)
-class RichMotor:
-    """Model m6: Stribeck friction, dependent on load and on its direction. What a simulated device uses.
-
-    friction = base + |external·load_external − motor·load_motor|
-             + s·(stribeck + |external·load_external_stribeck − motor·load_motor_stribeck| + quadratic)
-             + viscous·|ω|,                                   s = exp(−|ω/stribeck_velocity|^alpha)
-
-    where the quadratic term acts while the two torques oppose each other: quadratic_external·external² when
-    the motor is the stronger, quadratic_motor·motor² when the load is.
-    """
-
-    kt: float  # Nm/A
-    resistance: float  # Ω
-    armature: float  # kg·m²
-    base: float  # Nm
-    stribeck: float = 0.0  # Nm
-    load_motor: float = 0.0
-    load_external: float = 0.0
-    load_motor_stribeck: float = 0.0
-    load_external_stribeck: float = 0.0
-    quadratic_motor: float = 0.0  # 1/Nm
-    quadratic_external: float = 0.0  # 1/Nm
-    stribeck_velocity: float = 1.0  # rad/s
-    alpha: float = 1.0
-    viscous: float = 0.0  # Nm·s/rad
-
-    @classmethod
-    def from_simple(cls, m1: SimpleMotor) -> RichMotor:
-        """The same motor with the simple friction, in the form that the plant integrates."""
-        return cls(m1.kt, m1.resistance, m1.armature, base=m1.coulomb, viscous=m1.viscous)
 
 
 @dataclass(frozen=True)
@@ -96,34 +49,9 @@ def point_load(mass: float, arm: float) -> tuple[float, float]:
     return mass * arm * arm, mass * GRAVITY * arm
 
 
-def simple_from_rich(m6: RichMotor, supply: float, max_duty: float) -> SimpleMotor:
-    """The m1 model nearest to an m6 one, for servos of which only m6 is known.
-
-    Load-dependent friction takes a share of the motor torque, which m1 can only express as a larger
-    resistance. So resistance and Coulomb friction come from a least-squares fit of the net torque of an
-    unloaded servo, over duties from 0.1 up and speeds up to 90 % of no-load; m1 keeps kt and armature, and
-    half of the viscous friction, because the Stribeck curve cancels about that much of its slope. On the
-    three built-in servos this lands within 12 % of the identified m1 resistance and within a factor of 2 of
-    the friction figures.
-    """
-    duty, share = np.meshgrid(np.linspace(0.1, max_duty, 20), np.linspace(0.05, 0.9, 20), indexing="ij")
-    speed = share * duty * supply / m6.kt
-    drive = m6.kt * (supply * duty - m6.kt * speed)  # torque times resistance
-    torque = drive / m6.resistance
-    s = np.exp(-((speed / m6.stribeck_velocity) ** m6.alpha))
-    friction = m6.base + m6.load_motor * torque + s * (m6.stribeck + m6.load_motor_stribeck * torque)
-    net = torque - friction - m6.viscous * speed
-    viscous = 0.5 * m6.viscous
-    weight = 1.0 / (0.05 + np.abs(net)).ravel()
-    design = np.stack([drive.ravel(), -np.ones(drive.size)], axis=1)
-    wanted = (net + viscous * speed).ravel() * weight
-    conductance, coulomb = np.linalg.lstsq(design * weight[:, None], wanted, rcond=None)[0]
-    resistance = 1.0 / max(float(conductance), 1e-6)
-    return SimpleMotor(m6.kt, resistance, m6.armature, max(float(coulomb), 0.0), viscous)
-
-
 _COUNTS_12_BIT = 4096
 _COUNTS_XL_320 = 1229  # 1024 counts over 300°
+_STS3215 = SimpleMotor(1.2116, 2.6762, 0.028403, 0.05239, 0.059085)
 
 BUILT_IN: dict[str, Servo] = {
     servo.name: servo
@@ -205,6 +133,44 @@ BUILT_IN: dict[str, Servo] = {
             encoder_noise=0.001,
             backlash=0.5 * pi / 180,
             supply_resistance=1.5,
+        ),
+        Servo(
+            "XL330",
+            supply=5.0,
+            max_duty=1.0,
+            m1=SimpleMotor(0.38670, 4.0171, 0.0018142, 0.01283, 0.003662),
+            m6=RichMotor(
+                kt=0.36601,
+                resistance=2.8114,
+                armature=0.0018077,
+                base=0.004771,
+                stribeck=0.004676,
+                load_motor=0.26679,
+                load_external=8.5e-6,
+                load_motor_stribeck=1.07e-5,
+                load_external_stribeck=0.08078,
+                quadratic_motor=0.009972,
+                quadratic_external=0.004903,
+                stribeck_velocity=2.8904,
+                alpha=8.6833,
+                viscous=0.005360,
+            ),
+            encoder_counts=_COUNTS_12_BIT,
+            encoder_noise=0.0005,
+            backlash=0.5 * pi / 180,
+            supply_resistance=0.3,
+        ),
+        # Only m1 was identified. A Stribeck curve that nobody has measured would be no harder test, only a made-up one.
+        Servo(
+            "STS3215",
+            supply=7.4,
+            max_duty=1.0,
+            m1=_STS3215,
+            m6=RichMotor.from_simple(_STS3215),
+            encoder_counts=_COUNTS_12_BIT,
+            encoder_noise=0.0005,
+            backlash=0.5 * pi / 180,
+            supply_resistance=0.15,
         ),
     )
 }
