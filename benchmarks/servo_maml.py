@@ -12,7 +12,7 @@ from pathlib import Path
 
 from acclimate.fields import Json
 from acclimate.stats import mean_interval
-from acclimate_demo.demo import PRESETS, evaluate_preset, make_bundles
+from acclimate_demo.full import PRESETS, evaluate_preset, make_bundles
 from acclimate_demo.report import mapping, number, rows_of
 
 from benchmarks.harness import Figure

@@ -15,7 +15,7 @@ from pathlib import Path
 from acclimate.fields import Json
 from acclimate.stats import Interval
 from acclimate_demo.courses_picture import draw_curves
-from acclimate_demo.demo import SERVOS, make_bundles
+from acclimate_demo.full import SERVOS, make_bundles
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_demo.report import ALL, Row, number, rows_of
 

@@ -1,4 +1,4 @@
-"""The verb `demo`: the whole path, by the very commands that a user would type.
+"""`acclimate demo --full`: the whole path, by the very commands that a user would type.
 
 Trains the policies of every preset, exports them, adapts on a simulated servo behind a pseudo-terminal in real
 time, and evaluates on servos that training never saw.
@@ -15,15 +15,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from acclimate.atomic import write_atomically
 from acclimate.command.options import at_least
 from acclimate.errors import DeviceFault
 from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
 
+from acclimate_demo.finish import finish
 from acclimate_demo.jobs import Iterations, Job, run_jobs
-from acclimate_demo.picture import draw_picture
-from acclimate_demo.report import conclusions, merged, steps, table
+from acclimate_demo.report import merged, read_report, steps
+from acclimate_demo.traces import steps_taken
 
 SERVOS = ("MX-64", "MX-106", "XL-320")
 KINDS = ("maml", "robust", "oracle")  # what is trained for every preset; the longest first
@@ -43,7 +43,7 @@ PRESETS = (
 )
 
 
-def run_demo(args: argparse.Namespace) -> int:
+def run_full_demo(args: argparse.Namespace) -> int:
     """All of it, into `args.out`; returns 1 where adaptation does not show what it must."""
     begin = time.monotonic()
     seed = at_least("--seed", args.seed, 0)
@@ -54,19 +54,8 @@ def run_demo(args: argparse.Namespace) -> int:
     _drive(out, seed, cores)
     reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]
     report = merged(reports) | {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
-    write_atomically(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
-    draw_picture(report, {f"servo {p.name}": out / p.name / "trial.npz" for p in PRESETS}, out / "demo.png")
-    return _tell(out, report, as_json=args.json)
-
-
-def _tell(out: Path, report: dict[str, Json], *, as_json: bool) -> int:
-    checks = conclusions(report)
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        print("\n".join([*table(report), "", *(check.sentence for check in checks), ""]))
-        print(f"report   {out / 'report.json'}\npicture  {out / 'demo.png'}")
-    return 0 if all(check.ok for check in checks if check.binding) else 1
+    traces = {f"servo {p.name}": steps_taken(out / p.name / "trial.npz") for p in PRESETS}
+    return finish(out, report, traces, as_json=args.json)
 
 
 def _jobs(out: Path, verb: str) -> list[tuple[str, str, Path, Path]]:
@@ -131,7 +120,6 @@ def evaluate_preset(out: Path, preset: str, seed: int, devices: int, cores: int)
     """The report of `acclimate evaluate` on servos that training never saw."""
     report, log = out / preset / "report.json", out / "logs" / f"evaluate_{preset}.txt"
     arguments = ("evaluate", str(out / preset / "adaptive.acclimate"), "--servo", *SERVOS, "--seed", str(seed),
-                 "--devices", str(devices), "--jobs", str(cores), "--output", str(report))  # fmt: skip
+                 "--machines", str(devices), "--jobs", str(cores), "--output", str(report))  # fmt: skip
     run_jobs(f"evaluating {preset}", [Job(preset, arguments, log)], cores)
-    read: dict[str, Json] = json.loads(report.read_text(encoding="utf-8"))
-    return read
+    return read_report(report)
