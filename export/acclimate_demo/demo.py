@@ -92,7 +92,7 @@ def _train(plan: Plan) -> None:
     run, short = plan.out / "run", ("--iterations", "8") if plan.quick else ()
     arguments = ("train", CONFIG, "--out", str(run), "--seed", str(plan.seed), *short)
     run_in_sight("training a policy that adapts as it drives", Job("training", arguments, plan.log("train")))
-    export = ("export", str(run), "--out", str(plan.bundle))
+    export = ("export", str(run), "--out", str(plan.bundle), *(("--format", "onnx") if plan.quick else ()))
     run_jobs("exporting", [Job("rl2", export, plan.log("export"))], 1)
 
 

@@ -26,8 +26,10 @@ from acclimate_demo.report import merged, read_report, steps
 from acclimate_demo.traces import steps_taken
 
 SERVOS = ("MX-64", "MX-106", "XL-320")
-KINDS = ("maml", "robust", "oracle")  # what is trained for every preset; the longest first
-_BUNDLES = {"maml": "adaptive", "robust": "robust", "oracle": "oracle"}
+# What is trained for every preset, the longest first, and the bundles' names, by which `evaluate` finds them. The oracle
+# is told the true parameters, and has a memory as well.
+_BUNDLES = {"maml": "adaptive", "rl2_oracle": "oracle", "robust": "robust"}
+KINDS = tuple(_BUNDLES)
 
 
 class Preset(NamedTuple):
@@ -50,7 +52,7 @@ def run_full_demo(args: argparse.Namespace) -> int:
     devices = 2 if args.quick else 24
     out = Path(args.out)
     cores = len(os.sched_getaffinity(0))
-    make_bundles(out, seed, cores, ("--iterations", "12") if args.quick else ())
+    make_bundles(out, seed, cores, quick=args.quick)
     _drive(out, seed, cores)
     reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]
     report = merged(reports) | {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
@@ -64,26 +66,26 @@ def _jobs(out: Path, verb: str) -> list[tuple[str, str, Path, Path]]:
     return [(p, k, out / p / k, out / "logs" / f"{verb}_{p}_{k}.txt") for p, k in pairs]
 
 
-def make_bundles(out: Path, seed: int, cores: int, options: tuple[str, ...] = ()) -> None:
+def make_bundles(out: Path, seed: int, cores: int, *, quick: bool = False) -> None:
     """Train and export every policy of every preset into `out`; goes on where it was interrupted."""
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    _train(out, seed, cores, options)
-    _export(out, cores)
+    _train(out, seed, cores, ("--iterations", "12") if quick else ())
+    _export(out, cores, ("--format", "onnx") if quick else ())
 
 
-def _train(out: Path, seed: int, cores: int, extra: tuple[str, ...]) -> None:
+def _train(out: Path, seed: int, cores: int, options: tuple[str, ...]) -> None:
     jobs = []
     for preset, kind, run, log in _jobs(out, "train"):
-        arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(seed), *extra)
+        arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(seed), *options)
         jobs.append(Job(f"{preset} {kind}", arguments, log, Iterations(run)))
     run_jobs("training", jobs, cores)
 
 
-def _export(out: Path, cores: int) -> None:
+def _export(out: Path, cores: int, options: tuple[str, ...]) -> None:
     jobs = []
     for preset, kind, run, log in _jobs(out, "export"):
         bundle = out / preset / f"{_BUNDLES[kind]}.acclimate"
-        jobs.append(Job(f"{preset} {kind}", ("export", str(run), "--out", str(bundle)), log))
+        jobs.append(Job(f"{preset} {kind}", ("export", str(run), "--out", str(bundle), *options), log))
     run_jobs("exporting", jobs, cores)
 
 
