@@ -175,7 +175,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 def test_what_is_not_toml_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"broken\.toml is not TOML: ") as caught:
+    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML: ") as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
 
@@ -183,7 +183,7 @@ def test_what_is_not_toml_is_refused(text: str, tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_bytes(b"name = '\xff'")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load_config(path)
 
 
@@ -198,15 +198,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("nowhere.toml", ""), ("servo_wide_mamml", "; did you mean servo_wide_maml?"), ("", "")],
+    [("nowhere.toml", ""), ("servo_wide_mamml", "; did you mean 'servo_wide_maml'?"), ("", "")],
 )
 def test_a_config_that_is_not_there_is_refused_with_the_built_in_ones(name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_config(name)
-    listed = ", ".join(built_in())
-    assert (
-        str(caught.value) == f"there is no config {name}{hint}; give a TOML file, or a built-in one: {listed}"
-    )
+    listed = f"give a TOML file, or a built-in one: {', '.join(built_in())}"
+    between = " " if hint else "; "
+    assert str(caught.value) == f"there is no config {name!r}{hint}{between}{listed}"
 
 
 @pytest.mark.parametrize("name", built_in())

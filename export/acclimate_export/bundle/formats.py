@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import NamedTuple, TypeAlias
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 from acclimate_export.graphs.source import Converted, Source
 
@@ -45,7 +46,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     for name in names:
         if name != ONNX and name not in FORMATS:
             raise UsageError(
-                f"--format {text}: no format is called {name!r}; valid: {ONNX}, {', '.join(FORMATS)}"
+                f"--format {text}: no format is called {name!r}{did_you_mean(name, [ONNX, *FORMATS], of='valid')}"
             )
     wanted = tuple(name for name in FORMATS if name in names)
     for name in wanted:

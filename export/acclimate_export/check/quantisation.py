@@ -15,6 +15,7 @@ from acclimate.bundle.manifest import QUANTISED, SCHEMES, Quantised, Scheme, Tol
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
 from acclimate.stats import Interval, mean_interval
 from acclimate_bridge.evaluation.episodes import episode_steps
@@ -68,7 +69,9 @@ def parse_scheme(text: str | None, formats: Sequence[str]) -> Scheme | None:
         return None
     scheme = next((name for name in SCHEMES if name == text), None)
     if scheme is None:
-        raise UsageError(f"--quantize {text}: no scheme is called so; valid: {', '.join(SCHEMES)}")
+        raise UsageError(
+            f"--quantize {text}: no scheme is called so{did_you_mean(text, SCHEMES, of='valid')}"
+        )
     if QUANTISED not in formats:
         raise UsageError(f"--quantize {text} is about TFLite members: add --format onnx,tflite")
     return scheme

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import tomli_w
 from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
+from acclimate.text_files import read_toml
 
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
@@ -95,11 +96,9 @@ def load_config(path: Path, changes: Iterable[str] = ()) -> Config:
     Raises ConfigError with one sentence that names file, section and key.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        tree = read_toml(path, "config")
+    except UsageError as error:
+        raise ConfigError(str(error)) from None
     return parse_config(tree, str(path), path.parent, changes)
 
 

@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 Value: TypeAlias = str | int | float | bool | list["Value"] | dict[str, "Value"]
 Section = TypeVar("Section")
@@ -80,7 +81,7 @@ def _literal(expected: object, value: object, where: str, path: str) -> object:
     valid = get_args(expected)
     if value in valid:
         return value
-    raise ConfigError(f"{where}: {path} is {value!r}; valid: {', '.join(map(str, valid))}")
+    raise ConfigError(f"{where}: {path} is {value!r}{did_you_mean(str(value), map(str, valid), of='valid')}")
 
 
 def _tuple(expected: object, value: object, where: str, path: str) -> object:

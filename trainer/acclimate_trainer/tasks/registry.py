@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.settings.tables import ConfigError, Value, read_table
@@ -88,7 +89,7 @@ def _named(name: str, where: str) -> type:
     for entry in metadata.entry_points(group=GROUP, name=name):
         loaded: type = entry.load()
         return loaded
-    raise ConfigError(f"{where}: [family] name is {name!r}; valid: {', '.join(families())}")
+    raise ConfigError(f"{where}: [family] name is {name!r}{did_you_mean(name, families(), of='valid')}")
 
 
 def _used(use: str, folders: Sequence[Path], where: str) -> tuple[Path, type]:
