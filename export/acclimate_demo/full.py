@@ -26,8 +26,8 @@ from acclimate_demo.report import merged, read_report, steps
 from acclimate_demo.traces import steps_taken
 
 SERVOS = ("MX-64", "MX-106", "XL-320")
-# What is trained for every preset, the longest first, and the bundles' names, by which `evaluate` finds them. The oracle
-# is told the true parameters, and has a memory as well.
+# What is trained for every preset, the longest first, and the bundles' names, by which `evaluate` finds them. The
+# oracle is told the true parameters, and has a memory as well.
 _BUNDLES = {"maml": "adaptive", "rl2_oracle": "oracle", "robust": "robust"}
 KINDS = tuple(_BUNDLES)
 
