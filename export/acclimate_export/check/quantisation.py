@@ -167,7 +167,7 @@ def _tracking(bundle: Bundle, devices: int, seed: int) -> dict[str, Interval]:
     policies = {FLOAT: Policy(bundle, "onnxruntime"), "quantised": Policy(bundle, "litert")}
     steps, shots = episode_steps(bundle.manifest), dict.fromkeys(policies, 0)
     contest = Contest(FLOAT, policies, shots=shots, steps=steps, episodes=_EPISODES, seed=seed)
-    groups = groups_of(world_of(bundle.manifest))
+    groups = groups_of(world_of(bundle))
     results = [contest.run(contest.place(g, n)).figures for g in groups for n in range(devices)]
     headline = bundle.manifest.task.headline.name
     errors = {name: [result[name][0][headline] for result in results] for name in policies}

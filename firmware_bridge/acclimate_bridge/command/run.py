@@ -37,6 +37,7 @@ from acclimate_bridge.evaluation.report import headline_tree
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
 from acclimate_bridge.simulation.seeding import generator
+from acclimate_bridge.simulation.worlds import remark
 
 EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     policy, recording = Policy(bundle, args.engine), Recording()
     with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
         if device.simulated:
-            print(f"simulating {device.simulated}", file=sys.stderr, flush=True)
+            said_of = [f"simulating {device.simulated}", remark(bundle)]
+            print(*filter(None, said_of), sep="\n", file=sys.stderr, flush=True)
         if isinstance(plan, DrivePlan):
             said = _driven(args, device.port, policy, plan, recording)
         else:

@@ -52,7 +52,7 @@ class HeldOutFleet:
     file: str | None = None
 
     def groups(self, bundle: Bundle) -> tuple[Group, ...]:
-        return groups_of(world_of(bundle.manifest, bundle.path, self.file))
+        return groups_of(world_of(bundle, self.file))
 
 
 @dataclass(frozen=True)
