@@ -37,7 +37,7 @@ def test_a_job_in_sight_shows_its_progress_and_keeps_its_result(
     assert "looking for ports: " in capfd.readouterr().err
     with pytest.raises(DeviceFault, match="training ended with exit code 2"):
         run_in_sight("training", Job("train", ("train", "no_such_config"), log))
-    assert "there is no config no_such_config" in capfd.readouterr().err
+    assert "there is no config" in capfd.readouterr().err
 
 
 def test_iterations_are_counted_as_they_come(tmp_path: Path) -> None:
