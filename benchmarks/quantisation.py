@@ -21,7 +21,8 @@ from acclimate_demo.jobs import Job, run_jobs
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.formats import choose
 from acclimate_export.bundle.trained import Trained, from_run
-from acclimate_export.check.quantisation import MEMBER, as_bundle, measure, with_member
+from acclimate_export.check.loss import MEMBER, measure
+from acclimate_export.check.quantisation import as_bundle, with_member
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from benchmarks.harness import Figure

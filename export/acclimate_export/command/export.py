@@ -21,8 +21,9 @@ from acclimate_trainer.runs.run_directory import RunDirectory
 from acclimate_export.bundle.bundling import Parts, make_parts
 from acclimate_export.bundle.formats import FORMATS, ONNX, choose
 from acclimate_export.bundle.trained import Trained, from_run
+from acclimate_export.check.loss import Loss
 from acclimate_export.check.parity import Parity, compare
-from acclimate_export.check.quantisation import Loss, check_quantisable, parse_scheme, quantised
+from acclimate_export.check.quantisation import check_quantisable, parse_scheme, quantised
 from acclimate_export.graphs.collector import collector_at_rest
 
 # Of bundles whose file is not called by their algorithm.
