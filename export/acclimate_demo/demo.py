@@ -90,7 +90,7 @@ def _shipped(prefix: str, *names: str) -> tuple[Path, ...]:
 def _train(plan: Plan) -> None:
     """One policy for real, with the progress bar of `acclimate train`; then its bundle."""
     run, short = plan.out / "run", ("--iterations", "8") if plan.quick else ()
-    arguments = ("train", CONFIG, "--out", str(run), "--seed", str(plan.seed), *short)
+    arguments = ("train", CONFIG, "--out", str(run), "--seed", str(plan.seed), "--fresh", *short)
     run_in_sight("training a policy that adapts as it drives", Job("training", arguments, plan.log("train")))
     export = ("export", str(run), "--out", str(plan.bundle), *(("--format", "onnx") if plan.quick else ()))
     run_jobs("exporting", [Job("rl2", export, plan.log("export"))], 1)

@@ -73,10 +73,13 @@ def _over_time(part: SubFigure, family: str, drives: Sequence[Trace]) -> None:
     axes = part.subplots(2, len(drives), squeeze=False, sharex="col", sharey="row", height_ratios=(2, 1))
     part.suptitle(f"{family}: one simulated servo on the wire, in real time", fontsize=10.5, weight="bold")
     for (above, below), trace in zip(axes.T, drives, strict=True):
-        above.plot(trace.time, trace.target, color=_INK, lw=1.0, ls=(0, (4, 2)), label="target")
-        above.plot(trace.time, trace.position, color=COLOURS["maml"], lw=1.4, label="position")
+        time, target, position, action = (
+            np.array(values, float) for values in (trace.time, trace.target, trace.position, trace.action)
+        )
+        above.plot(time, target, color=_INK, lw=1.0, ls=(0, (4, 2)), label="target")
+        above.plot(time, position, color=COLOURS["maml"], lw=1.4, label="position")
         above.set_title(trace.title, fontsize=9.5)
-        below.plot(trace.time, trace.action, color=COLOURS["robust"], lw=0.9)
+        below.plot(time, action, color=COLOURS["robust"], lw=0.9)
         below.set(xlabel="s", ylim=(-1.1, 1.1))
         for ax in (above, below):
             ax.grid(alpha=0.25)
@@ -110,9 +113,10 @@ def _dots(axes: Axes, family: str, shown: Sequence[Stage], quantity: str) -> Non
         whole = mean_interval(stage.errors)
         axes.hlines(whole.mean, x - 0.38, x + 0.38, color=_INK, lw=1.6, zorder=3)
         if whole.n > 1:
-            axes.vlines(x, max(whole.low, 1e-6), whole.high, color=_INK, lw=1.6, zorder=3)
+            axes.vlines(x, max(whole.low, 1e-9), whole.high, color=_INK, lw=1.6, zorder=3)
     axes.set_xticks(range(len(shown)), [stage.label for stage in shown], fontsize=8.5)
-    axes.set(yscale="log", ylabel=quantity)
+    errors = [error for stage in shown for error in stage.errors]
+    axes.set(yscale="log", ylabel=quantity, ylim=(0.6 * min(errors), 1.6 * max(errors)))
     axes.set_title(
         f"{family}: {len(shown[0].errors)} simulated servos that training never saw\n"
         "a dot is one servo; bars are the mean and its 95 % interval",

@@ -18,13 +18,16 @@ _DIGITS = 4
 
 
 class Trace(NamedTuple):
-    """One stretch of driving: position and target in rad, duty in −1 to 1; `mark`: when something happened, s."""
+    """One stretch of driving: position and target in rad, duty in −1 to 1; `mark`: when something happened, s.
+
+    Between two episodes is a None: a reference begins where the joint then stands.
+    """
 
     title: str
-    time: list[float]
-    position: list[float]
-    target: list[float]
-    action: list[float]
+    time: list[float | None]
+    position: list[float | None]
+    target: list[float | None]
+    action: list[float | None]
     mark: float | None = None
     event: str = ""
 
@@ -52,16 +55,20 @@ def change_in_mid_drive(path: Path, event: str, at: float) -> list[Trace]:
 
 def _trace(title: str, obs: np.ndarray, action: np.ndarray) -> Trace:
     """Of episodes, one after the other; obs (n, steps + 1, n_obs), action (n, steps, 1)."""
-    shown = obs[:, : action.shape[1]]
+    episodes, steps = action.shape[:2]
+    shown = obs[:, :steps]
     return Trace(
         title,
-        _numbers(np.arange(action.shape[0] * action.shape[1]) * DT),
+        _numbers(np.arange(episodes * steps).reshape(episodes, steps) * DT),
         _numbers(shown[..., _POSITION]),
         _numbers(shown[..., _TARGET]),
         _numbers(action[..., 0]),
     )
 
 
-def _numbers(values: np.ndarray) -> list[float]:
-    numbers: list[float] = np.round(values.astype(float).ravel(), _DIGITS).tolist()
-    return numbers
+def _numbers(values: np.ndarray) -> list[float | None]:
+    """(n, steps) as one list."""
+    found: list[float | None] = []
+    for episode in np.round(values.astype(float), _DIGITS).tolist():
+        found += [None, *episode] if found else episode
+    return found

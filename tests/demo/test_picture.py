@@ -28,16 +28,16 @@ def recording(tmp_path: Path) -> Path:
 def test_before_and_after_show_the_same_references(recording: Path) -> None:
     before, after = steps_taken(recording)
     assert (before.title, after.title) == ("before adapting", "after 1 step")
-    assert before.position == [0.0] * STEPS + [1.0] * STEPS
-    assert after.position == [6.0] * STEPS + [7.0] * STEPS
-    assert after.target == [6.5] * STEPS + [7.5] * STEPS
-    assert after.action == [-0.25] * 2 * STEPS
+    assert before.position == [0.0] * STEPS + [None] + [1.0] * STEPS
+    assert after.position == [6.0] * STEPS + [None] + [7.0] * STEPS
+    assert after.target == [6.5] * STEPS + [None] + [7.5] * STEPS
+    assert after.action == [-0.25] * STEPS + [None] + [-0.25] * STEPS
     assert after.time[-1] == pytest.approx((2 * STEPS - 1) * 0.01)
 
 
 def test_a_drive_is_shown_whole_with_what_happened(recording: Path) -> None:
     (drive,) = change_in_mid_drive(recording, "payload dropped", 1.0)
-    assert len(drive.time) == 10 * STEPS
+    assert len(drive.time) == 10 * STEPS + 9
     assert (drive.mark, drive.event) == (1.0, "payload dropped")
 
 
