@@ -43,6 +43,7 @@ MAML = {f"maml {shots}" for shots in range(3)}
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not shipped.shipped(), reason="`make bundles` has not been run")
 def test_the_demo(tmp_path: Path) -> None:
     report = demo(tmp_path / "demo")
     assert contestants(report) == dict.fromkeys(
