@@ -5,6 +5,7 @@
 #   TORCH_INDEX  where that is looked for when pip's own settings do not have it
 #   ARGS         further arguments for pytest, or for the demo
 #   NAME, SEED   of a benchmark
+#   WORKERS      of `make test`: how many tests run at a time (auto: one per core)
 
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH ?= torch==$(TORCH_VERSION)$(if $(filter Linux,$(shell uname -s)),+cpu)
@@ -19,22 +20,36 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_D
 	.venv/bin/python -m pip install
 QUIET_TORCH := $(if $(MAKE_TERMERR),,-q)
 
-.PHONY: help setup python demo test bench lint clean
+WORKERS ?= auto
+PYTEST := .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+
+.PHONY: help setup python demo test test-fast bench pictures wheel lint clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-		printf '  make %-8s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  make %-10s %s\n' "$$target" "$$text"; done
 
 setup: .venv/ready ## make .venv and install everything into it; the other targets do this themselves
 
 demo: setup ## train, export, adapt on simulated servos, and compare
 	.venv/bin/acclimate demo $(ARGS)
 
-test: setup ## all tests
-	.venv/bin/python -m pytest $(ARGS)
+test: setup ## all tests, side by side
+	$(PYTEST) $(ARGS)
+
+test-fast: setup ## what a minute allows: all but tests marked slow, which train, export, install or start many processes
+	$(PYTEST) -m "not slow" $(ARGS)
 
 bench: setup ## one benchmark, as in `make bench NAME=latency`
 	@.venv/bin/python -m benchmarks $(NAME) $(if $(SEED),--seed $(SEED))
+
+pictures: setup ## draw all pictures of docs/ from the code and from recorded data
+	.venv/bin/python -m docs.draw $(NAME)
+
+wheel: setup ## dist/acclimate-VERSION-py3-none-any.whl, for a board or another computer
+	@.venv/bin/python -m build --wheel --no-isolation --outdir dist . > .venv/build.log 2>&1 \
+		|| { cat >&2 .venv/build.log; exit 1; }
+	@echo "pip install '$$(ls -t dist/acclimate-*.whl | head -1)[onnx,serial]'"
 
 lint: setup ## ruff, mypy, and the contracts on imports
 	.venv/bin/ruff check

@@ -13,8 +13,9 @@ from acclimate.stats import Interval, mean_interval
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.baselines import bandit_players, mdp_players
 from acclimate_trainer.baselines.bandit_optimum import BanditOptimum
-from acclimate_trainer.command.train import algorithm_of, run_training
+from acclimate_trainer.command.train import run_training
 from acclimate_trainer.contract.policy import Tensors
+from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.run_directory import RunDirectory
 from acclimate_trainer.tasks.bandit import BanditFamily
 from acclimate_trainer.tasks.tabular import TabularFamily, oracle_value

@@ -25,16 +25,18 @@ from pathlib import Path
 from statistics import median
 
 from acclimate.bundle.file import write_bundle
-from acclimate.command.bench.measuring import Home, Process, cpu_share, idle_ms, opened, started, times
+from acclimate.command.bench.measuring import Process, cpu_share, idle_ms, started, times
+from acclimate.command.bench.percentiles import Times
 from acclimate.command.bench.subjects import BY_RUN, DEFAULTS
-from acclimate.command.bench.timing import Times
 from acclimate.engines import ENGINES
+from acclimate.engines.child_process import Home
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import start
-from acclimate_trainer.runs.configuration import find_config, load_config
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import find_config
+from acclimate_trainer.runs.configuration import load_config
 
 from benchmarks.harness import BenchmarkError, Figure
 
@@ -61,7 +63,7 @@ def run(seed: int) -> Mapping[str, Figure]:
 def _bundle(folder: Path, seed: int) -> Path:
     config = replace(load_config(find_config("servo_wide_maml")), maml=POLICY)
     trained = Trained.of(config, start(algorithm_of(config), seed).meta, "benchmark")
-    parts = make_parts(trained, None, {}, tuple(e.suffix for e in ENGINES.values() if e.suffix != "onnx"))
+    parts = make_parts(trained, {}, {}, tuple(e.suffix for e in ENGINES.values() if e.suffix != "onnx"))
     write_bundle(folder / "engines.acclimate", parts.manifest, parts.members)
     return folder / "engines.acclimate"
 
@@ -103,7 +105,7 @@ def _speed(path: Path) -> dict[str, Figure]:
 @contextmanager
 def _all_up(path: Path, names: Sequence[str]) -> Iterator[dict[str, Process]]:
     with ExitStack() as stack:
-        yield {name: stack.enter_context(opened(path, name)) for name in names}
+        yield {name: stack.enter_context(Process(path, name)) for name in names}
 
 
 def _percentiles(name: str, us: Sequence[float]) -> dict[str, Figure]:
@@ -124,7 +126,7 @@ def _board(path: Path) -> dict[str, Figure]:
     home = _installed()
     figures: dict[str, Figure] = {}
     for name in ENGINES:  # what is compiled once is compiled here, and what is read from disk is in memory
-        with opened(path, name, home) as process:
+        with Process(path, name, home=home) as process:
             for part, mb in _parts(process.pid).items():
                 figures[f"rss_mb.{name}.of_{part}"] = mb
     starts = [{name: started(path, name, home) for name in ENGINES} for _ in range(STARTS)]

@@ -13,13 +13,15 @@ from pathlib import Path
 
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.command.bench.answers import calls_of
+from acclimate.command.bench.percentiles import Times
 from acclimate.command.bench.subjects import DEFAULTS, build
-from acclimate.command.bench.timing import Call, Times, hot, paced
+from acclimate.engines.timing import Call, hot, paced
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import start
-from acclimate_trainer.runs.configuration import find_config, load_config
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import find_config
+from acclimate_trainer.runs.configuration import load_config
 
 from benchmarks.harness import Figure
 
@@ -60,7 +62,7 @@ def _times(calls: Mapping[str, Call], graph: str, pace: str) -> dict[str, Times]
 def _untrained(seed: int) -> Bundle:
     config = load_config(find_config("servo_wide_maml"))
     meta = start(algorithm_of(config), seed).meta
-    parts = make_parts(Trained.of(config, meta, "benchmark"), None, {})
+    parts = make_parts(Trained.of(config, meta, "benchmark"), {}, {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adaptive.acclimate"
         write_bundle(path, parts.manifest, parts.members)

@@ -15,7 +15,7 @@ import torch
 from acclimate.stats import mean_interval
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.outer_loop.training import TrainingConfig, meta_gradient, start
-from acclimate_trainer.tasks.servo import PRESETS, ServoFamily
+from acclimate_trainer.tasks.servo.family import ServoFamily
 
 from benchmarks.harness import Figure
 
@@ -27,7 +27,7 @@ def run(seed: int) -> Mapping[str, Figure]:
     """env-steps per second of both, with intervals over rounds, and their ratio."""
     torch.set_num_threads(1)
     maml = MamlConfig()
-    algorithm = Maml(ServoFamily(PRESETS["wide"]), maml)
+    algorithm = Maml(ServoFamily(), maml)
     training = TrainingConfig(meta_batch_size=TASKS)
     meta = {name: value.requires_grad_() for name, value in start(algorithm, seed).meta.items()}
 

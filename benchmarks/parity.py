@@ -28,8 +28,8 @@ from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.formats import FORMATS, parse_formats
 from acclimate_export.bundle.trained import Trained
 from acclimate_export.check.parity import LIMIT, samples
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import start, train
+from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.configuration import load_config
 
 from benchmarks._replay import bound, replay
@@ -95,7 +95,7 @@ def _exported(trained: Trained, path: Path) -> Bundle:
             forms += parse_formats(name)
         except UsageError as error:
             _say(str(error))
-    parts = make_parts(trained, None, {}, forms)
+    parts = make_parts(trained, {}, {}, forms)
     write_bundle(path, parts.manifest, parts.members)
     return load(path)
 

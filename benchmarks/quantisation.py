@@ -19,8 +19,8 @@ from acclimate.bundle.manifest import SCHEMES
 from acclimate.policy.policy import Policy
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_export.bundle.bundling import make_parts
-from acclimate_export.bundle.quantised_parts import MEMBER, as_bundle, measure, with_member
 from acclimate_export.bundle.trained import Trained, from_run
+from acclimate_export.check.quantisation import MEMBER, as_bundle, measure, with_member
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from benchmarks.harness import Figure
@@ -53,7 +53,7 @@ def _trained(out: Path, seed: int) -> dict[str, RunDirectory]:
 
 
 def _figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    plain = make_parts(trained, None, {}, ["tflite"])
+    plain = make_parts(trained, {}, {}, ["tflite"])
     yield "float32.bytes", float(len(plain.members[MEMBER]))
     bundles = {"float32": as_bundle(plain)}
     for scheme in SCHEMES:

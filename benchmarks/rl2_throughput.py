@@ -14,11 +14,12 @@ import torch
 from acclimate.stats import mean_interval
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import TrainingConfig, meta_gradient, start
 from acclimate_trainer.play.discrete import play
-from acclimate_trainer.runs.configuration import Config, built_in, family_ranges, load_config
-from acclimate_trainer.tasks.servo import ServoFamily
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import built_in
+from acclimate_trainer.runs.configuration import Config, load_config
+from acclimate_trainer.tasks.servo.family import ServoFamily
 from acclimate_trainer.tasks.trials import State, Tasks, trial_steps
 
 from benchmarks.harness import Figure

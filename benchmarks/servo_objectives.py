@@ -19,13 +19,14 @@ from acclimate.control.trial import EpisodeKey
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import objective, set_objective
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode, Window
 from acclimate.servo_features import FEATURES, servo_features
 from acclimate.stats import mean_interval
+from acclimate.task.episode import Episode, Window
 from acclimate_bridge.evaluation.rig import Bench, Field
 from acclimate_bridge.simulation.servo_files import load_servo
 from acclimate_demo.jobs import Job, run_jobs
-from acclimate_trainer.runs.configuration import find_config, load_config, to_toml
+from acclimate_trainer.runs.built_in import find_config
+from acclimate_trainer.runs.configuration import load_config, to_toml
 
 from benchmarks._objectives_picture import Point, Switch, draw
 from benchmarks.harness import Figure

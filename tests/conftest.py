@@ -1,16 +1,50 @@
-"""No test reads or writes the caches of whoever runs it, and neither do the processes that tests start."""
+"""What holds for all tests: caches of their own, and how workers share a machine.
+
+Under `pytest -n`, tests run side by side. While a test that is marked `alone` runs, no other does: it measures time, or
+drives in real time with little slack. `make test-fast` leaves out what is marked `slow`, and whatever
+needs one of `_SLOW_FIXTURES`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from acclimate.cache import VARIABLE
 
+from tests.sharing import Turns
+
+# They train, export or install: a test that needs one is slow if it happens to come first.
+_SLOW_FIXTURES = {"trained_runs", "exported", "in_tflite", "quantised", "wheel"}
+_TURNS = pytest.StashKey[Turns]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[_TURNS] = Turns(Path(config.option.basetemp).parent)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Wait for the test's turn. Its fixtures are made within it."""
+    turns = item.config.stash.get(_TURNS, None)
+    if turns is None:
+        return (yield)
+    with turns.take(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the caches of whoever runs it, and neither do the processes that tests start."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = str(tmp_path_factory.mktemp("cache"))
     yield

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.atomic import write_atomically
+from acclimate.command.options import at_least
 from acclimate.errors import DeviceFault
 from acclimate.fields import Json
-from acclimate_bridge.command.options import at_least
 from acclimate_bridge.simulation.spawn import simulated_port
 
 from acclimate_demo.jobs import Job, run_jobs

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from acclimate.policy.checkpoint import save_checkpoint as save_checkpoint
     from acclimate.policy.guard import Guard as Guard
     from acclimate.policy.policy import Policy as Policy
-    from acclimate.policy.window import Window as Window
+    from acclimate.task.episode import Window as Window
 
 # Loaded on first use: `import acclimate`, and so `acclimate --help`, imports neither numpy nor an engine.
 _HOME = {
@@ -27,7 +27,7 @@ _HOME = {
     "Manifest": "bundle.manifest",
     "Policy": "policy.policy",
     "RealClock": "control.clock",
-    "Window": "policy.window",
+    "Window": "task.episode",
     "load": "bundle.file",
     "load_checkpoint": "policy.checkpoint",
     "save_checkpoint": "policy.checkpoint",

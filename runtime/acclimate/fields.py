@@ -57,6 +57,11 @@ class Fields:
             raise ManifestError(f"{path} must be an object, found {_show(value)}")
         return cls(value, path)
 
+    @property
+    def path(self) -> str:
+        """Where this object stands, for errors."""
+        return self._path
+
     def names(self) -> list[str]:
         return list(self._data)
 
@@ -111,6 +116,26 @@ class Fields:
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise self._wrong(name, "a list of names", value)
         return tuple(v for v in value if isinstance(v, str))
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """A list of lists of two names."""
+        value, pairs = self.raw(name), []
+        for row in value if isinstance(value, list) else [None]:
+            match row:
+                case [str(first), str(second)]:
+                    pairs.append((first, second))
+                case _:
+                    raise self._wrong(name, "a list of pairs of names", value)
+        return tuple(pairs)
+
+    def rows(self, name: str) -> tuple[tuple[float, ...], ...]:
+        """A list of lists of numbers."""
+        value, rows = self.raw(name), []
+        for row in value if isinstance(value, list) else [None]:
+            if not isinstance(row, list):
+                raise self._wrong(name, "a list of lists of numbers", value)
+            rows.append(tuple(_number(number, f"{self._path}.{name}", -math.inf) for number in row))
+        return tuple(rows)
 
     def items(self, name: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
         """The objects of a list, each read whole by `read`."""

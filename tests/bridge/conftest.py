@@ -40,8 +40,8 @@ def bundles(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny, rl2, robust and oracle.acclimate, for harder ranges than its own."""
     folder = tmp_path_factory.mktemp("bundles")
     manifest = tiny.manifest()
-    ranges = dict(manifest.family.ranges) | {"delay": (0.0, 0.02), "gravity_fraction": (0.0, 0.1)}
-    manifest = replace(manifest, family=replace(manifest.family, ranges=ranges))
+    harder = {"delay": [0.0, 0.02], "gravity_fraction": [0.0, 0.1]}
+    manifest = replace(manifest, family=tiny.servos("wide", **tiny.RANGES, **harder))
     tiny.write_tiny(folder / "tiny.acclimate", manifest)
     tiny.write_tiny(folder / "rl2.acclimate", tiny.recurrent(manifest))
     frozen = tiny.without_adapt(manifest)

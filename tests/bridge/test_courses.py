@@ -113,9 +113,9 @@ def test_an_oracle_is_told_the_new_truth(bundles: Path) -> None:
 
 def test_the_pid_tests_the_sign_before_and_not_again(tiny: ModuleType, tmp_path: Path) -> None:
     base = tiny.without_adapt(tiny.manifest())
-    gains = replace(base.baselines.pid, sign_test=True)
-    family = replace(base.family, preset="miswired", ranges={"polarity": (-1.0, -1.0)})
-    manifest = replace(base, family=family, baselines=replace(base.baselines, pid=gains))
+    gains = base.baselines["pid"] | {"sign_test": 1.0}
+    family = tiny.servos("miswired", polarity=[-1.0, -1.0])
+    manifest = replace(base, family=family, baselines={"pid": gains})
     path = tiny.write_tiny(tmp_path / "robust.acclimate", manifest)
     found = evaluate_over_time(Plan(path, (MX64,), (), devices=2), COURSE)
     errors = {p.span: p.error.mean for p in summary(found) if p.controller == "pid" and p.servo == "all"}

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from acclimate.bundle.manifest import PidGains
 from acclimate.errors import EngineError, UsageError
 from acclimate_bridge.evaluation.evaluation import Plan, Results, evaluate, open_bench
 from acclimate_bridge.evaluation.report import table, tree
@@ -136,11 +135,11 @@ def test_an_oracle_is_told_the_truth(bundles: Path) -> None:
 
 def test_a_miswired_motor_is_found_out_by_the_pid_with_sign_test(tiny: ModuleType, tmp_path: Path) -> None:
     base = tiny.without_adapt(tiny.manifest())
-    family = replace(base.family, preset="miswired", ranges={"polarity": (-1.0, -1.0)})
+    family = tiny.servos("miswired", polarity=[-1.0, -1.0])
     errors = {}
     for sign_test in (False, True):
-        gains = PidGains(10.0, 1.0, 0.1, 0.0, sign_test=sign_test)
-        manifest = replace(base, family=family, baselines=replace(base.baselines, pid=gains))
+        gains = base.baselines["pid"] | {"sign_test": float(sign_test)}
+        manifest = replace(base, family=family, baselines={"pid": gains})
         path = tiny.write_tiny(tmp_path / f"{sign_test}.acclimate", manifest)
         found = evaluate(Plan(path, SERVOS[:1], devices=2, episodes=1))
         errors[sign_test] = [d.errors["pid"][0] for d in found.devices]
@@ -210,7 +209,7 @@ def test_bundles_that_do_not_compare_are_refused(bundles: Path, tiny: ModuleType
     with pytest.raises(UsageError, match="are both called 'maml'"):
         evaluate(plan(bundles, against=(twin,)))
     manifest = tiny.without_adapt(tiny.manifest())
-    other = replace(manifest, family=replace(manifest.family, preset="miswired"))
+    other = replace(manifest, family=tiny.servos("miswired"))
     path = tiny.write_tiny(tmp_path / "other.acclimate", other)
     with pytest.raises(
         UsageError, match="its task family is servo, preset miswired, expected servo, preset wide"

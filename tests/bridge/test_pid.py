@@ -7,9 +7,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from acclimate.bundle.manifest import Manifest, PidGains
+from acclimate.bundle.manifest import Manifest
 from acclimate.errors import MismatchError
-from acclimate_bridge.evaluation.pid import SIGN_TEST_TICKS, Pid, SignTest
+from acclimate.task.spec import TaskSpec, TrackingReference
+from acclimate_bridge.evaluation.pid import SIGN_TEST_TICKS, Pid, PidGains, SignTest
 from acclimate_bridge.simulation.deployments import draw_deployment
 from acclimate_bridge.simulation.plant import SimulatedServo
 from acclimate_bridge.simulation.servos import BUILT_IN
@@ -85,7 +86,14 @@ def test_with_a_sign_test_the_law_follows_the_motor(manifest: Manifest) -> None:
     assert pid.sign is None
 
 
+def _at(task: TaskSpec, sensor: str) -> TrackingReference:
+    assert task.reference is not None
+    return replace(task.reference, tracks=tuple(replace(t, measured=sensor) for t in task.reference.tracks))
+
+
 def test_a_bundle_for_something_else_is_refused(manifest: Manifest) -> None:
-    channels = tuple(replace(c, name="angle") if c.name == "position" else c for c in manifest.observation)
+    task = manifest.task
+    channels = tuple(replace(c, name="angle") if c.name == "position" else c for c in task.observation)
+    other = replace(task, observation=channels, metrics=task.metrics[1:], reference=_at(task, "angle"))
     with pytest.raises(MismatchError, match="needs one action, and the observations position"):
-        Pid(PidGains(1, 0, 0, 0), replace(manifest, observation=channels))
+        Pid(PidGains(1, 0, 0, 0), replace(manifest, task=other))

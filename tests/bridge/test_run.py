@@ -145,6 +145,7 @@ def test_a_device_of_another_rate_is_refused(acclimate: Acclimate, bundles: Path
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.alone
 def test_on_a_faster_device_memory_advances_at_the_bundles_rate(
     acclimate: Acclimate, bundles: Path, tmp_path: Path
 ) -> None:
@@ -187,12 +188,12 @@ def test_a_bundle_for_other_channels_is_refused_with_all_differences(
 ) -> None:
     manifest = tiny.without_adapt(tiny.manifest())
     names = {"velocity": "speed"}
-    other = replace(
-        manifest,
+    task = replace(
+        manifest.task,
         observation=tuple(replace(c, name=names.get(c.name, c.name)) for c in manifest.observation),
         action=(replace(manifest.action[0], unit="V"),),
     )
-    path = tiny.write_tiny(tmp_path / "other.acclimate", other)
+    path = tiny.write_tiny(tmp_path / "other.acclimate", replace(manifest, task=task))
     done = acclimate("run", path, "--port", device.port)
     assert done.returncode == 2
     assert "no sensor 'speed' (the device has: position, velocity)" in done.stderr

@@ -41,11 +41,17 @@ def train(folder: Path, algorithm: str) -> Path:
 def export(run: Path, algorithm: str) -> Path:
     """The bundle of a run, by the command that a user types."""
     assert main(["export", str(run)]) == 0
+    return bundle_of(run, algorithm)
+
+
+def bundle_of(run: Path, algorithm: str) -> Path:
+    """Where `export` puts it."""
     return run / f"{NAMES[algorithm]}.acclimate"
 
 
-def export_as(run: Path, formats: str, *options: str) -> Path:
-    """The bundle of a run in these formats, beside the one of `export`."""
-    out = run / f"{formats.replace(',', '_')}{''.join(options).replace('-', '_')}.acclimate"
+def export_as(run: Path, formats: str, *options: str, out: Path | None = None) -> Path:
+    """The bundle of a run in these formats, beside the one of `export` where `out` is not given."""
+    if out is None:
+        out = run / f"{formats.replace(',', '_')}{''.join(options).replace('-', '_')}.acclimate"
     assert main(["export", str(run), "--format", formats, "--out", str(out), *options]) == 0
     return out

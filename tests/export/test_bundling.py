@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from acclimate.bundle.file import Bundle
+from acclimate.control.channel_map import differences
 from acclimate.control.device import Channel, DeviceCaps
-from acclimate.control.layout import differences
 from acclimate.errors import UsageError
 from acclimate.policy.policy import Policy
 from acclimate_bridge.simulation.servo_device import SCHEMA
@@ -39,7 +39,7 @@ def test_channels_are_those_of_the_simulated_device(bundle: Bundle) -> None:
         for channels in (SCHEMA.sensors, SCHEMA.actuators)
     )
     assert differences(m, DeviceCaps(sensors, actuators, 100.0, 1, "test")) == []
-    rewards = [] if m.objectives is None else [("reward", "1", "device")]
+    rewards = [] if m.objectives is None else [("reward", "1", "reward")]
     assert [(c.name, c.unit, c.source) for c in m.observation] == [
         ("position", "rad", "device"),
         ("velocity", "rad/s", "device"),
@@ -64,7 +64,7 @@ def test_members_and_algorithm(bundle: Bundle) -> None:
     if m.algorithm == "successor_features":
         expected |= {"adapt.onnx"}
         assert m.objectives is not None
-        assert [f.name for f in m.objectives.features] == ["accurate", "frugal", "smooth", "quiet", "fast"]
+        assert [f.name for f in m.features] == ["accurate", "frugal", "smooth", "quiet", "fast"]
         assert (m.objectives.state, m.objectives.reward) == ("task_vector", "reward")
     assert set(bundle.members) == expected
     assert m.name == f"tiny_{_kind(bundle)}"
@@ -72,20 +72,28 @@ def test_members_and_algorithm(bundle: Bundle) -> None:
 
 
 def test_ranges_hold_what_is_sampled(bundle: Bundle, trained: Trained) -> None:
-    ranges = bundle.manifest.family.ranges
+    ranges = {p.name: (p.low, p.high) for p in bundle.manifest.task.parameters}
     servos = trained.family.sample(4096, np.random.default_rng(0))
-    for name in ("kt", "resistance", "coulomb", "viscous", "delay", "polarity"):
-        drawn, (low, high) = getattr(servos, name), ranges[name]
+    assert tuple(ranges) == PRIVILEGED
+    for name, (low, high) in ranges.items():
+        drawn = getattr(servos, name)
         assert low * (1 - 1e-6) <= float(drawn.min())
         assert float(drawn.max()) <= high * (1 + 1e-6)
-        assert float(drawn.max() - drawn.min()) >= 0.8 * (high - low)
-    voltage = np.array(ranges["voltage"]) * np.array(ranges["drive_gain"])
-    assert voltage[0] <= float(servos.voltage.min()) <= float(servos.voltage.max()) <= voltage[1]
+        if name in (
+            "kt",
+            "resistance",
+            "coulomb",
+            "viscous",
+            "delay",
+            "polarity",
+        ):  # drawn from these very ends
+            assert float(drawn.max() - drawn.min()) >= 0.8 * (high - low)
 
 
 def test_the_pid_of_the_run_comes_along(bundle: Bundle, trained_runs: dict[str, Path]) -> None:
-    assert bundle.manifest.baselines.pid == RunDirectory.open(trained_runs[_kind(bundle)]).pid()
-    assert bundle.manifest.baselines.pid is not None
+    found = RunDirectory.open(trained_runs[_kind(bundle)]).pid()
+    assert found is not None
+    assert bundle.manifest.baselines == {"pid": found.settings()}
 
 
 def test_provenance_suffices_to_train_the_same_again(bundle: Bundle, trained_runs: dict[str, Path]) -> None:

@@ -22,13 +22,12 @@ from acclimate.command.cli import main
 from acclimate.engines import open_engine
 from acclimate.engines.c_source import read_face
 from acclimate.errors import UsageError
-from acclimate_export.bundle import formats
-from acclimate_export.bundle.formats import Source
 from acclimate_export.bundle.trained import from_bundle
 from acclimate_export.c.generate import to_c
 from acclimate_export.c.shaping import ALIGNMENT, STACK, shape
 from acclimate_export.check.parity import compare
 from acclimate_export.graphs.onnx import OnnxGraph
+from acclimate_export.graphs.source import Converted, Source
 from onnx import TensorProto, helper
 
 HARMLESS = {
@@ -53,7 +52,7 @@ def _sources(bundle: Bundle) -> dict[str, Source]:
 
 
 @pytest.fixture(scope="module")
-def in_c(exported: dict[str, Path]) -> dict[str, dict[str, formats.Converted]]:
+def in_c(exported: dict[str, Path]) -> dict[str, dict[str, Converted]]:
     """Of each algorithm, its members in C."""
     bundles = {algorithm: load(path) for algorithm, path in exported.items()}
     return {
@@ -63,7 +62,7 @@ def in_c(exported: dict[str, Path]) -> dict[str, dict[str, formats.Converted]]:
 
 
 @pytest.fixture
-def members(bundle: Bundle, in_c: dict[str, dict[str, formats.Converted]]) -> dict[str, formats.Converted]:
+def members(bundle: Bundle, in_c: dict[str, dict[str, Converted]]) -> dict[str, Converted]:
     return in_c[bundle.path.parent.name]
 
 
@@ -79,7 +78,7 @@ def _specs(bundle: Bundle) -> dict[str, GraphSpec]:
     return {"act": graphs.act} | ({"adapt": graphs.adapt} if graphs.adapt else {})
 
 
-def test_it_computes_what_onnxruntime_computes(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+def test_it_computes_what_onnxruntime_computes(bundle: Bundle, members: dict[str, Converted]) -> None:
     assert set(members) == {f"{name}.c" for name in _specs(bundle)}
     native, onnxruntime = open_engine("native"), open_engine("onnxruntime")
     rng = np.random.default_rng(5)
@@ -99,7 +98,7 @@ def test_it_computes_what_onnxruntime_computes(bundle: Bundle, members: dict[str
 
 
 def test_the_same_policy_gives_the_same_bytes(
-    adaptive: Bundle, in_c: dict[str, dict[str, formats.Converted]]
+    adaptive: Bundle, in_c: dict[str, dict[str, Converted]]
 ) -> None:
     """In another process, where sets and hashes have another order."""
     program = (
@@ -118,7 +117,7 @@ def test_the_same_policy_gives_the_same_bytes(
     assert done.stdout.split() == expected
 
 
-def test_nothing_about_this_machine_is_inside(members: dict[str, formats.Converted]) -> None:
+def test_nothing_about_this_machine_is_inside(members: dict[str, Converted]) -> None:
     telling = [str(Path(__file__).parents[2]), str(Path.home()), "/tmp", "site-packages", ".py", socket.gethostname(),
                getpass.getuser() + "/", "gcc"]  # fmt: skip
     for converted in members.values():
@@ -126,7 +125,7 @@ def test_nothing_about_this_machine_is_inside(members: dict[str, formats.Convert
         assert [word for word in telling if word in text] == []
 
 
-def test_no_heap_no_file_no_state(members: dict[str, formats.Converted], tmp_path: Path) -> None:
+def test_no_heap_no_file_no_state(members: dict[str, Converted], tmp_path: Path) -> None:
     """As the linker sees it; also as C99 without a warning, and both graphs in one program."""
     objects = []
     for name, converted in members.items():
@@ -144,13 +143,13 @@ def test_no_heap_no_file_no_state(members: dict[str, formats.Converted], tmp_pat
     ] == []  # nothing that a second caller could disturb
 
 
-def test_the_head_is_the_manifests(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+def test_the_head_is_the_manifests(bundle: Bundle, members: dict[str, Converted]) -> None:
     for name, spec in _specs(bundle).items():
         face = read_face(members[f"{name}.c"].model, name)
         assert (face.graph, face.inputs, face.outputs) == (name, spec.inputs, spec.outputs)
 
 
-def test_products_are_the_preludes(members: dict[str, formats.Converted]) -> None:
+def test_products_are_the_preludes(members: dict[str, Converted]) -> None:
     for converted in members.values():
         text = converted.model.decode()
         body = text[text.index("#define tanhf") :]
@@ -158,7 +157,7 @@ def test_products_are_the_preludes(members: dict[str, formats.Converted]) -> Non
         assert re.findall(r"acc \+= (?:input0.* \* input1|a_val)", body) == []
 
 
-def test_sizes_are_told(bundle: Bundle, members: dict[str, formats.Converted]) -> None:
+def test_sizes_are_told(bundle: Bundle, members: dict[str, Converted]) -> None:
     for name, spec in _specs(bundle).items():
         facts = members[f"{name}.c"].facts
         assert set(facts) == {"code", "constants", "stack", "workspace", "state"}
@@ -216,7 +215,7 @@ def test_the_sentence_reaches_the_user(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(_: Source) -> formats.Converted:
+    def refuse(_: Source) -> Converted:
         bend = helper.make_node("Bend", ["x"], ["y"], name="node_bend_7", domain="some.where")
         return to_c(_source([bend], (4,)))
 
@@ -293,7 +292,7 @@ def _planned(text: str) -> Iterator[tuple[str, int, int, int]]:
         yield nested or flat, int(offset), alive[0], alive[-1]
 
 
-def test_tensors_alive_at_once_never_share_memory(in_c: dict[str, dict[str, formats.Converted]]) -> None:
+def test_tensors_alive_at_once_never_share_memory(in_c: dict[str, dict[str, Converted]]) -> None:
     text = in_c["maml"]["adapt.c"].model.decode()
     sizes = _sizes(text)
     placed = [(at, at + sizes[name], first, last) for name, at, first, last in _planned(text)]
@@ -329,7 +328,7 @@ def test_text_that_is_not_as_expected_is_left_as_it_is() -> None:
 
 
 def test_verify_finds_the_engine_that_differs(
-    exported: dict[str, Path], in_c: dict[str, dict[str, formats.Converted]], tmp_path: Path
+    exported: dict[str, Path], in_c: dict[str, dict[str, Converted]], tmp_path: Path
 ) -> None:
     bundle, name = load(exported["robust"]), "#define tanhf acclimate_tanh"
     text = in_c["robust"]["act.c"].model.decode()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 from acclimate.bundle.file import load
 
-from tests.house.conftest import ROOT, Board, wheel
+from tests.house.conftest import ROOT, Board, install, wheel
 
 from .conftest import ALGORITHMS
 
@@ -40,13 +39,7 @@ print(json.dumps({
 def old_board(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
     if sys.version_info[:2] != (3, 11):
         pytest.skip("tflite-runtime 2.14 has no wheel for this Python, only for 3.11 and older")
-    board = Board(tmp_path_factory.mktemp("old_board"))
-    venv.create(board.folder / "venv", with_pip=True)
-    done = board.run(board.python, "-m", "pip", "install", "-q", *OLD, str(wheel))
-    if done.returncode and "Failed to establish a new connection" in done.stderr:
-        pytest.skip("the package index cannot be reached")
-    assert done.returncode == 0, done.stderr
-    return board
+    return install(tmp_path_factory, "old_board", *OLD, wheel)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

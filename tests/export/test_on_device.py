@@ -14,7 +14,7 @@ from acclimate.bundle.file import Bundle
 from acclimate.control.loop import ControlLoop
 from acclimate.control.trial import EpisodeKey
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 from acclimate_bridge.evaluation.evaluation import Plan, evaluate
 from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps
 from acclimate_bridge.link.host_link import HostLink

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime import bundles
+from tests.sharing import made_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,26 +53,34 @@ class Board:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution, built from the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
+    (path,) = made_once(tmp_path_factory, "wheel", _build).glob("*.whl")
+    return path
+
+
+def _build(folder: Path) -> None:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = folder.glob("*.whl")
-    return path
 
 
 @pytest.fixture(scope="session")
 def board(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
     """What `pip install acclimate[onnx,serial]` leaves on a fresh board."""
-    board = Board(tmp_path_factory.mktemp("board"))
-    venv.create(board.folder / "venv", with_pip=True)
-    done = board.run(
-        board.python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[onnx,serial]"
-    )
-    if done.returncode and "Failed to establish a new connection" in done.stderr:
-        pytest.skip("the package index cannot be reached")
-    assert done.returncode == 0, done.stderr
-    return board
+    return install(tmp_path_factory, "board", "-c", ROOT / "constraints.txt", f"{wheel}[onnx,serial]")
+
+
+def install(factory: pytest.TempPathFactory, name: str, *arguments: str | Path) -> Board:
+    """A new environment with what `pip install ARGUMENTS` puts there."""
+
+    def make(folder: Path) -> None:
+        board = Board(folder)
+        venv.create(folder / "venv", with_pip=True)
+        done = board.run(board.python, "-m", "pip", "install", "-q", *arguments)
+        if done.returncode and "Failed to establish a new connection" in done.stderr:
+            pytest.skip("the package index cannot be reached")
+        assert done.returncode == 0, done.stderr
+
+    return Board(made_once(factory, name, make))
 
 
 @pytest.fixture(scope="session")

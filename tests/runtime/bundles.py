@@ -17,25 +17,32 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.file import write_bundle
 from acclimate.bundle.golden import Golden, GoldenAdapt
 from acclimate.bundle.manifest import (
-    ActionChannel,
     AdaptationSpec,
-    Baselines,
     Family,
     Graphs,
     GraphSpec,
     Limits,
     Manifest,
     NoiseSpec,
-    Objective,
     Objectives,
-    ObservationChannel,
-    PidGains,
     StateTensor,
     TensorSpec,
     WindowSpec,
 )
 from acclimate.bundle.npz import pack_arrays
-from acclimate.policy.window import Window
+from acclimate.fields import Json
+from acclimate.task.episode import Window
+from acclimate.task.spec import (
+    CHATTER,
+    ActionChannel,
+    Feature,
+    Metric,
+    ObservationChannel,
+    Parameter,
+    TaskSpec,
+    Track,
+    TrackingReference,
+)
 from onnx import TensorProto, helper
 
 EPISODES, STEPS, N_OBS, N_ACT = 3, 20, 4, 1
@@ -49,6 +56,36 @@ INITIAL: dict[str, FloatArray] = {
     "ticks": np.zeros(1, np.float32),
     "shots": np.zeros(1, np.float32),
 }
+
+
+TASK = TaskSpec(
+    name="servo",
+    control_dt=0.01,
+    observation=(
+        ObservationChannel("position", "rad", -3.2, 3.2),
+        ObservationChannel("velocity", "rad/s", -20.0, 20.0),
+        ObservationChannel("target", "rad", -3.2, 3.2, "reference"),
+        ObservationChannel("target_velocity", "rad/s", -20.0, 20.0, "reference"),
+    ),
+    action=(ActionChannel("duty", "1", -1.0, 1.0),),
+    parameters=(
+        *(
+            Parameter(name, "", 0.001, 50.0, "log")
+            for name in ("kt", "resistance", "voltage", "inertia", "coulomb")
+        ),
+        *(Parameter(name, "", 0.0, 1.0) for name in ("viscous", "gravity", "delay")),
+        Parameter("polarity", "1", -1.0, 1.0, "sign"),
+    ),
+    metrics=(Metric("error", "rms", "rad", (("position", "target"),)), CHATTER),
+    reference=TrackingReference((Track("position", "target", "target_velocity"),)),
+    horizon=100,
+)
+RANGES: dict[str, Json] = {"drive_gain": [0.25, 4.0], "polarity": [1.0, 1.0]}
+
+
+def servos(preset: str, **ranges: Json) -> Family:
+    """The family of servos that are drawn from these ranges."""
+    return Family("servo", options={"preset": preset, "ranges": ranges})
 
 
 def manifest(name: str = "tiny") -> Manifest:
@@ -78,22 +115,15 @@ def manifest(name: str = "tiny") -> Manifest:
     return Manifest(
         name=name,
         algorithm="maml",
-        control_dt=0.01,
-        observation=(
-            ObservationChannel("position", "rad", -3.2, 3.2),
-            ObservationChannel("velocity", "rad/s", -20.0, 20.0),
-            ObservationChannel("target", "rad", -3.2, 3.2, "reference"),
-            ObservationChannel("target_velocity", "rad/s", -20.0, 20.0, "reference"),
-        ),
-        action=(ActionChannel("duty", "1", -1.0, 1.0),),
+        task=TASK,
         state=state,
         graphs=Graphs(act, adapt),
         noise=NoiseSpec((N_ACT,)),
         limits=Limits({"duty": 100.0}, 5.0),
-        family=Family("servo", "wide", {"drive_gain": (0.25, 4.0), "polarity": (1.0, 1.0)}),
+        family=servos("wide", **RANGES),
         window=WindowSpec(EPISODES, STEPS),
         adaptation=AdaptationSpec(2, 1.0),
-        baselines=Baselines(PidGains(10.0, 1.0, 0.1, 0.0)),
+        baselines={"pid": {"kp": 10.0, "ki": 1.0, "kd": 0.1, "kff": 0.0}},
         provenance={"seed": 0, "figures": {"loss": 0.25}},
     )
 
@@ -116,13 +146,14 @@ def with_objectives(m: Manifest) -> Manifest:
     """The frozen policy with weights that can be set, though it drives the same whatever they are."""
     frozen = without_adapt(m)
     state = (*frozen.state, StateTensor("w", (2,), "never"))
-    features = (Objective("quiet", "less noise"), Objective("fast", "less time", -1.0, 10.0))
+    features = (Feature("quiet", "less noise"), Feature("fast", "less time", -1.0, 10.0))
     return replace(
         frozen,
         name="wishful",
         algorithm="successor_features",
         state=state,
-        objectives=Objectives("w", features),
+        objectives=Objectives("w"),
+        task=replace(frozen.task, features=features),
     )
 
 

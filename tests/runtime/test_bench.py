@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from acclimate.bundle.file import Bundle, load
 from acclimate.command.bench import answers, chart, measuring, report
-from acclimate.command.bench.measuring import Measured, Plan, Process, Start
+from acclimate.command.bench.measuring import Effort, Measured, Process, Start
+from acclimate.command.bench.percentiles import Times
 from acclimate.command.bench.subjects import BY_RUN, DEFAULTS, build, names
-from acclimate.command.bench.timing import Times, hot, once, paced
 from acclimate.engines import ENGINES
+from acclimate.engines.timing import hot, once, paced
 from acclimate.errors import EngineError, UsageError
 
 from . import bundles
@@ -90,7 +91,7 @@ def test_a_subject_that_nobody_knows(bundle: Bundle) -> None:
 
 
 def test_a_process_is_brought_up_asked_and_ended(path: Path) -> None:
-    with measuring.opened(path, "onnxruntime") as process:
+    with Process(path, "onnxruntime") as process:
         assert process.graphs == ["act", "adapt"]
         start = process.start
         assert start.first_action_ms > start.import_ms + start.load_ms > 0.0
@@ -110,7 +111,7 @@ def test_a_refusal_is_told_by_the_process(path: Path) -> None:
 
 
 def test_a_process_that_dies_is_told_with_its_signal(path: Path) -> None:
-    with measuring.opened(path, "onnxruntime") as process:
+    with Process(path, "onnxruntime") as process:
         os.kill(process.pid, signal.SIGILL)
         with pytest.raises(EngineError, match=r"its process died \(SIGILL\)"):
             process.ask("times act 1 0")
@@ -224,4 +225,4 @@ def test_a_table_has_a_dash_where_nothing_was_measured(bundle: Bundle) -> None:
     lines = report.table(bundle, ["slow: why"], [slow])
     adapt = lines.index(next(line for line in lines if line.startswith("adapt, ms")))
     assert lines[adapt + 2].split() == ["slow", "3", "3.98", "–", "3", "3.98", "–", "–", "–", "–"]
-    assert report.tree(bundle, [], Plan(), [slow])["seconds"] == 10.0
+    assert report.tree(bundle, [], Effort(), [slow])["seconds"] == 10.0

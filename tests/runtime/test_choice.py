@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.bundle.file import Bundle, load, write_bundle
-from acclimate.engines import ENGINES
-from acclimate.engines import workspace as memory
-from acclimate.engines.workspace import Found, Key
+from acclimate.engines import ENGINES, findings
+from acclimate.engines.findings import Found, Key
 from acclimate.errors import EngineError, GoldenError
 from acclimate.policy.policy import Policy
 
@@ -42,7 +41,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def _key(bundle: Bundle) -> Key:
-    return memory.key(bundle.sha256, ["native", "onnxruntime"])
+    return findings.key(bundle.sha256, ["native", "onnxruntime"])
 
 
 def _refusing_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +94,7 @@ def test_it_is_remembered(bundle: Bundle) -> None:
     ("taken", "loaded"), [("native", "acclimate.engines.native"), ("onnxruntime", "onnxruntime")]
 )
 def test_a_start_that_remembers_loads_one_engine(bundle: Bundle, taken: str, loaded: str) -> None:
-    memory.remember(_key(bundle), Found(taken, {taken: 1.0}, {}))
+    findings.remember(_key(bundle), Found(taken, {taken: 1.0}, {}))
     code = f"""
 import sys, acclimate
 policy = acclimate.Policy(acclimate.load({str(bundle.path)!r}))
@@ -150,10 +149,10 @@ def test_where_none_may_drive_every_reason_is_given(tmp_path: Path) -> None:
 
 def test_one_remembered_that_fails_today_is_chosen_anew(tmp_path: Path) -> None:
     bundle = _bundle(tmp_path, OTHERWISE)
-    memory.remember(_key(bundle), Found("native", {"native": 1.0}, {}))
+    findings.remember(_key(bundle), Found("native", {"native": 1.0}, {}))
     choice = Policy(bundle).choice
     assert (choice.engine, choice.remembered) == ("onnxruntime", False)
-    found = memory.recall(_key(bundle))
+    found = findings.recall(_key(bundle))
     assert found is not None
     assert found.engine == "onnxruntime"
 
@@ -183,27 +182,27 @@ def test_it_can_be_made_to_choose_anew(bundle: Bundle, monkeypatch: pytest.Monke
 )
 def test_damaged_memory_is_no_memory(bundle: Bundle, cache: Path, content: bytes | dict[str, object]) -> None:
     key = _key(bundle)
-    memory.remember(key, Found("onnxruntime", {"onnxruntime": 1.0, "native": 2.0}, {}))
+    findings.remember(key, Found("onnxruntime", {"onnxruntime": 1.0, "native": 2.0}, {}))
     (path,) = cache.iterdir()
     if isinstance(content, dict):
         tree = json.loads(path.read_bytes()) | {"act_us": {"onnxruntime": 1.0}} | content
         path.write_text(json.dumps(tree))
     else:
         path.write_bytes(content)
-    assert memory.recall(key) is None
+    assert findings.recall(key) is None
     if content == b"{":
         assert not Policy(bundle).choice.remembered
-        assert memory.recall(key) is not None  # it has been mended on the way
+        assert findings.recall(key) is not None  # it has been mended on the way
 
 
 @pytest.mark.parametrize("what", ["bundle", "machine", "engines"])
 def test_memory_of_something_else_is_no_memory(bundle: Bundle, what: str) -> None:
     key = _key(bundle)
     found = Found("native", {"native": 1.0}, {"litert": "why"})
-    memory.remember(key, found)
-    assert memory.recall(key) == found
+    findings.remember(key, found)
+    assert findings.recall(key) == found
     other: dict[str, object] = {"bundle": "0" * 64, "machine": "m68k", "engines": {"native": "0"}}
-    assert memory.recall(key._replace(**{what: other[what]})) is None
+    assert findings.recall(key._replace(**{what: other[what]})) is None
 
 
 def test_an_engine_installed_anew_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,15 +210,15 @@ def test_an_engine_installed_anew_is_another_one(tmp_path: Path, monkeypatch: py
     module.write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(ENGINES, "onnxruntime", ENGINES["onnxruntime"]._replace(modules=("an_engine",)))
-    before = memory.key("b", ["onnxruntime"])
+    before = findings.key("b", ["onnxruntime"])
     module.write_text("# 1.99")
-    assert before != memory.key("b", ["onnxruntime"])
+    assert before != findings.key("b", ["onnxruntime"])
 
 
 def test_another_compiler_is_another_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = memory.key("b", ["native"])
+    before = findings.key("b", ["native"])
     _refusing_compiler(tmp_path, monkeypatch)
-    assert memory.key("b", ["native"]) != before
+    assert findings.key("b", ["native"]) != before
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(

@@ -2,6 +2,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
@@ -48,6 +49,18 @@ def test_an_interrupt_is_one_line(
     _verbs(monkeypatch, _raises(KeyboardInterrupt()))
     assert cli.main(["break"]) == 130
     assert capsys.readouterr().err == "acclimate: interrupted\n"
+
+
+def test_an_interrupt_is_heeded_by_a_command_in_the_background_of_a_script() -> None:
+    """A shell without job control starts what stands before `&` with SIGINT ignored."""
+    code = (
+        "import os, signal; from acclimate.command import cli\n"
+        "cli._dispatch = lambda _: os.kill(os.getpid(), signal.SIGINT) or 0\n"
+        "raise SystemExit(cli.main([]))"
+    )
+    script = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} & wait $!"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "acclimate: interrupted\n")
 
 
 def test_a_mistake_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +132,7 @@ def test_without_a_verb_help_goes_to_stderr() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom acclimate import cli\n"
+        "import sys\nfrom acclimate.command import cli\n"
         "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
         "heavy = ('numpy', 'torch', 'onnx', 'onnxruntime', 'matplotlib', 'serial')\n"
         "print([module for module in heavy if module in sys.modules])"

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from acclimate.bundle import archive
+from acclimate.bundle import archive, manifest_json
 from acclimate.bundle import file as bundle
 
 from . import bundles
@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "bundle_format.md").read_text(encod
 
 
 def test_every_field_is_described() -> None:
-    tree = json.loads(bundles.manifest().to_json())
+    tree = json.loads(manifest_json.to_json(bundles.manifest()))
     names = (
         set(tree)
         | set(tree["limits"])
@@ -20,8 +20,15 @@ def test_every_field_is_described() -> None:
         | set(tree["adaptation"])
         | set(tree["window"])
     )
-    names |= {name for part in ("observation", "action", "state") for entry in tree[part] for name in entry}
-    names |= set(tree["baselines"]["pid"]) | set(tree["family"])
+    names |= {
+        name
+        for part in (tree["task"]["observation"], tree["task"]["action"], tree["state"])
+        for entry in part
+        for name in entry
+    }
+    names |= set(tree["family"]) | set(tree["task"]) | set(tree["task"]["reference"])
+    parts = ("parameters", "metrics")
+    names |= {name for part in parts for entry in tree["task"][part] for name in entry}
     assert sorted(name for name in names if name not in PAGE) == []
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.guard import Guard
-from acclimate.policy.policy import AdaptResult
+from acclimate.task.spec import Metric
 
 from . import bundles
 
@@ -44,11 +45,24 @@ def test_half_of_the_window_must_be_valid() -> None:
     assert _accept(GOOD, valid=0.5) == ""
 
 
+ERROR, PAY = Metric("error", "rms", "rad", (("a", "b"),)), Metric("pay", "reward")
+
+
 def test_keep_tolerates_noise_but_no_fall() -> None:
     guard = Guard(5.0, worse_by=0.1)
-    assert guard.keep([0.1, 0.1], [0.05, 0.1]).ok
-    assert guard.keep([0.1, 0.1], [0.105, 0.105]).ok
-    verdict = guard.keep([0.1, 0.1], [0.1, 0.2])
+    assert guard.keep(ERROR, 0.1, 0.08).ok
+    assert guard.keep(ERROR, 0.1, 0.105).ok
+    verdict = guard.keep(ERROR, 0.1, 0.1581)
     assert not verdict.ok
-    assert verdict.reason == "the error rose from 0.1 to 0.1581"
-    assert not guard.keep([0.1], [float("nan")]).ok
+    assert verdict.reason == "error went from 0.1 to 0.1581 rad"
+    assert not guard.keep(ERROR, 0.1, float("nan")).ok
+
+
+def test_keep_knows_that_more_of_a_reward_is_better() -> None:
+    guard = Guard(5.0, worse_by=0.1)
+    assert guard.keep(PAY, 2.0, 3.0).ok
+    assert guard.keep(PAY, 2.0, 1.9).ok
+    assert guard.keep(PAY, -2.0, -2.1).ok
+    assert guard.keep(PAY, 0.0, 0.0).ok
+    assert guard.keep(PAY, -2.0, -3.0).reason == "pay went from -2 to -3"
+    assert not guard.keep(PAY, 2.0, 1.5).ok

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from acclimate.bundle.manifest import Limits, Manifest, StateTensor
+from acclimate.bundle import manifest_json
+from acclimate.bundle.manifest import Family, Limits, Manifest, StateTensor
 from acclimate.errors import ManifestError
 
 from . import bundles
@@ -13,21 +14,24 @@ Tree = dict[str, Any]
 
 
 def _tree() -> Tree:
-    tree: Tree = json.loads(bundles.manifest().to_json())
+    tree: Tree = json.loads(manifest_json.to_json(bundles.manifest()))
     return tree
 
 
 def _read(tree: Tree) -> Manifest:
-    return Manifest.from_json(json.dumps(tree).encode())
+    return manifest_json.from_json(json.dumps(tree).encode())
 
 
 def test_json_and_back_is_the_same_manifest() -> None:
     manifest = bundles.manifest()
-    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest_json.from_json(manifest_json.to_json(manifest)) == manifest
     frozen = bundles.without_adapt(manifest)
-    assert Manifest.from_json(frozen.to_json()) == frozen
+    assert manifest_json.from_json(manifest_json.to_json(frozen)) == frozen
+    used = Family("lift", "lift.py:Lift", {"floors": 3, "doors": ["left"]}, "0" * 64)
+    foreign = replace(manifest, family=used)
+    assert manifest_json.from_json(manifest_json.to_json(foreign)) == foreign
     wishful = bundles.with_objectives(manifest)
-    assert Manifest.from_json(wishful.to_json()) == wishful
+    assert manifest_json.from_json(manifest_json.to_json(wishful)) == wishful
 
 
 def test_sizes() -> None:
@@ -52,12 +56,25 @@ def _delete(name: str) -> Callable[[Tree], None]:
 
 
 BAD = {
-    "future format": (_set("format", to=2), r"format 2, and this Acclimate reads format 1; upgrade"),
-    "missing field": (_delete("control_dt"), r"lacks the field 'control_dt'"),
-    "unknown field": (_set("colour", to="red"), r"unknown field 'colour'; valid fields: action, "),
-    "wrong type": (_set("control_dt", to="fast"), r"control_dt must be a finite number, found \"fast\""),
-    "flag for a number": (_set("control_dt", to=True), r"control_dt must be a finite number, found true"),
-    "not positive": (_set("control_dt", to=0), r"control_dt must be greater than 0, found 0"),
+    "future format": (
+        _set("format", to=3),
+        r"format 3, and this Acclimate reads format 2; upgrade Acclimate$",
+    ),
+    "past format": (
+        _set("format", to=1),
+        r"format 1, and this Acclimate reads format 2; export the bundle again$",
+    ),
+    "missing field": (_delete("task"), r"lacks the field 'task'"),
+    "unknown field": (_set("colour", to="red"), r"unknown field 'colour'; valid fields: adaptation, "),
+    "wrong type": (
+        _set("task", "control_dt", to="fast"),
+        r"control_dt must be a finite number, found \"fast\"",
+    ),
+    "flag for a number": (
+        _set("task", "control_dt", to=True),
+        r"control_dt must be a finite number, found true",
+    ),
+    "not positive": (_set("task", "control_dt", to=0), r"control_dt must be greater than 0, found 0"),
     "bad choice": (
         _set("state", 0, "reset", to="daily"),
         r'state\[0\]\.reset must be one of "trial", "episode", "never"',
@@ -65,9 +82,18 @@ BAD = {
     "bad dtype": (_set("state", 0, "dtype", to="float64"), r"state\[0\]\.dtype must be one of \"float32\""),
     "empty shape": (_set("state", 0, "shape", to=[]), r"state\[0\]\.shape must be a list of at least one"),
     "both writers": (_set("state", 0, "written_by", to="act+adapt"), r"written_by must be one of"),
-    "empty range": (_set("family", "ranges", "drive_gain", to=[4, 1]), r"with low <= high"),
-    "action limits": (_set("action", 0, "minimum", to=1.0), r"'duty': minimum 1 must be below maximum 1"),
-    "no channels": (_set("observation", to=[]), r"at least one observation and one action channel"),
+    "bad task": (
+        _set("task", "action", 0, "minimum", to=1.0),
+        r"manifest.json.task: task 'servo': channel 'duty': minimum 1 must be below maximum 1",
+    ),
+    "file without its hash": (
+        _set("family", "use", to="robot.py:Arm"),
+        r"family.use and family.sha256 belong",
+    ),
+    "baseline that is no number": (
+        _set("baselines", "pid", "kp", to="much"),
+        r'baselines.pid.kp must be a finite number, found "much"',
+    ),
     "unknown tensor": (
         _set("graphs", "act", "inputs", 0, "name", to="observation"),
         r"graphs\.act\.inputs names 'observation'; valid names here: obs, noise, state\.weight",
@@ -83,6 +109,10 @@ BAD = {
     ),
     "window alone": (_set("adaptation", to=None), r"adaptation null; all three or none"),
     "slew of nothing": (_set("limits", "slew_rate", to={"torque": 1.0}), r"no action channel; valid: duty"),
+    "privileged of nothing": (
+        _set("privileged", to=["weight"]),
+        r"privileged names 'weight', which is no parameter of the task; valid: kt, resistance",
+    ),
     "privileged without state": (_set("privileged", to=["kt"]), r"state 'task' of shape \[1\]"),
     "bad hash": (_set("files", to={"act.onnx": {"sha256": "0", "size": 1}}), r"64 lower-case hexadecimal"),
     "duplicate state": (_set("state", 1, "name", to="weight"), r"state names 'weight' twice"),
@@ -112,7 +142,7 @@ def test_bad_manifests_are_refused_in_one_sentence(case: str) -> None:
 )
 def test_bad_json_is_refused(text: bytes, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
-        Manifest.from_json(text)
+        manifest_json.from_json(text)
 
 
 def test_adapt_may_not_write_what_an_episode_resets() -> None:

@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.bundle.file import load
-from acclimate.bundle.manifest import Manifest, Objective, Objectives
+from acclimate.bundle.manifest import Objectives
 from acclimate.errors import ManifestError, PolicyError, UsageError
 from acclimate.policy.objectives import described, objective, parse_objective, set_objective
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import Feature
 
 from . import bundles
 
 WISHFUL = bundles.with_objectives(bundles.manifest())
 assert WISHFUL.objectives is not None
-FEATURES = WISHFUL.objectives.features
+FEATURES = WISHFUL.features
 
 
 @pytest.fixture
@@ -97,14 +98,9 @@ def test_a_bundle_without_objectives_says_so(tmp_path: Path) -> None:
 
 def test_not_while_an_adaptation_is_running(tmp_path: Path) -> None:
     manifest = bundles.manifest()
-    features = (Objective("many", "steps"),)
-    policy = Policy(
-        load(
-            bundles.write_tiny(
-                tmp_path / "tiny.acclimate", replace(manifest, objectives=Objectives("shots", features))
-            )
-        )
-    )
+    task = replace(manifest.task, features=(Feature("many", "steps"),))
+    counted = replace(manifest, task=task, objectives=Objectives("shots"))
+    policy = Policy(load(bundles.write_tiny(tmp_path / "tiny.acclimate", counted)))
     policy.stage(bundles.window())
     with pytest.raises(PolicyError, match="while an adaptation is running"):
         set_objective(policy, {"many": 2.0})
@@ -113,31 +109,20 @@ def test_not_while_an_adaptation_is_running(tmp_path: Path) -> None:
     assert objective(policy) == {"many": 2.0}
 
 
-def _manifest(objectives: Objectives) -> Manifest:
-    return replace(WISHFUL, objectives=objectives)
-
-
 @pytest.mark.parametrize(
-    ("objectives", "message"),
+    ("objectives", "features", "message"),
     [
+        (Objectives("v"), 2, r"has 2 features, so their weights, state 'v' of shape \[2\], must be there"),
+        (Objectives("w"), 1, r"has 1 features, so their weights, state 'w' of shape \[1\]"),
+        (Objectives("w"), 0, "has 0 features"),
         (
-            Objectives("v", FEATURES),
-            r"names 2 features, so their weights, state 'v' of shape \[2\], must be there",
+            Objectives("w", "target"),
+            2,
+            "objectives.reward is 'target', which is not the observation that is a reward: there is none",
         ),
-        (Objectives("w", FEATURES[:1]), r"names 1 features, so their weights, state 'w' of shape \[1\]"),
-        (Objectives("w", ()), "names 0 features"),
-        (Objectives("w", (FEATURES[0], FEATURES[0])), "names 'quiet' twice"),
-        (
-            Objectives("w", (FEATURES[0], Objective("fast", "", 1.0, 1.0))),
-            "minimum 1 must be below maximum 1",
-        ),
-        (
-            Objectives("w", FEATURES, "reward"),
-            "objectives.reward is 'reward', which is no single observation",
-        ),
-        (Objectives("w", FEATURES, "target"), "valid: position, velocity"),
     ],
 )
-def test_a_manifest_that_contradicts_itself(objectives: Objectives, message: str) -> None:
+def test_a_manifest_that_contradicts_itself(objectives: Objectives, features: int, message: str) -> None:
+    task = replace(WISHFUL.task, features=FEATURES[:features])
     with pytest.raises(ManifestError, match=message):
-        _manifest(objectives)
+        replace(WISHFUL, task=task, objectives=objectives)

@@ -9,7 +9,7 @@ from acclimate.bundle.golden import Golden
 from acclimate.bundle.manifest import TensorSpec
 from acclimate.errors import EngineError, GoldenError, PolicyError
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 
 from . import bundles
 

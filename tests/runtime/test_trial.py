@@ -1,18 +1,22 @@
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load
+from acclimate.bundle.manifest import Graphs, Manifest, Objectives, TensorSpec
 from acclimate.control.clock import RealClock
+from acclimate.control.drive import Drive
 from acclimate.control.loop import ControlLoop
-from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport, tracking_error
-from acclimate.errors import PolicyError, UsageError
+from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport
+from acclimate.errors import MismatchError, PolicyError, UsageError
 from acclimate.policy.adaptation import AdaptWorker, InlineAdapter
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.task.episode import Episode, Window
+from acclimate.task.spec import Metric, ObservationChannel
 
 from . import bundles
 from .devices import Joint, ManualClock, hold_reference
@@ -21,6 +25,17 @@ from .devices import Joint, ManualClock, hold_reference
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load(bundles.write_tiny(tmp_path_factory.mktemp("bundle") / "tiny.acclimate"))
+
+
+class Still:
+    """Drives nothing."""
+
+    def reset(self, scope: str) -> None:
+        """It remembers nothing."""
+
+    def act(self, obs: FloatArray, noise: FloatArray) -> FloatArray:
+        del obs, noise
+        return np.zeros(1, np.float32)
 
 
 class Recorder:
@@ -39,7 +54,7 @@ def _run(
 ) -> tuple[TrialReport, Policy, Recorder, Joint]:
     joint, policy, references = Joint(ManualClock()), Policy(bundle), Recorder()
     with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
-        trial = Trial(loop, references, tracking_error(bundle.manifest), plan, np.random.default_rng(3))
+        trial = Trial(loop, references, plan, np.random.default_rng(3))
         report = trial.run(policy, InlineAdapter(policy), guard or Guard.of(bundle.manifest))
     return report, policy, references, joint
 
@@ -52,7 +67,7 @@ def test_a_trial_measures_explores_waits_and_measures_again(bundle: Bundle) -> N
         expected += [EpisodeKey(shot, "wait", 0)]
         expected += [EpisodeKey(shot + 1, "measure", i) for i in range(2)]
     assert references.keys == expected
-    assert len(report.before.errors) == 2
+    assert len(report.before.episodes) == 2
     assert [shot.accepted.ok for shot in report.shots] == [True, True]
     assert policy.state("shots")[0] == 2
     assert report.stats.ticks == len(expected) * (bundles.STEPS + 1) + 1
@@ -68,9 +83,9 @@ def test_adaptation_is_the_one_that_numpy_computes_from_what_the_loop_recorded(b
             super().submit(window)
 
     joint, policy = Joint(ManualClock()), Policy(bundle)
-    metric, plan = tracking_error(bundle.manifest), TrialPlan(shots=1, episodes=1)
+    plan = TrialPlan(shots=1, episodes=1)
     with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
-        trial = Trial(loop, Recorder(), metric, plan, np.random.default_rng(3))
+        trial = Trial(loop, Recorder(), plan, np.random.default_rng(3))
         report = trial.run(policy, Keeping(policy), Guard.of(bundle.manifest))
     expected, infos = bundles.adapt_numpy(dict(bundles.INITIAL), windows[0])
     np.testing.assert_allclose(policy.state("weight"), expected["weight"], rtol=1e-6)
@@ -87,9 +102,7 @@ def test_a_trial_is_repeatable_bit_by_bit(bundle: Bundle) -> None:
 def test_every_trial_begins_fresh(bundle: Bundle) -> None:
     joint, policy = Joint(ManualClock()), Policy(bundle)
     with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
-        trial = Trial(
-            loop, Recorder(), tracking_error(bundle.manifest), TrialPlan(1, 1), np.random.default_rng(0)
-        )
+        trial = Trial(loop, Recorder(), TrialPlan(1, 1), np.random.default_rng(0))
         for _ in range(2):
             trial.run(policy, InlineAdapter(policy), Guard.of(bundle.manifest))
             assert policy.state("shots")[0] == 1
@@ -115,11 +128,11 @@ def test_measuring_alone_needs_no_adaptation(tmp_path: Path) -> None:
     policy = Policy(load(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))
     joint = Joint(ManualClock())
     with ControlLoop(policy, joint, joint.clock, frozen) as loop:
-        trial = Trial(loop, Recorder(), tracking_error(frozen), TrialPlan(0, 3), np.random.default_rng(0))
-        assert len(trial.measure().errors) == 3
+        trial = Trial(loop, Recorder(), TrialPlan(0, 3), np.random.default_rng(0))
+        assert len(trial.measure().episodes) == 3
         report = trial.run(policy, InlineAdapter(policy), Guard.of(frozen))
         assert report.shots == ()
-        shots = Trial(loop, Recorder(), tracking_error(frozen), TrialPlan(1, 3), np.random.default_rng(0))
+        shots = Trial(loop, Recorder(), TrialPlan(1, 3), np.random.default_rng(0))
         with pytest.raises(UsageError, match="has no adapt graph; run it with 0 shots"):
             shots.run(policy, InlineAdapter(policy), Guard.of(frozen))
 
@@ -128,10 +141,11 @@ def test_rest_between_episodes(bundle: Bundle) -> None:
     joint, policy = Joint(ManualClock()), Policy(bundle)
     plan = TrialPlan(shots=0, episodes=1, rest_ticks=10)
     with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
-        Trial(loop, Recorder(), tracking_error(bundle.manifest), plan, np.random.default_rng(0)).measure()
+        Trial(loop, Recorder(), plan, np.random.default_rng(0)).measure()
     np.testing.assert_array_equal([command[1] for command in joint.commands[1:11]], 0.0)
 
 
+@pytest.mark.alone
 def test_in_real_time_the_loop_ticks_on_while_a_thread_adapts(bundle: Bundle) -> None:
     """A slow adaptation: whole episodes pass meanwhile, and no tick waits for it."""
     joint, policy, references = Joint(RealClock()), Policy(bundle), Recorder()
@@ -142,9 +156,7 @@ def test_in_real_time_the_loop_ticks_on_while_a_thread_adapts(bundle: Bundle) ->
 
     with ControlLoop(policy, joint, RealClock(), bundle.manifest) as loop, Slow(policy) as worker:
         end = time.monotonic() + 1.4
-        trial = Trial(
-            loop, references, tracking_error(bundle.manifest), TrialPlan(1, 1), np.random.default_rng(0)
-        )
+        trial = Trial(loop, references, TrialPlan(1, 1), np.random.default_rng(0))
         report = trial.run(policy, worker, Guard.of(bundle.manifest))
     assert report.shots[0].accepted.ok
     assert policy.state("shots")[0] == 1
@@ -174,20 +186,62 @@ def test_a_worker_refuses_a_second_window_while_it_runs(bundle: Bundle) -> None:
         policy.adapt_staged()
 
 
-def test_the_error_is_the_rms_after_each_action() -> None:
-    obs = np.zeros((4, 4), np.float32)
-    obs[:, 0], obs[:, 2] = [9.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 4.0]
-    episode = Episode(obs, np.zeros((3, 1), np.float32), np.ones(3, np.float32), np.zeros((3, 1), np.float32))
-    assert tracking_error(bundles.manifest())(episode) == pytest.approx(np.sqrt((1 + 4 + 4) / 3))
+def test_every_metric_of_the_task_is_measured_and_the_headline_comes_first(bundle: Bundle) -> None:
+    episodes: list[Episode] = []
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        trial = Trial(
+            loop,
+            Recorder(),
+            TrialPlan(0, 3),
+            np.random.default_rng(0),
+            lambda _, episode: episodes.append(episode),
+        )
+        found = trial.measure()
+    errors = [e.obs[1:, 0].astype(float) - e.obs[1:, 2] for e in episodes]
+    assert list(found.values) == ["error", "chatter"]
+    assert found.headline == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+    assert [e["error"] for e in found.episodes] == pytest.approx([np.sqrt(np.mean(x**2)) for x in errors])
+    changes = [np.abs(np.diff(e.applied, axis=0)).mean() for e in episodes]
+    assert [e["chatter"] for e in found.episodes] == pytest.approx(changes)
 
 
-def test_a_bundle_that_does_not_observe_the_error() -> None:
-    with pytest.raises(
-        UsageError, match="does not observe 'height'; it observes: position, velocity, target"
-    ):
-        tracking_error(bundles.manifest(), "height")
+def _paid(m: Manifest) -> Manifest:
+    """The frozen policy of a task that is judged by a reward, which the joint does not measure."""
+    m = bundles.with_objectives(m)
+    pay = ObservationChannel("pay", "1", -100.0, 100.0, "reward")
+    graphs = Graphs(replace(m.graphs.act, inputs=(TensorSpec("obs", (5,)), *m.graphs.act.inputs[1:])))
+    metrics = (Metric("pay", "reward"), *m.task.metrics)
+    task = replace(m.task, observation=(*m.observation, pay), metrics=metrics)
+    return replace(m, task=task, graphs=graphs, objectives=Objectives("w", "pay"))
+
+
+def test_a_device_that_measures_no_reward_cannot_be_judged_by_it() -> None:
+    paid = _paid(bundles.manifest())
+    joint = Joint(ManualClock())
+    rng = np.random.default_rng(0)
+    loop = ControlLoop(Still(), joint, joint.clock, paid)
+    with pytest.raises(MismatchError, match="no sensor 'pay', and 'pay', by which servo is judged"):
+        Trial(loop, Recorder(), TrialPlan(0, 1), rng)
+    also = replace(paid, task=replace(paid.task, metrics=paid.task.metrics[::-1]))
+    with ControlLoop(Still(), joint, joint.clock, also) as loop:
+        assert list(Trial(loop, Recorder(), TrialPlan(0, 1), rng).measure().values) == ["chatter", "error"]
 
 
 def test_a_plan_that_measures_nothing_is_refused(bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="episodes >= 1 and shots >= 0, got 0 and 1"):
         _run(bundle, TrialPlan(1, 0))
+
+
+def test_a_drive_is_judged_as_one_episode_wherever_it_is_cut(bundle: Bundle) -> None:
+    reference = np.zeros((41, 2), np.float32)
+    reference[:, 0] = 0.5
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        drive = Drive(loop, reference)
+        drive.on(20)
+        drive.on(41)
+    error = drive.obs[:, 0].astype(float) - drive.obs[:, 2]
+    assert (len(drive.obs), len(drive.applied)) == (41, 41)
+    assert drive.metrics()["error"] == pytest.approx(np.sqrt(np.mean(error[1:] ** 2)))
+    assert drive.metrics(30, 40)["error"] == pytest.approx(np.sqrt(np.mean(error[31:41] ** 2)))

@@ -14,18 +14,26 @@ from itertools import product
 
 import pytest
 import torch
+from acclimate.bundle import manifest_json
 from acclimate.bundle.manifest import (
-    ActionChannel,
     Family,
     Graphs,
     GraphSpec,
     Limits,
     Manifest,
     NoiseSpec,
-    ObservationChannel,
     TensorSpec,
 )
 from acclimate.fields import is_identifier
+from acclimate.task.spec import (
+    CHATTER,
+    ActionChannel,
+    ObservationChannel,
+    Parameter,
+    TaskSpec,
+    Track,
+    TrackingReference,
+)
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
 from acclimate_trainer.tasks.servo import ACTION, OBSERVATION
 from torch import Tensor, fx
@@ -94,7 +102,7 @@ class PolicyConformance:
 
     def test_a_manifest_can_be_built_from_it(self, policy: Policy) -> None:
         manifest = self._manifest(policy)
-        assert Manifest.from_json(manifest.to_json()) == manifest
+        assert manifest_json.from_json(manifest_json.to_json(manifest)) == manifest
 
     def test_the_initial_state_is_exactly_what_is_declared(self, policy: Policy) -> None:
         initial = policy.initial()
@@ -196,6 +204,15 @@ class PolicyConformance:
             out += [act.action, *act.next.values()]
         return out
 
+    def _task(self, policy: Policy) -> TaskSpec:
+        sensor = next(c.scalars[0] for c in self.observation if c.source != "reference")
+        given = [name for c in self.observation if c.source == "reference" for name in c.scalars]
+        return TaskSpec(
+            "tested", self.control_dt, self.observation, self.action,
+            tuple(Parameter(name, "", -1.0, 1.0) for name in policy.privileged), (CHATTER,),
+            TrackingReference(tuple(Track(sensor, name) for name in given)) if given else None,
+        )  # fmt: skip
+
     def _manifest(self, policy: Policy) -> Manifest:
         """As export makes it; the constructor checks what its parts owe each other."""
         state = tuple(TensorSpec(f"state.{t.name}", t.shape) for t in policy.state)
@@ -215,8 +232,8 @@ class PolicyConformance:
             (TensorSpec("action", (self.n_act,)), *_written(policy, "act")),
         )
         return Manifest(
-            "candidate", policy.algorithm, self.control_dt, self.observation, self.action, policy.state,
-            Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("servo", "wide", {}),
+            "candidate", policy.algorithm, self._task(policy), policy.state,
+            Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("servo"),
             window, policy.adaptation, privileged=policy.privileged,
         )  # fmt: skip
 
@@ -299,7 +316,7 @@ class AdaptivePolicyConformance(PolicyConformance):
         at = window.action.shape[2] // 2
         window.mask[:, 0, at - 1 : at + 1] = 0.0
         expected = policy.adapt(state, window)
-        sensed = torch.tensor([c.source == "device" for c in self.observation for _ in range(c.size)])
+        sensed = torch.tensor([c.source != "reference" for c in self.observation for _ in range(c.size)])
         window.obs[:, 0, at, sensed] = junk
         self._same(policy.adapt(state, window), expected)
 

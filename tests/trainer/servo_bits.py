@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import Iterative, meta_gradient
-from acclimate_trainer.runs.configuration import built_in, load_config
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import built_in
+from acclimate_trainer.runs.configuration import load_config
 from torch import Tensor
 
 PATH = Path(__file__).with_suffix(".json")

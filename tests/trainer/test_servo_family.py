@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from acclimate.bundle.manifest import Family
 from acclimate.errors import UsageError
 from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
 from acclimate_bridge.simulation.servos import BUILT_IN
@@ -358,7 +357,7 @@ def test_an_oracle_is_told_the_parameters_in_the_order_of_their_names() -> None:
 def test_the_intervals_are_what_a_manifest_takes() -> None:
     intervals = PRESETS["miswired"].intervals()
     assert all(low <= high for low, high in intervals.values())
-    assert Family("servo", "miswired", intervals).ranges["polarity"] == (-1.0, 1.0)
+    assert intervals["polarity"] == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from acclimate.bundle.file import ACT, ADAPT, GOLDEN, STATE
 from acclimate.bundle.golden import Golden, GoldenAdapt
 from acclimate.bundle.manifest import (
-    Baselines,
     Family,
     Graphs,
     Limits,
     Manifest,
     NoiseSpec,
-    PidGains,
 )
 from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import UsageError
 from acclimate.fields import Json
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 from acclimate_trainer.contract.policy import Adapt, Tensors
-from acclimate_trainer.tasks.servo import ACTION, CONTROL_DT
+from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor
 
-from acclimate_export.bundle.formats import Converted, Source, convert
+from acclimate_export.bundle.formats import convert
 from acclimate_export.bundle.practice import Stage, practise, replay
 from acclimate_export.bundle.trained import META, Trained, as_array
+from acclimate_export.graphs.collector import collector_at_rest
 from acclimate_export.graphs.onnx import OnnxGraph, to_onnx
+from acclimate_export.graphs.source import Converted, Source
 from acclimate_export.graphs.tracing import trace_act, trace_adapt
 
 GOLDEN_TICKS = 50
@@ -39,8 +42,8 @@ _GOLDEN_SEED, _TRUST_SEED = 20261124, 20261125  # fixed: the same run always giv
 _TRUST_TASKS = 256
 _TRUST_FACTOR, _TRUST_LEAST = 3.0, 1e-6
 _ANY_TASK = 1e6
+Classical: TypeAlias = Mapping[str, Mapping[str, float]]
 _PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
-N_ACT = sum(c.size for c in ACTION)
 
 
 @dataclass(frozen=True)
@@ -54,25 +57,28 @@ class Parts:
 
 
 def make_parts(
-    trained: Trained, pid: PidGains | None, figures: Mapping[str, Json], formats: Sequence[str] = ()
+    trained: Trained, classical: Classical, figures: Mapping[str, Json], formats: Sequence[str] = ()
 ) -> Parts:
     """Everything of a bundle. `figures` go into its provenance; `formats` are those beside ONNX.
 
+    classical: settings of the controllers that were tuned beside it, by name.
+
     Raises as `trust_radius`, and UsageError for a graph that a format cannot hold.
     """
-    sources = _sources(trained)
+    with collector_at_rest():
+        sources = _sources(trained)
+        converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
     graphs = {source.name: source.onnx for source in sources}
-    converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
-    manifest = _manifest(trained, graphs, pid, figures)
+    manifest = _manifest(trained, graphs, classical, figures)
     nodes = {name: graph.nodes for name, graph in graphs.items()}
     facts = {member: result.facts for member, result in converted.items() if result.facts}
     return Parts(manifest, _members(trained, graphs, converted), nodes, facts)
 
 
 def _sources(trained: Trained) -> list[Source]:
-    traces = {"act": trace_act(trained.policy, trained.n_obs, N_ACT)}
+    traces = {"act": trace_act(trained.policy, trained.n_obs, trained.policy.spec.n_act)}
     if trained.policy.window is not None:
-        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, N_ACT)
+        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, trained.policy.spec.n_act)
     return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
 
 
@@ -94,28 +100,26 @@ def _members(
 
 
 def _manifest(
-    trained: Trained, graphs: Mapping[str, OnnxGraph], pid: PidGains | None, figures: Mapping[str, Json]
+    trained: Trained, graphs: Mapping[str, OnnxGraph], classical: Classical, figures: Mapping[str, Json]
 ) -> Manifest:
     config, policy = trained.config, trained.policy
     adapt = graphs["adapt"].spec if "adapt" in graphs else None
     return Manifest(
         name=config.name,
         algorithm=policy.algorithm,
-        control_dt=CONTROL_DT,
-        observation=trained.observation,
-        action=ACTION,
+        task=policy.spec,
         state=policy.state,
         graphs=Graphs(graphs["act"].spec, adapt),
         noise=NoiseSpec((policy.n_noise,)),
         # No slew limit: these policies explore by changing the duty at random, and switch its sign within a tick or
         # two where a servo is slow. Whatever protects a gear train would bind.
         limits=Limits({}, trust_radius(trained)),
-        family=Family(config.servos.name, config.servos.preset, trained.family.ranges.intervals()),
+        family=_family(config.opened),
         window=policy.window,
         adaptation=policy.adaptation,
         objectives=trained.objectives,
         privileged=policy.privileged,
-        baselines=Baselines(pid),
+        baselines=classical,
         provenance={
             "config": trained.resolved(),
             "seed": config.seed,
@@ -123,6 +127,17 @@ def _manifest(
             "versions": {package: metadata.version(package) for package in _PACKAGES},
         },
     )
+
+
+def _family(opened: Opened) -> Family:
+    """Where the machines come from; of a file of the user's its name, not where it lies on this machine."""
+    use = None
+    if opened.use is not None:
+        file, _, name = opened.use.rpartition(":")
+        use = f"{Path(file).name}:{name}"
+    options: Json = json.loads(json.dumps(dict(opened.options)))
+    assert isinstance(options, dict)
+    return Family(opened.name, use, options, opened.sha256)
 
 
 def trust_radius(trained: Trained) -> float:

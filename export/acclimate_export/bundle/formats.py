@@ -6,32 +6,15 @@ A new form is a module with one function that takes a `Source` and gives a `Conv
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple, TypeAlias
 
 from acclimate.errors import UsageError
-from acclimate.fields import Json
 
-from acclimate_export.graphs.onnx import OnnxGraph
-from acclimate_export.graphs.tracing import Traced
+from acclimate_export.graphs.source import Converted, Source
 
 ONNX = "onnx"
-
-
-class Source(NamedTuple):
-    """A graph to convert: as torch traced it, and as the bundle's ONNX member has it."""
-
-    name: str  # act or adapt
-    traced: Traced
-    onnx: OnnxGraph
-
-
-class Converted(NamedTuple):
-    """The content of a member, and what `export` says of it: sizes, for one."""
-
-    model: bytes
-    facts: Mapping[str, Json]
 
 
 Convert: TypeAlias = Callable[[Source], Converted]

@@ -1,4 +1,4 @@
-"""A policy in torch at work on servos of its family: realistic inputs, and what they should give."""
+"""A policy in torch at work on machines of its family: realistic inputs, and what they should give."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from acclimate.bundle.manifest import WindowSpec
-from acclimate_trainer.algorithms.successor.objective_policies import N_FEATURES, rewarded
+from acclimate_trainer.algorithms.successor.objective_policies import rewarded
 from acclimate_trainer.contract.policy import Adapt, Policy, Tensors, Window
+from acclimate_trainer.networks.view import View
 from acclimate_trainer.play.rollouts import draw, rollout
 from torch import Tensor
 
@@ -18,7 +19,7 @@ _WITHOUT_WINDOW = WindowSpec(episodes=2, steps=100)  # what a policy drives that
 
 
 class Stage(NamedTuple):
-    """T servos, driven with a state, exploring; and what adapting to that gave, for a policy that adapts."""
+    """T machines, driven with a state, exploring; and what adapting to that gave, for a policy that adapts."""
 
     state: Tensors  # stacked over tasks: all that `act` does not write
     noise: Tensor  # (T, K, S, n_noise)
@@ -35,21 +36,26 @@ class Ticks(NamedTuple):
 
 @torch.no_grad()
 def practise(trained: Trained, tasks: int, rng: np.random.Generator, masked: float = 0.0) -> list[Stage]:
-    """One trial of each of `tasks` newly drawn servos: a stage per adaptation step, or one without adaptation.
+    """One trial of each of `tasks` newly drawn machines: a stage per adaptation step, or one without adaptation.
 
     masked: the share of transitions hidden from `adapt` is drawn from [0, masked], window by window.
     """
-    policy, servos = trained.policy, trained.family.sample(tasks, rng)
+    policy, family = trained.policy, trained.family
+    machines, view = family.sample(tasks, rng), View.of(family)
     spec, steps = policy.window or _WITHOUT_WINDOW, policy.adaptation.max_steps if policy.adaptation else 1
-    state = _initial(policy, tasks) | ({"task": servos.privileged()} if policy.privileged else {})
+    state = _initial(policy, tasks) | ({"task": family.parameters(machines)} if policy.privileged else {})
     told = trained.objectives is not None
-    wanted = torch.from_numpy(rng.standard_exponential((tasks, N_FEATURES if told else 0), dtype=np.float32))
+    wanted = torch.from_numpy(
+        rng.standard_exponential((tasks, len(family.spec.features) if told else 0), dtype=np.float32)
+    )
     stages = []
     for _ in range(steps):
-        around = draw(trained.family, servos, rng, explore=spec.episodes, measure=0, steps=spec.steps)
-        window = rollout(policy, state, trained.family, servos, around).window(spec.episodes)
+        around = draw(
+            family, machines, rng, explore=spec.episodes, measure=0, steps=spec.steps, n_noise=policy.n_noise
+        )
+        window = rollout(policy, state, family.spec, around).window()
         if told:
-            window = rewarded(window, wanted)
+            window = rewarded(view, window, wanted)
         window = window._replace(mask=_mask(window.mask.shape, masked, rng))
         adapted = policy.adapt(state, window) if policy.window else None
         stages.append(Stage(state, around.noise, window, adapted))

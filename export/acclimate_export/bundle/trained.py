@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
-from acclimate.bundle.manifest import Objectives, ObservationChannel
+from acclimate.bundle.manifest import Objectives
 from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
-from acclimate.servo_features import FEATURES
-from acclimate_trainer.algorithms.successor.objective_policies import REWARD
-from acclimate_trainer.command.train import on_servos
+from acclimate.task.spec import ObservationChannel
+from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Policy
 from acclimate_trainer.outer_loop.training import FOR_TRAINING
-from acclimate_trainer.runs.configuration import Config, ConfigError, family_ranges, parse_config
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.configuration import Config, parse_config
 from acclimate_trainer.runs.run_directory import CHECKPOINT, RunDirectory
-from acclimate_trainer.tasks.servo import OBSERVATION, ServoFamily
+from acclimate_trainer.settings.tables import ConfigError
 from torch import Tensor
 
 META = "meta.npz"  # member of a bundle: the meta-parameters, from which its torch policy is rebuilt
@@ -33,14 +33,14 @@ class Trained:
 
     config: Config
     meta: Mapping[str, Tensor]
-    family: ServoFamily
+    family: Complete[object]
     policy: Policy
 
     @classmethod
     def of(cls, config: Config, meta: Mapping[str, Tensor], where: str) -> Trained:
         """Raises UsageError where `meta` is not what training by `config` gives."""
-        family = ServoFamily(family_ranges(config.servos, where))
-        algorithm = on_servos(config)
+        family = Complete.of(config.opened.family)
+        algorithm = algorithm_of(config)
         wanted, meta = (_kept(tensors) for tensors in (algorithm.initial(np.random.default_rng(0)), meta))
         for name in sorted(wanted.keys() | meta.keys()):
             found, expected = _describe(meta.get(name)), _describe(wanted.get(name))
@@ -57,7 +57,7 @@ class Trained:
     @property
     def observation(self) -> tuple[ObservationChannel, ...]:
         """What the policy's observation is: the family's, and a reward where one may be given."""
-        return OBSERVATION if self.config.objectives is None else (*OBSERVATION, REWARD)
+        return self.policy.spec.observation
 
     @property
     def n_obs(self) -> int:
@@ -69,13 +69,11 @@ class Trained:
         """What the policy can be told to drive for."""
         if self.config.objectives is None:
             return None
-        return Objectives("task_vector", FEATURES, REWARD.name)
+        return Objectives("task_vector", self.policy.spec.reward)
 
     def resolved(self) -> Json:
-        """The config as JSON, with every range of the family; `parse_config` reads it back."""
-        tree = {key: value for key, value in asdict(self.config).items() if value is not None}
-        tree["family"]["ranges"] = self.family.ranges.as_dict()
-        resolved: Json = json.loads(json.dumps(tree))
+        """The config as JSON, with every default of the family; `parse_config` reads it back."""
+        resolved: Json = json.loads(json.dumps(self.config.tree()))
         return resolved
 
     def pack_meta(self) -> bytes:

@@ -7,6 +7,7 @@ nothing of this machine.
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import resources
 
 import onnx
@@ -15,11 +16,12 @@ from acclimate.errors import UsageError
 from emx_onnx_cgen.compiler import Compiler, CompilerOptions
 from emx_onnx_cgen.errors import CompilerError
 
-from acclimate_export.bundle.formats import Converted, Source
 from acclimate_export.c.shaping import shape
 from acclimate_export.c.sizes import sizes
+from acclimate_export.graphs.source import Converted, Source
 
 _PRELUDE = "prelude.h"
+_ANY_NAME = "acclimate_graph"
 _LOWERED = re.compile(r"\(while lowering .*?op_type=(\w+), name=([^,]*),")
 _UNKNOWN = re.compile(r"Unsupported op (?:[\w.]+\.)?(\w+)$")
 
@@ -27,13 +29,8 @@ _UNKNOWN = re.compile(r"Unsupported op (?:[\w.]+\.)?(\w+)$")
 def to_c(source: Source) -> Converted:
     """Its facts are `sizes`. Raises UsageError for an operator that the generator lacks."""
     model = onnx.load_from_string(source.onnx.model)
-    options = CompilerOptions(
-        model_name=source.name,
-        large_temp_threshold_bytes=0,  # no heap
-        large_weight_threshold=0,  # no file beside it
-    )
     try:
-        generated = Compiler(options).compile(model)
+        generated = _compiler().compile(model).replace(_ANY_NAME, source.name)
     except CompilerError as error:
         raise UsageError(_refusal(source.name, model, error)) from None
     shaped = shape(generated, source.name)
@@ -41,6 +38,17 @@ def to_c(source: Source) -> Converted:
     prelude = resources.files("acclimate_export.c").joinpath(_PRELUDE).read_text(encoding="ascii")
     code = f"{head(face)}\n{prelude}\n{shaped.code}"
     return Converted(code.encode("ascii"), sizes(code, face))
+
+
+@cache
+def _compiler() -> Compiler:
+    """One for all graphs: each has to read all its templates first, which takes most of a second."""
+    options = CompilerOptions(
+        model_name=_ANY_NAME,
+        large_temp_threshold_bytes=0,  # no heap
+        large_weight_threshold=0,  # no file beside it
+    )
+    return Compiler(options)
 
 
 def _refusal(name: str, model: onnx.ModelProto, error: CompilerError) -> str:

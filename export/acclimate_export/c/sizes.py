@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from acclimate.engines.c_library import find_compiler
+from acclimate.engines.c_compiler import find_compiler
 from acclimate.engines.c_source import Face
 from acclimate.errors import EngineError
 from acclimate.fields import Json

@@ -75,9 +75,11 @@ def ratio(difference: float, scale: float) -> float:
 def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
     """What torch's policy observes on a servo that changes, (ticks, n_obs)."""
     episodes = math.ceil(ticks / _STEPS)
-    trial = draw_trial(trained.family, 1, rng, side_by_side=1, episodes=episodes, steps=_STEPS, change=1.0)
-    state = stacked(trained.policy, 1, 1)
-    parts = run_trial(trained.policy, state, trained.family, trial)
+    family, n_noise = trained.family, trained.policy.n_noise
+    trial = draw_trial(
+        family, 1, rng, side_by_side=1, episodes=episodes, steps=_STEPS, change=1.0, n_noise=n_noise
+    )
+    parts = run_trial(trained.policy, stacked(trained.policy, 1, 1), family, trial)
     obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
     return F.pad(obs, (0, trained.n_obs - obs.shape[1]))  # no rewards, if it takes any
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.bundle.manifest import QUANTISED
+from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
-from acclimate_bridge.command.options import writable
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
 from acclimate_export.bundle.formats import parse_formats
-from acclimate_export.bundle.quantised_parts import Loss, check_quantisable, parse_scheme, quantised
-from acclimate_export.bundle.quantised_parts import described as loss_described
 from acclimate_export.bundle.trained import Trained, from_run
 from acclimate_export.check.parity import Parity, compare
+from acclimate_export.check.quantisation import Loss, check_quantisable, parse_scheme, quantised
+from acclimate_export.check.quantisation import described as loss_described
 from acclimate_export.command.verify import described, parity_tree
 
 # Of bundles whose file is not called by their algorithm.
@@ -46,10 +46,10 @@ def run_export(args: argparse.Namespace) -> int:
     figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
     loss = None
     if scheme is None:
-        parts = make_parts(trained, run.pid(), figures, formats)
+        parts = make_parts(trained, run.classical(), figures, formats)
     else:
         others = [name for name in formats if name != QUANTISED]
-        parts, loss = quantised(trained, make_parts(trained, run.pid(), figures, others), scheme)
+        parts, loss = quantised(trained, make_parts(trained, run.classical(), figures, others), scheme)
     parity = _write(trained, parts, out)
     bundle = load(out)
     print(
@@ -92,7 +92,8 @@ def _lines(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> l
     )
     drive = [] if m.privileged else [f"          acclimate run {bundle.path} --port PORT"]
     return [
-        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, preset {m.family.preset}",
+        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, "
+        f"preset {m.family.options['preset']}",
         f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
         *(f"{member:9} {_facts(facts)}" for member, facts in parts.facts.items()),
         *([f"quantised {loss_described(loss)}"] if loss else []),
@@ -115,7 +116,7 @@ def _tree(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> di
         "sha256": bundle.sha256,
         "name": bundle.manifest.name,
         "algorithm": bundle.manifest.algorithm,
-        "preset": bundle.manifest.family.preset,
+        "preset": bundle.manifest.family.options["preset"],
         "trust_radius": bundle.manifest.limits.trust_radius,
         "nodes": dict(parts.nodes),
         "members": sizes,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 from acclimate.bundle.file import load
+from acclimate.command.options import at_least
 from acclimate.fields import Json
-from acclimate_bridge.command.options import at_least
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.trained import from_bundle, from_run

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import torch
-from acclimate.bundle.manifest import Shape
+from acclimate.task.spec import Shape
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
 from torch import Tensor, fx
 

@@ -9,7 +9,7 @@ import torch
 from acclimate.errors import UsageError
 from torch import fx
 
-from acclimate_export.bundle.formats import Converted, Source
+from acclimate_export.graphs.source import Converted, Source
 from acclimate_export.graphs.tracing import Traced
 from acclimate_export.tflite.flatbuffer import operators, tidy
 from acclimate_export.tflite.quiet import quiet

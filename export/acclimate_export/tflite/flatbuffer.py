@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import flatbuffers
 import numpy as np
-from acclimate.bundle.manifest import Shape
 from acclimate.errors import UsageError
+from acclimate.task.spec import Shape
 from ai_edge_litert import schema_py_generated as schema
 
 _IDENTIFIER = b"TFL3"

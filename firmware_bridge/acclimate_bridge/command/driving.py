@@ -15,12 +15,13 @@ from acclimate.control.clock import RealClock
 from acclimate.control.drive import Drive
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
-from acclimate.control.trial import EpisodeKey, tracking_error
+from acclimate.control.trial import EpisodeKey
 from acclimate.errors import UsageError
 from acclimate.fields import Json
-from acclimate.policy.objectives import objectives_of, set_objective
+from acclimate.policy.objectives import features_of, set_objective
 from acclimate.policy.policy import Policy, Scope
-from acclimate.policy.window import Episode
+from acclimate.task.episode import Episode
+from acclimate.task.metrics import measure
 
 from acclimate_bridge.command.objectives import Listener, Wish, wishes_of
 from acclimate_bridge.command.options import moment
@@ -69,7 +70,7 @@ class DrivePlan(NamedTuple):
             if at >= seconds:
                 raise UsageError(f"--reset {scope}@{at:g} comes after the end: --seconds is {seconds:g}")
         if args.listen:
-            objectives_of(manifest)
+            features_of(manifest)
         return cls(seconds, resets, wishes_of(args.objective, manifest, seconds), args.listen)
 
 
@@ -123,13 +124,22 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def headline(policy: Policy, episode: Episode) -> float:
+    """Of the metric by which controllers are compared."""
+    task = policy.manifest.task
+    return measure(task, episode.obs, episode.applied)[task.headline.name].value
+
+
 def curve(policy: Policy, driven: Driven) -> list[tuple[float, float, float]]:
-    """From, to (s) and the tracking error (rad, RMS) in between, second by second."""
-    metric, dt = tracking_error(policy.manifest), policy.manifest.control_dt
-    steps = len(driven.episode.mask)
+    """From, to (s) and the headline metric in between, second by second."""
+    dt, whole = policy.manifest.control_dt, driven.episode
+    steps = len(whole.mask)
     edges = [*range(0, steps, max(round(1.0 / dt), 1)), steps]
-    parts = [(a, b, driven.episode._replace(obs=driven.episode.obs[a : b + 1])) for a, b in pairwise(edges)]
-    return [(round(a * dt, 6), round(b * dt, 6), metric(part)) for a, b, part in parts]
+    parts = [
+        (a, b, whole._replace(obs=whole.obs[a : b + 1], applied=whole.applied[a:b]))
+        for a, b in pairwise(edges)
+    ]
+    return [(round(a * dt, 6), round(b * dt, 6), headline(policy, part)) for a, b, part in parts]
 
 
 def tree(policy: Policy, driven: Driven) -> dict[str, Json]:
@@ -143,7 +153,7 @@ def tree(policy: Policy, driven: Driven) -> dict[str, Json]:
     return {
         **asked,
         "seconds": driven.plan.seconds,
-        "rms": tracking_error(policy.manifest)(driven.episode),
+        "rms": headline(policy, driven.episode),
         "curve": [{"from": a, "to": b, "rms": rms} for a, b, rms in curve(policy, driven)],
         "resets": resets,
     }
@@ -156,7 +166,7 @@ def lines(policy: Policy, driven: Driven) -> list[str]:
     driving = f"{driven.plan.seconds:g} s of driving"
     said = [
         f"{driving:<20} "
-        f"{tracking_error(policy.manifest)(driven.episode):.4f} rad RMS; in the first second {parts[0][2]:.4f}, "
+        f"{headline(policy, driven.episode):.4f} rad RMS; in the first second {parts[0][2]:.4f}, "
         f"in the last {parts[-1][2]:.4f}, at worst {worst[2]:.4f} from {worst[0]:g} s"
     ]
     for (scope, at), names in zip(driven.plan.resets, driven.forgotten, strict=True):

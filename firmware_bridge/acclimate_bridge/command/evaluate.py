@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from acclimate.atomic import write_atomically
+from acclimate.command.options import at_least, writable
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 
-from acclimate_bridge.command.options import at_least, writable
 from acclimate_bridge.evaluation import courses_report
 from acclimate_bridge.evaluation import report as evaluation_report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time

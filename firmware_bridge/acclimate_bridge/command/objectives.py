@@ -12,7 +12,7 @@ from acclimate.bundle.manifest import Manifest
 from acclimate.control.trial import Shot
 from acclimate.errors import AcclimateError, UsageError
 from acclimate.fields import Json
-from acclimate.policy.objectives import described, objective, objectives_of, parse_objective, set_objective
+from acclimate.policy.objectives import described, features_of, objective, parse_objective, set_objective
 from acclimate.policy.policy import Policy
 
 _UNEXPLAINED = 0.1  # share of the rewards that is left over where they are no wᵀφ
@@ -34,7 +34,7 @@ class Wish(NamedTuple):
             at = math.nan
         if not (math.isfinite(at) and at >= 0.0):
             raise UsageError(f"objective {text!r}: expected NAME=WEIGHT,…[@SECONDS] with SECONDS at least 0")
-        return cls(parse_objective(weights, objectives_of(manifest).features), at)
+        return cls(parse_objective(weights, features_of(manifest)), at)
 
 
 def wishes_of(
@@ -55,7 +55,7 @@ class Listener:
 
     def __init__(self, policy: Policy, lines: TextIO, answer: Callable[[str], None]) -> None:
         self._policy, self._answer = policy, answer
-        self._features = objectives_of(policy.manifest).features
+        self._features = features_of(policy.manifest)
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         # A daemon: nobody can interrupt a read that waits for a person.
         threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
@@ -84,7 +84,7 @@ def lines(policy: Policy, shots: Sequence[Shot]) -> list[str]:
     """The same for people, after what each step that inferred them was worth."""
     if policy.manifest.objectives is None:
         return []
-    features = len(policy.manifest.objectives.features)
+    features = len(policy.manifest.features)
     inferred = [_inferred(number, shot.result.info, features) for number, shot in enumerate(shots, 1)]
     return [*inferred, f"{'objective':<20} {described(policy)}"]
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from acclimate.bundle.manifest import Manifest
 from acclimate.errors import UsageError
 
 Word = TypeVar("Word", bound=str)
-
-
-def at_least(option: str, value: int, least: int) -> int:
-    """`value`, if it is not below `least`. Raises UsageError naming the option."""
-    if value < least:
-        raise UsageError(f"{option} must be at least {least}, found {value}")
-    return value
 
 
 def allowed_shots(manifest: Manifest, wanted: int | None) -> int:
@@ -32,18 +24,6 @@ def allowed_shots(manifest: Manifest, wanted: int | None) -> int:
     if not 0 <= shots <= most:
         raise UsageError(f"--shots must be from 0 to {most} with bundle {manifest.name!r}, found {shots}")
     return shots
-
-
-def writable(option: str, path: str | None) -> Path | None:
-    """The path to write to later, if its folder is there: better told before the work than after it."""
-    if path is None:
-        return None
-    target = Path(path)
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{option} {target}: the folder {target.parent} does not exist")
-    if target.is_dir():
-        raise UsageError(f"{option} {target} is a folder, expected the name of a file")
-    return target
 
 
 def moment(what: str, text: str, word: str, known: Sequence[Word]) -> tuple[Word, float]:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from acclimate.bundle.file import load
 from acclimate.bundle.manifest import Manifest
+from acclimate.command.options import at_least, writable
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.recording import Recording
-from acclimate.control.trial import Shot, Trial, TrialPlan, TrialReport, tracking_error
+from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.adaptation import AdaptWorker
@@ -27,10 +28,11 @@ from acclimate.policy.policy import Policy
 from acclimate_bridge.command import driving
 from acclimate_bridge.command import objectives as wishes
 from acclimate_bridge.command.driving import DrivePlan
-from acclimate_bridge.command.options import allowed_shots, at_least, writable
+from acclimate_bridge.command.options import allowed_shots
 from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps, generator
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
+from acclimate_bridge.simulation.deployments import preset_of
 
 EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
@@ -105,14 +107,13 @@ def _drive(
 ) -> tuple[TrialReport, LinkStats]:
     clock, manifest = RealClock(), policy.manifest
     references = TrackingReferences(manifest, episode_steps(manifest), seed, 0)
-    metric = tracking_error(manifest)
     with (
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
         AdaptWorker(policy) as worker,
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
-        trial = Trial(loop, references, metric, plan, generator(seed, _EXPLORATION), recording)
+        trial = Trial(loop, references, plan, generator(seed, _EXPLORATION), recording)
         return trial.run(policy, worker, Guard.of(manifest)), link.stats
 
 
@@ -136,7 +137,7 @@ def _head(args: argparse.Namespace, policy: Policy) -> dict[str, Json]:
         "metric": "tracking_error_rms",
         "unit": "rad",
         "bundle": manifest.name,
-        "preset": manifest.family.preset,
+        "preset": preset_of(manifest),
         "engine": choice.engine,
         "engine_why": choice.why,
         "port": args.port,
@@ -151,7 +152,7 @@ def _traffic(stats: LoopStats, link: LinkStats) -> dict[str, Json]:
 def _tree(report: TrialReport) -> dict[str, Json]:
     measured = (report.before, *(shot.after for shot in report.shots))
     rows: list[Json] = [
-        {"shots": k, "rms": measurement.rms, "errors": list(measurement.errors)}
+        {"shots": k, "rms": measurement.headline, "errors": _each(measurement)}
         for k, measurement in enumerate(measured)
     ]
     shots: list[Json] = [
@@ -167,10 +168,14 @@ def _tree(report: TrialReport) -> dict[str, Json]:
     return {"rows": rows, "shots": shots}
 
 
+def _each(measurement: Measurement) -> list[Json]:
+    return [next(iter(episode.values())) for episode in measurement.episodes]
+
+
 def _lines(report: TrialReport) -> list[str]:
     measured = "before adapting" if report.shots else "measured"
     return [
-        f"{measured:<20} {report.before.rms:.4f} rad RMS over {len(report.before.errors)} episodes",
+        f"{measured:<20} {report.before.headline:.4f} rad RMS over {len(report.before.episodes)} episodes",
         *(_shot_line(number, shot) for number, shot in enumerate(report.shots, 1)),
     ]
 
@@ -189,7 +194,7 @@ def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
 
 def _shot_line(number: int, shot: Shot) -> str:
     steps = f"after {number} step{'s' if number > 1 else ''}"
-    line = f"{steps:<20} {shot.after.rms:.4f} rad RMS over {len(shot.after.errors)} episodes"
+    line = f"{steps:<20} {shot.after.headline:.4f} rad RMS over {len(shot.after.episodes)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
     return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from acclimate.command.options import at_least
 from acclimate.errors import UsageError
 from acclimate.policy.objectives import parse_objective
 from acclimate.servo_features import FEATURES
 
-from acclimate_bridge.command.options import at_least
 from acclimate_bridge.simulation.changes import Change
 from acclimate_bridge.simulation.deployments import described, stated_deployment
 from acclimate_bridge.simulation.plant import END_STOP, Deployment

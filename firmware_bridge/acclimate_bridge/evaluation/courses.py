@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.control.drive import Drive
-from acclimate.control.trial import EpisodeKey, tracking_columns
+from acclimate.control.trial import EpisodeKey
 from acclimate.errors import UsageError
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
@@ -20,7 +20,7 @@ from acclimate_bridge.evaluation.evaluation import Plan, Work, on_all, open_benc
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.rig import PID, Bench, Field, Rig
 from acclimate_bridge.simulation.changes import ChangeKind, changed
-from acclimate_bridge.simulation.deployments import privileged
+from acclimate_bridge.simulation.deployments import preset_of, privileged
 from acclimate_bridge.simulation.plant import Deployment
 from acclimate_bridge.simulation.servos import Servo
 
@@ -108,7 +108,7 @@ def evaluate_over_time(
     bench = open_bench(plan)
     work = Work(plan, partial(drive_all, course, 1 if plan.shots is None else plan.shots))
     devices = tuple(on_all(work, bench, jobs, progress))
-    return Courses(bench.manifest.family.preset, plan.seed, course, devices)
+    return Courses(preset_of(bench.manifest), plan.seed, course, devices)
 
 
 def drive_all(course: Course, most: int, bench: Bench, servo: Servo, device: int) -> CourseResult:
@@ -182,7 +182,8 @@ class _Driver:
         return Drive(rig.loop, reference, {self._at: change}, self._bench.exploration(self._field))
 
     def _errors(self, obs: FloatArray) -> tuple[float, ...]:
-        measured, wanted = tracking_columns(self._bench.manifest)
+        task = self._bench.manifest.task
+        measured, wanted = (task.index(name) for name in task.headline.pairs[0])
         squares = (obs[:, measured].astype(np.float64) - obs[:, wanted]) ** 2
         spans = [*self._course.bins(), *self._course.judged()]
         return tuple(float(np.sqrt(np.mean(squares[self._rows(span)]))) for span in spans)

@@ -18,14 +18,16 @@ from typing import Generic, TypeVar
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
+from acclimate.command.options import at_least
 from acclimate.engines import ENGINES
 from acclimate.errors import DeviceFault, UsageError
 from acclimate.policy.policy import Policy
 
-from acclimate_bridge.command.options import allowed_shots, at_least
-from acclimate_bridge.evaluation.pid import Pid
+from acclimate_bridge.command.options import allowed_shots
+from acclimate_bridge.evaluation.pid import Pid, PidGains
 from acclimate_bridge.evaluation.references import DEFAULT_STEPS
 from acclimate_bridge.evaluation.rig import Bench, DeviceResult
+from acclimate_bridge.simulation.deployments import preset_of
 from acclimate_bridge.simulation.servos import Friction, Servo
 
 NAMED = ("robust", "oracle")  # what a bundle is compared with; names of algorithms, and of files beside it
@@ -71,7 +73,7 @@ def evaluate(plan: Plan, jobs: int = 1, progress: Callable[[int, int], None] | N
     devices = tuple(on_all(Work(plan, Bench.run), bench, jobs, progress))
     main, policy = bench.main, bench.policies[bench.main]
     recurrent = main not in NAMED and not policy.can_adapt
-    return Results(bench.manifest.family.preset, plan.seed, bench.shots[main], devices, main, recurrent)
+    return Results(preset_of(bench.manifest), plan.seed, bench.shots[main], devices, main, recurrent)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def open_bench(plan: Plan) -> Bench:
 
 def _pid(manifests: Mapping[str, Manifest]) -> Pid | None:
     """With the gains that the main bundle carries, or else another one."""
-    tuned = (m.baselines.pid for m in manifests.values() if m.baselines.pid)
+    tuned = (PidGains.of(m.baselines["pid"]) for m in manifests.values() if "pid" in m.baselines)
     gains = next(tuned, None)
     return Pid(gains, next(iter(manifests.values()))) if gains else None
 
@@ -185,7 +187,7 @@ def _check_opponent(main: Bundle, other: Bundle) -> None:
 
 
 def _family(manifest: Manifest) -> str:
-    return f"{manifest.family.name}, preset {manifest.family.preset}"
+    return f"{manifest.family.name}, preset {preset_of(manifest)}"
 
 
 def _rate(manifest: Manifest) -> str:

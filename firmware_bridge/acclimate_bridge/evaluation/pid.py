@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.bundle.manifest import Manifest, PidGains
-from acclimate.control.layout import scalars
+from acclimate.bundle.manifest import Manifest
+from acclimate.control.channel_map import scalars
 from acclimate.errors import MismatchError
 from acclimate.policy.policy import Scope
 
@@ -23,6 +25,27 @@ _STILL = 0.01  # rad
 _STILL_TICKS = 8
 _LONGEST_WAIT = 200  # ticks
 SIGN_TEST_TICKS = _LONGEST_WAIT + 2 * _PERIOD * len(_AMPLITUDES) + 1  # at most
+
+
+class PidGains(NamedTuple):
+    """sign_test: find out which way the motor turns before anything else."""
+
+    kp: float
+    ki: float
+    kd: float
+    kff: float
+    sign_test: bool = False
+
+    @classmethod
+    def of(cls, settings: Mapping[str, float]) -> PidGains:
+        """As a manifest has them. Raises MismatchError for what these are not."""
+        known = {name: value for name, value in settings.items() if name in cls._fields}
+        if known.keys() != settings.keys() or not {"kp", "ki", "kd", "kff"} <= known.keys():
+            raise MismatchError(
+                f"the bundle's settings of 'pid' are {', '.join(settings)}; expected {', '.join(cls._fields)}"
+            )
+        kp, ki, kd, kff = (known[name] for name in cls._fields[:4])
+        return cls(kp, ki, kd, kff, bool(known.get("sign_test", 0.0)))
 
 
 class SignTest:

@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
-from acclimate.control.layout import scalars
+from acclimate.control.channel_map import scalars
 from acclimate.control.references import tracking_reference
 from acclimate.control.trial import EpisodeKey, Purpose
 from acclimate.errors import UsageError

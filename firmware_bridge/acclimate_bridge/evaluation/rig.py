@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.loop import Controller, ControlLoop
-from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, tracking_error
+from acclimate.control.trial import EpisodeKey, Trial, TrialPlan
 from acclimate.policy.adaptation import InlineAdapter
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
@@ -19,7 +19,7 @@ from acclimate.policy.policy import Policy
 from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.references import TrackingReferences, generator
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.simulation.deployments import draw_deployment, privileged
+from acclimate_bridge.simulation.deployments import draw_deployment, privileged, ranges_of
 from acclimate_bridge.simulation.judge import JudgedServo
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
@@ -83,7 +83,6 @@ class Bench:
         self.main, self.manifest = main, policies[main].manifest
         self.policies, self.pid, self.shots = policies, pid, shots
         self._steps, self._episodes, self._seed, self._friction = steps, episodes, seed, friction
-        self._metric = tracking_error(self.manifest)
 
     def run(self, servo: Servo, device: int) -> DeviceResult:
         """All controllers on one device, which is new for each of them."""
@@ -102,7 +101,7 @@ class Bench:
         """The device of this number, as all controllers meet it."""
         key = (zlib.crc32(servo.name.encode()), device)  # by name: the order of servos changes nothing
         rng = generator(self._seed, *key, _DEPLOYMENT)
-        deployment = draw_deployment(servo, self.manifest.family.ranges, rng)
+        deployment = draw_deployment(servo, ranges_of(self.manifest), rng)
         return Field(servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), key)
 
     def prepare(self, policy: Policy, field: Field) -> None:
@@ -116,7 +115,7 @@ class Bench:
         """The sign test, like exploration, is not part of what is measured."""
         with self.rig(pid, field) as rig:
             self.find_sign(pid, rig, field)
-            return (rig.trial.measure().rms,)
+            return (rig.trial.measure().headline,)
 
     def find_sign(self, pid: Pid, rig: Rig, field: Field) -> None:
         """Let a PID that is new to the device test which way its motor turns."""
@@ -130,10 +129,10 @@ class Bench:
         """Errors after 0, 1, … steps, and why steps were refused."""
         with self.rig(policy, field, policy.manifest, self.shots[name]) as rig:
             if not self.shots[name]:
-                return (rig.trial.measure().rms,), ()
+                return (rig.trial.measure().headline,), ()
             report = rig.trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
         measured = (report.before, *(shot.after for shot in report.shots))
-        return tuple(m.rms for m in measured), tuple(shot.accepted.reason for shot in report.shots)
+        return tuple(m.headline for m in measured), tuple(shot.accepted.reason for shot in report.shots)
 
     @contextmanager
     def rig(
@@ -159,7 +158,7 @@ class Bench:
             ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
             rng = self.exploration(field)
-            yield Rig(loop, Trial(loop, self.references(field), self._metric, trial, rng), plant)
+            yield Rig(loop, Trial(loop, self.references(field), trial, rng), plant)
 
     def references(self, field: Field, steps: int | None = None) -> TrackingReferences:
         """What there is to track on this device, in episodes of `steps` ticks, or as long as a window's."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from acclimate.arrays import FloatArray
+from acclimate.bundle.manifest import Manifest
 from acclimate.errors import MismatchError
 
 from acclimate_bridge.simulation.plant import Deployment
@@ -22,6 +23,18 @@ _PLAIN = {
     "delay": (0.0, 0.0),
     "polarity": (1.0, 1.0),
 }
+
+
+def preset_of(manifest: Manifest) -> str:
+    """The preset that the bundle's servos are drawn from."""
+    return str(manifest.family.options.get("preset", "wide"))
+
+
+def ranges_of(manifest: Manifest) -> Ranges:
+    """The ranges that they are drawn from."""
+    ranges = manifest.family.options.get("ranges")
+    pairs = ranges.items() if isinstance(ranges, dict) else ()
+    return {name: (float(p[0]), float(p[1])) for name, p in pairs if isinstance(p, list)}  # type: ignore[arg-type]
 
 
 def draw_deployment(servo: Servo, ranges: Ranges, rng: np.random.Generator) -> Deployment:

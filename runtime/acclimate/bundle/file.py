@@ -9,7 +9,7 @@ from pathlib import Path
 
 from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
-from acclimate.bundle import archive
+from acclimate.bundle import archive, manifest_json
 from acclimate.bundle.digest import sha256_hex
 from acclimate.bundle.golden import Golden
 from acclimate.bundle.manifest import Manifest, MemberFile
@@ -58,7 +58,7 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     path = Path(path)
     files = {name: MemberFile(sha256_hex(content), len(content)) for name, content in sorted(members.items())}
     manifest = replace(manifest, files=files)
-    data = archive.pack({MANIFEST: manifest.to_json()} | dict(sorted(members.items())))
+    data = archive.pack({MANIFEST: manifest_json.to_json(manifest)} | dict(sorted(members.items())))
     parse(data, path)
     write_atomically(path, data)
     return manifest
@@ -70,7 +70,7 @@ def parse(data: bytes, path: Path) -> Bundle:
     if next(iter(members), None) != MANIFEST:
         raise BundleError(f"{path} does not begin with {MANIFEST}; it is not an Acclimate bundle")
     text = members.pop(MANIFEST)
-    manifest = Manifest.from_json(text, f"{path}: {MANIFEST}")
+    manifest = manifest_json.from_json(text, f"{path}: {MANIFEST}")
     _check_members(path, manifest, members)
     state = unpack_arrays(members[STATE], f"{path}: {STATE}")
     _check_state(path, manifest, state)

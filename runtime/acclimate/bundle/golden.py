@@ -9,7 +9,7 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, Manifest
 from acclimate.bundle.npz import check_arrays, pack_arrays
 from acclimate.errors import BundleError
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 
 _PREFIX = "next."
 

@@ -1,61 +1,29 @@
 """The bundle's manifest: everything that the runtime must know of a policy, as frozen dataclasses.
 
-`Manifest.from_json` and `Manifest.to_json` are each other's inverse (see `manifest_json`). A `Manifest` that exists is
-consistent with itself: the constructor checks it (see `manifest_rules`) and raises ManifestError.
+A `Manifest` that exists is consistent with itself: its constructor raises ManifestError for the first rule that it
+breaks. Below the parts are the rules, each a function and a sentence. `manifest_json` reads and writes it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from acclimate.bundle import manifest_rules
 from acclimate.errors import ManifestError
 from acclimate.fields import Json
+from acclimate.task.spec import ActionChannel, Feature, ObservationChannel, Shape, TaskSpec
 
-FORMAT = 1
+FORMAT = 2
 
-Source: TypeAlias = Literal["device", "reference"]
 Reset: TypeAlias = Literal["trial", "episode", "never"]
 Writer: TypeAlias = Literal["act", "adapt"]
 Scheme: TypeAlias = Literal["dynamic", "int8"]
-Shape: TypeAlias = tuple[int, ...]
 
 QUANTISED = "tflite"  # suffix of the only members that may be quantised
 SCHEMES: tuple[Scheme, ...] = ("dynamic", "int8")
-
-
-@dataclass(frozen=True)
-class ObservationChannel:
-    """One entry of the observation; `source` says who gives it: the device or the reference."""
-
-    name: str
-    unit: str
-    minimum: float
-    maximum: float
-    source: Source = "device"
-    shape: Shape = (1,)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class ActionChannel:
-    """One entry of the action; `minimum` and `maximum` are the limits that the loop clamps to."""
-
-    name: str
-    unit: str
-    minimum: float
-    maximum: float
-    shape: Shape = (1,)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -125,49 +93,29 @@ class Limits:
 
 @dataclass(frozen=True)
 class Family:
-    """The task family trained on, and the ranges that its parameters were drawn from."""
+    """Where the machines that it was trained on come from; a board needs none of it.
+
+    name:    of the family: built in, or registered by a package.
+    use:     FILE.py:Class, where a file of the user's defines it.
+    options: its settings, as the config had them.
+    sha256:  of that file, lower-case hex.
+    """
 
     name: str
-    preset: str
-    ranges: Mapping[str, tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A feature φ that the policy can be rewarded for, and what its weight may be."""
-
-    name: str
-    meaning: str
-    minimum: float = 0.0
-    maximum: float = 1000.0
+    use: str | None = None
+    options: Mapping[str, Json] = field(default_factory=dict)
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Objectives:
-    """What a policy drives for: the reward is wᵀφ, and w, a weight for each of `features`, is the state tensor `state`.
+    """What a policy drives for: the reward is wᵀφ, and w, a weight for each feature of the task, is the state `state`.
 
     reward: the observation channel that `adapt` infers w from. A device need not have it: then w can only be set.
     """
 
     state: str
-    features: tuple[Objective, ...]
     reward: str | None = None
-
-
-@dataclass(frozen=True)
-class PidGains:
-    """Gains of the tuned classical controller that the policy is compared with."""
-
-    kp: float
-    ki: float
-    kd: float
-    kff: float
-    sign_test: bool = False
-
-
-@dataclass(frozen=True)
-class Baselines:
-    pid: PidGains | None = None
 
 
 @dataclass(frozen=True)
@@ -202,13 +150,14 @@ class MemberFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """See docs/bundle_format.md for every field. `files` is filled in by `acclimate.bundle.file.write_bundle`."""
+    """See docs/bundle_format.md for every field. `files` is filled in by `acclimate.bundle.file.write_bundle`.
+
+    baselines: settings of tuned classical controllers that the policy is compared with, by the controller's name.
+    """
 
     name: str
     algorithm: str
-    control_dt: float  # s
-    observation: tuple[ObservationChannel, ...]
-    action: tuple[ActionChannel, ...]
+    task: TaskSpec
     state: tuple[StateTensor, ...]
     graphs: Graphs
     noise: NoiseSpec
@@ -218,27 +167,45 @@ class Manifest:
     adaptation: AdaptationSpec | None = None
     objectives: Objectives | None = None
     privileged: tuple[str, ...] = ()
-    baselines: Baselines = Baselines()
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tolerance: Tolerance = Tolerance()
     quantised: Quantised | None = None
     provenance: Mapping[str, Json] = field(default_factory=dict)
     files: Mapping[str, MemberFile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        manifest_rules.check(self)
+        check(self)
+
+    @property
+    def observation(self) -> tuple[ObservationChannel, ...]:
+        return self.task.observation
+
+    @property
+    def action(self) -> tuple[ActionChannel, ...]:
+        return self.task.action
+
+    @property
+    def control_dt(self) -> float:
+        """s."""
+        return self.task.control_dt
 
     @property
     def n_obs(self) -> int:
-        return sum(channel.size for channel in self.observation)
+        return self.task.n_obs
 
     @property
     def n_act(self) -> int:
-        return sum(channel.size for channel in self.action)
+        return self.task.n_act
 
     @property
     def n_reference(self) -> int:
         """How many entries of the observation come from the reference."""
-        return sum(channel.size for channel in self.observation if channel.source == "reference")
+        return self.task.n_references
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What there is a weight for, where the policy has objectives; none otherwise."""
+        return self.task.features if self.objectives else ()
 
     def quantised_as(self, suffix: str) -> Quantised | None:
         """What is different in members that end in `suffix`; None where they are what the manifest says elsewhere."""
@@ -263,15 +230,171 @@ class Manifest:
         valid = ", ".join(tensor.name for tensor in self.state) or "none"
         raise ManifestError(f"bundle {self.name!r} has no state tensor {name!r}; it has: {valid}")
 
-    def to_json(self) -> bytes:
-        """UTF-8 JSON, the same bytes for the same manifest."""
-        from acclimate.bundle import manifest_json  # which is made of what is defined here
 
-        return manifest_json.to_json(self)
+def check(m: Manifest) -> None:
+    """Raises ManifestError for the first rule that `m` breaks."""
+    _state(m)
+    _graph(m, "act", m.graphs.act)
+    if m.graphs.adapt is not None:
+        _graph(m, "adapt", m.graphs.adapt)
+    _adaptation(m)
+    _limits(m)
+    _objectives(m)
+    _privileged(m)
+    _quantised(m)
+    _family(m)
+    _files(m)
 
-    @classmethod
-    def from_json(cls, text: bytes, where: str = "manifest.json") -> Manifest:
-        """Raises ManifestError, naming the field, for anything that the format does not allow."""
-        from acclimate.bundle import manifest_json
 
-        return manifest_json.from_json(text, where)
+def _state(m: Manifest) -> None:
+    _unique((t.name for t in m.state), "state")
+    for tensor in m.state:
+        # An episode may begin while adapt runs beside the loop: nothing that adapt writes may change then.
+        if tensor.written_by == "adapt" and tensor.reset == "episode":
+            raise ManifestError(
+                f"state {tensor.name!r} is written by adapt, "
+                "so its reset must be 'trial' or 'never', not 'episode'"
+            )
+
+
+def _graph(m: Manifest, name: str, graph: GraphSpec) -> None:
+    known = _known_inputs(m, name)
+    _unique((t.name for t in graph.inputs), f"graphs.{name}.inputs")
+    _unique((t.name for t in graph.outputs), f"graphs.{name}.outputs")
+    for tensor in graph.inputs:
+        _expect(tensor, known, f"graphs.{name}.inputs")
+    outputs = _known_outputs(m, name)
+    for tensor in graph.outputs:
+        if tensor.name.startswith("info."):
+            outputs[tensor.name] = (1,)
+        _expect(tensor, outputs, f"graphs.{name}.outputs")
+    _all_present(graph, outputs, name)
+
+
+def _known_inputs(m: Manifest, graph: str) -> dict[str, tuple[int, ...]]:
+    known = {f"state.{t.name}": t.shape for t in m.state}
+    if graph == "act":
+        return {"obs": (m.n_obs,), "noise": m.noise.shape} | known
+    if m.window is None:
+        raise ManifestError("graphs.adapt is given but window is null; both or neither must be there")
+    episodes, steps = m.window.episodes, m.window.steps
+    return known | {
+        "window.obs": (episodes, steps + 1, m.n_obs),
+        "window.action": (episodes, steps, m.n_act),
+        "window.mask": (episodes, steps),
+    }
+
+
+def _known_outputs(m: Manifest, graph: str) -> dict[str, tuple[int, ...]]:
+    """What the graph must put out: the action, and the next value of each tensor that it writes."""
+    outputs = {f"next.{t.name}": t.shape for t in m.state if t.written_by == graph}
+    return {"action": (m.n_act,)} | outputs if graph == "act" else outputs
+
+
+def _expect(tensor: TensorSpec, known: dict[str, tuple[int, ...]], where: str) -> None:
+    if tensor.name not in known:
+        raise ManifestError(f"{where} names {tensor.name!r}; valid names here: {', '.join(known) or 'none'}")
+    if tensor.shape != known[tensor.name]:
+        raise ManifestError(
+            f"{where}: {tensor.name!r} has shape {list(tensor.shape)}, expected {list(known[tensor.name])}"
+        )
+
+
+def _all_present(graph: GraphSpec, outputs: dict[str, tuple[int, ...]], name: str) -> None:
+    missing = sorted(outputs.keys() - {t.name for t in graph.outputs})
+    if missing:
+        raise ManifestError(f"graphs.{name}.outputs lacks {missing[0]!r}, which the manifest says it writes")
+
+
+def _adaptation(m: Manifest) -> None:
+    parts = {"graphs.adapt": m.graphs.adapt, "window": m.window, "adaptation": m.adaptation}
+    given = [name for name, part in parts.items() if part is not None]
+    if given and len(given) < len(parts):
+        absent = [name for name in parts if name not in given]
+        raise ManifestError(
+            f"{' and '.join(given)} given but {' and '.join(absent)} null; all three or none must be there"
+        )
+    writes_adapt: Writer = "adapt"
+    orphans = [t.name for t in m.state if t.written_by == writes_adapt]
+    if not given and orphans:
+        raise ManifestError(f"state {orphans[0]!r} is written by adapt, but there is no graphs.adapt")
+
+
+def _limits(m: Manifest) -> None:
+    names = [c.name for c in m.action]
+    unknown = [name for name in m.limits.slew_rate if name not in names]
+    if unknown:
+        raise ManifestError(
+            f"limits.slew_rate names {unknown[0]!r}, which is no action channel; valid: {', '.join(names)}"
+        )
+
+
+def _objectives(m: Manifest) -> None:
+    o = m.objectives
+    if o is None:
+        return
+    size = len(m.features)
+    weights = next((t for t in m.state if t.name == o.state), None)
+    if not size or weights is None or weights.shape != (size,):
+        raise ManifestError(
+            f"the task has {size} features, so their weights, state {o.state!r} of shape [{max(size, 1)}], "
+            "must be there"
+        )
+    if o.reward is not None and o.reward != m.task.reward:
+        raise ManifestError(
+            f"objectives.reward is {o.reward!r}, which is not the observation that is a reward: "
+            f"{m.task.reward or 'there is none'}"
+        )
+
+
+def _privileged(m: Manifest) -> None:
+    if not m.privileged:
+        return
+    known = [parameter.name for parameter in m.task.parameters]
+    for name in m.privileged:
+        if name not in known:
+            raise ManifestError(
+                f"privileged names {name!r}, which is no parameter of the task; valid: {', '.join(known) or 'none'}"
+            )
+    task = next((t for t in m.state if t.name == "task"), None)
+    if task is None or task.shape != (len(m.privileged),) or task.written_by is not None:
+        raise ManifestError(
+            f"privileged names {len(m.privileged)} parameters, "
+            f"so state 'task' of shape [{len(m.privileged)}], written by nobody, must be there"
+        )
+
+
+def _quantised(m: Manifest) -> None:
+    """Only what nothing ever changes may be part of a graph."""
+    if m.quantised is None:
+        return
+    _unique(m.quantised.constants, "quantised.constants")
+    fixed = [t.name for t in m.state if t.written_by is None and t.reset == "never"]
+    for name in m.quantised.constants:
+        if name not in fixed:
+            raise ManifestError(
+                f"quantised.constants names {name!r}; valid are state tensors that are written by nobody and "
+                f"never reset: {', '.join(fixed) or 'none'}"
+            )
+
+
+def _family(m: Manifest) -> None:
+    use, sha256 = m.family.use, m.family.sha256
+    if (use is None) != (sha256 is None):
+        raise ManifestError("family.use and family.sha256 belong together: both or neither must be null")
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise ManifestError("family.sha256 must be 64 lower-case hexadecimal digits")
+
+
+def _files(m: Manifest) -> None:
+    for name, file in m.files.items():
+        if not _SHA256.fullmatch(file.sha256):
+            raise ManifestError(f"files.{name}.sha256 must be 64 lower-case hexadecimal digits")
+
+
+def _unique(names: Iterable[str], where: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ManifestError(f"{where} names {name!r} twice; names must be unique")
+        seen.add(name)

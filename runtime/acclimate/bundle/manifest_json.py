@@ -1,4 +1,7 @@
-"""A manifest as JSON, and back: every field that the format has, and no other (docs/bundle_format.md)."""
+"""A manifest as JSON, and back: every field that the format has, and no other (docs/bundle_format.md).
+
+`from_json` and `to_json` are each other's inverse.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,7 @@ from typing import TypeVar
 from acclimate.bundle.manifest import (
     FORMAT,
     SCHEMES,
-    ActionChannel,
     AdaptationSpec,
-    Baselines,
     Family,
     Graphs,
     GraphSpec,
@@ -19,10 +20,7 @@ from acclimate.bundle.manifest import (
     Manifest,
     MemberFile,
     NoiseSpec,
-    Objective,
     Objectives,
-    ObservationChannel,
-    PidGains,
     Quantised,
     StateTensor,
     TensorSpec,
@@ -31,6 +29,7 @@ from acclimate.bundle.manifest import (
 )
 from acclimate.errors import ManifestError
 from acclimate.fields import Fields, Json, parse_object
+from acclimate.task.spec_json import read_spec, spec_tree
 
 T = TypeVar("T")
 
@@ -40,14 +39,18 @@ def to_json(m: Manifest) -> bytes:
     return (json.dumps(_to_tree(m), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def from_json(text: bytes, where: str) -> Manifest:
-    """Raises ManifestError, naming the field, for anything that the format does not allow."""
+def from_json(text: bytes, where: str = "manifest.json") -> Manifest:
+    """The manifest in `text`; `where` names it in errors.
+
+    Raises ManifestError, naming the field, for anything that the format does not allow.
+    """
     fields = parse_object(text, where)
     version = fields.raw("format")
     if version != FORMAT or isinstance(version, bool):
+        newer = isinstance(version, int) and version > FORMAT
         raise ManifestError(
             f"{where} has format {json.dumps(version)}, and this Acclimate reads format {FORMAT}; "
-            "upgrade Acclimate or export the bundle again"
+            + ("upgrade Acclimate" if newer else "export the bundle again")
         )
     manifest = _read_manifest(fields)
     fields.finish()
@@ -58,9 +61,7 @@ def _read_manifest(f: Fields) -> Manifest:
     return Manifest(
         name=f.identifier("name"),
         algorithm=f.identifier("algorithm"),
-        control_dt=f.number("control_dt", above=0.0),
-        observation=f.items("observation", _read_observation),
-        action=f.items("action", _read_action),
+        task=f.object("task", read_spec),
         state=f.items("state", _read_state),
         graphs=f.object(
             "graphs", lambda g: Graphs(g.object("act", _read_graph), g.optional("adapt", _read_graph))
@@ -72,32 +73,11 @@ def _read_manifest(f: Fields) -> Manifest:
         adaptation=f.optional("adaptation", _read_adaptation),
         objectives=f.object("objectives", _read_objectives) if "objectives" in f.names() else None,
         privileged=f.words("privileged"),
-        baselines=f.object("baselines", _read_baselines),
+        baselines=f.table("baselines", _read_settings),
         tolerance=f.object("tolerance", _read_tolerance),
         quantised=f.object("quantised", _read_quantised) if "quantised" in f.names() else None,
         provenance=f.table("provenance", lambda g, key: g.raw(key)),
         files=f.table("files", lambda g, key: g.object(key, _read_file)),
-    )
-
-
-def _read_observation(f: Fields) -> ObservationChannel:
-    return ObservationChannel(
-        name=f.identifier("name"),
-        unit=f.text("unit"),
-        minimum=f.number("minimum"),
-        maximum=f.number("maximum"),
-        source=f.choice("source", ("device", "reference")),
-        shape=f.shape("shape"),
-    )
-
-
-def _read_action(f: Fields) -> ActionChannel:
-    return ActionChannel(
-        name=f.identifier("name"),
-        unit=f.text("unit"),
-        minimum=f.number("minimum"),
-        maximum=f.number("maximum"),
-        shape=f.shape("shape"),
     )
 
 
@@ -125,8 +105,12 @@ def _read_limits(f: Fields) -> Limits:
 
 
 def _read_family(f: Fields) -> Family:
-    ranges = f.table("ranges", lambda g, key: g.interval(key))
-    return Family(f.identifier("name"), f.identifier("preset"), ranges)
+    return Family(
+        name=f.identifier("name"),
+        use=None if f.raw("use") is None else f.text("use"),
+        options=f.table("options", lambda g, key: g.raw(key)),
+        sha256=None if f.raw("sha256") is None else f.text("sha256"),
+    )
 
 
 def _read_adaptation(f: Fields) -> AdaptationSpec:
@@ -134,22 +118,11 @@ def _read_adaptation(f: Fields) -> AdaptationSpec:
 
 
 def _read_objectives(f: Fields) -> Objectives:
-    features = f.items("features", _read_objective)
-    return Objectives(
-        f.identifier("state"), features, f.identifier("reward") if "reward" in f.names() else None
-    )
+    return Objectives(f.identifier("state"), f.identifier("reward") if "reward" in f.names() else None)
 
 
-def _read_objective(f: Fields) -> Objective:
-    return Objective(f.identifier("name"), f.text("meaning"), f.number("minimum"), f.number("maximum"))
-
-
-def _read_baselines(f: Fields) -> Baselines:
-    return Baselines(f.object("pid", _read_pid) if "pid" in f.names() else None)
-
-
-def _read_pid(f: Fields) -> PidGains:
-    return PidGains(f.number("kp"), f.number("ki"), f.number("kd"), f.number("kff"), f.flag("sign_test"))
+def _read_settings(f: Fields, name: str) -> dict[str, float]:
+    return f.table(name, lambda g, setting: g.number(setting))
 
 
 def _read_tolerance(f: Fields) -> Tolerance:
@@ -176,9 +149,7 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
         "format": FORMAT,
         "name": m.name,
         "algorithm": m.algorithm,
-        "control_dt": m.control_dt,
-        "observation": [_channel_tree(c) | {"source": c.source} for c in m.observation],
-        "action": [_channel_tree(c) for c in m.action],
+        "task": spec_tree(m.task),
         "state": [_state_tree(t) for t in m.state],
         "graphs": {"act": _graph_tree(m.graphs.act), "adapt": _optional(_graph_tree, m.graphs.adapt)},
         "noise": {"shape": list(m.noise.shape), "distribution": m.noise.distribution},
@@ -191,10 +162,11 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
         "privileged": list(m.privileged),
         "family": {
             "name": m.family.name,
-            "preset": m.family.preset,
-            "ranges": {name: [low, high] for name, (low, high) in m.family.ranges.items()},
+            "use": m.family.use,
+            "options": dict(m.family.options),
+            "sha256": m.family.sha256,
         },
-        "baselines": {"pid": _pid_tree(m.baselines.pid)} if m.baselines.pid else {},
+        "baselines": {name: dict(settings) for name, settings in m.baselines.items()},
         "tolerance": _tolerance_tree(m.tolerance),
         **({"quantised": _quantised_tree(m.quantised)} if m.quantised else {}),
         "provenance": dict(m.provenance),
@@ -212,16 +184,6 @@ def _quantised_tree(q: Quantised) -> Json:
 
 def _optional(tree: Callable[[T], Json], part: T | None) -> Json:
     return None if part is None else tree(part)
-
-
-def _channel_tree(c: ObservationChannel | ActionChannel) -> dict[str, Json]:
-    return {
-        "name": c.name,
-        "unit": c.unit,
-        "shape": list(c.shape),
-        "minimum": c.minimum,
-        "maximum": c.maximum,
-    }
 
 
 def _state_tree(t: StateTensor) -> Json:
@@ -243,12 +205,5 @@ def _tensor_tree(t: TensorSpec) -> Json:
 
 
 def _objectives_tree(o: Objectives) -> dict[str, Json]:
-    features: list[Json] = [
-        {"name": f.name, "meaning": f.meaning, "minimum": f.minimum, "maximum": f.maximum} for f in o.features
-    ]
     reward: dict[str, Json] = {} if o.reward is None else {"reward": o.reward}
-    return {"state": o.state, "features": features, **reward}
-
-
-def _pid_tree(p: PidGains) -> Json:
-    return {"kp": p.kp, "ki": p.ki, "kd": p.kd, "kff": p.kff, "sign_test": p.sign_test}
+    return {"state": o.state, **reward}

@@ -6,7 +6,9 @@ import argparse
 import difflib
 import importlib.util
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -49,6 +51,7 @@ class BrokenVerb:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the process's exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _heed_interrupts()
     try:
         return _dispatch(arguments)
     except AcclimateError as error:
@@ -61,6 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone, as in `acclimate … | head`: stay silent, also when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _heed_interrupts() -> None:
+    """SIGINT ends a verb also where it was ignored from birth, as in `acclimate … &` in a script."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _dispatch(arguments: list[str]) -> int:

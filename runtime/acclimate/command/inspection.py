@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from acclimate.bundle import manifest_json
 from acclimate.bundle.file import Bundle, load
-from acclimate.bundle.manifest import ActionChannel, GraphSpec, Manifest, ObservationChannel
+from acclimate.bundle.manifest import GraphSpec, Manifest
 from acclimate.engines import AUTO
-from acclimate.engines.choice import Choice
 from acclimate.errors import NoEngineError
 from acclimate.fields import Json
+from acclimate.policy.choice import Choice
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import ActionChannel, ObservationChannel, Parameter, TaskSpec, Track
 
 
 class _Checked(NamedTuple):
@@ -51,7 +53,7 @@ def _tree(bundle: Bundle, checked: _Checked) -> dict[str, Json]:
         }
         for d in checked.deviations
     ]
-    manifest: Json = json.loads(bundle.manifest.to_json())
+    manifest: Json = json.loads(manifest_json.to_json(bundle.manifest))
     choice = checked.choice
     engine = None if choice is None else choice.engine
     ok = None if choice is None else True  # a failed check has raised
@@ -69,11 +71,11 @@ def _lines(bundle: Bundle, checked: _Checked) -> list[str]:
     size = sum(file.size for file in m.files.values())
     return [
         f"bundle       {m.name} ({m.algorithm}), {size / 1024:.1f} KiB, sha256 {bundle.sha256[:16]}…",
-        f"family       {m.family.name}, preset {m.family.preset}",
-        *(f"             {name:<16} {low:g} to {high:g}" for name, (low, high) in m.family.ranges.items()),
+        f"family       {m.family.name}{f' ({m.family.use})' if m.family.use else ''}",
         f"rate         {1.0 / m.control_dt:g} Hz",
         *_titled("observes", [_channel(c) + f"  from the {c.source}" for c in m.observation]),
         *_titled("commands", [_channel(c) for c in m.action]),
+        *_task(m.task),
         *_titled("state", [_state(m, i) for i in range(len(m.state))] or ["none"]),
         f"act          {_graph(m.graphs.act)}",
         f"adapt        {_graph(m.graphs.adapt) if m.graphs.adapt else 'none: this policy does not adapt'}",
@@ -91,6 +93,25 @@ def _titled(title: str, rows: list[str]) -> list[str]:
 
 def _channel(c: ObservationChannel | ActionChannel) -> str:
     return f"{c.name:<16} {c.unit:<6} {c.minimum:g} to {c.maximum:g}"
+
+
+def _task(task: TaskSpec) -> list[str]:
+    """What differs from machine to machine, what there is to follow, and how a drive is judged."""
+    return [
+        *_titled("varies in", [_parameter(p) for p in task.parameters]),
+        *_titled("follows", [_track(track) for track in task.reference.tracks] if task.reference else []),
+        *_titled("is judged by", [f"{m.name:<16} {m.unit:<6} {m.kind}" for m in task.metrics]),
+    ]
+
+
+def _parameter(p: Parameter) -> str:
+    ends = "−1 or 1" if p.scale == "sign" and p.low < p.high else f"{p.low:g} to {p.high:g}"
+    return f"{p.name:<16} {p.unit:<6} {ends}"
+
+
+def _track(track: Track) -> str:
+    rate = f", and its rate {track.rate}" if track.rate else ""
+    return f"{track.target:<16} within {track.amplitude:g} of {track.center:g}, for {track.measured}{rate}"
 
 
 def _state(m: Manifest, index: int) -> str:
@@ -114,11 +135,11 @@ def _adaptation(m: Manifest) -> list[str]:
 
 
 def _objectives(bundle: Bundle) -> list[str]:
-    o = bundle.manifest.objectives
-    if o is None:
+    m = bundle.manifest
+    if m.objectives is None:
         return []
-    weights = bundle.state[o.state]
-    rows = [f"{f.name:<16} {w:<6g} {f.meaning}" for f, w in zip(o.features, weights, strict=True)]
+    weights = bundle.state[m.objectives.state]
+    rows = [f"{f.name:<16} {w:<6g} {f.meaning}" for f, w in zip(m.features, weights, strict=True)]
     return _titled("objectives", rows)
 
 

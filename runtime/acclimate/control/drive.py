@@ -10,7 +10,8 @@ from acclimate.arrays import FloatArray
 from acclimate.control.loop import ControlLoop
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.task.episode import Episode, Window
+from acclimate.task.metrics import measure
 
 Events = Mapping[int, Callable[[], None]]
 
@@ -35,6 +36,7 @@ class Drive:
         self._loop, self._reference, self._rng = loop, reference, rng
         self._events, self._every = events or {}, every
         self._episodes: list[Episode] = []
+        self._applied: list[FloatArray] = []
         self.tick = 0  # how many have been driven
 
     def on(self, until: int, explore: bool = False) -> Episode:
@@ -43,6 +45,7 @@ class Drive:
         episode = self._loop.run_episode(reference, explore, self._rng, self._happen)
         self._happen()  # an episode's last tick has no slack of its own
         self._episodes.append(episode)
+        self._applied += [episode.applied, self._loop.applied[None]]
         return episode
 
     def explore(self, policy: Policy, guard: Guard, until: int) -> str:
@@ -66,6 +69,17 @@ class Drive:
     def obs(self) -> FloatArray:
         """What was observed at each tick, (ticks, n_obs)."""
         return np.concatenate([episode.obs for episode in self._episodes])
+
+    @property
+    def applied(self) -> FloatArray:
+        """What was commanded at each tick, (ticks, n_act): neutral at the last one of an episode."""
+        return np.concatenate(self._applied)
+
+    def metrics(self, begin: int = 0, end: int | None = None) -> dict[str, float]:
+        """Every metric of the task over the ticks from `begin` until `end`, by name, as of one episode."""
+        end = self.tick - 1 if end is None else end
+        found = measure(self._loop.task, self.obs[begin : end + 1], self.applied[begin:end])
+        return {name: mean.value for name, mean in found.items()}
 
     def _happen(self) -> None:
         event = self._events.get(self.tick)

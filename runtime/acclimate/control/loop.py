@@ -14,13 +14,15 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
+from acclimate.control.channel_map import ChannelMap
+from acclimate.control.commanding import Commander
 from acclimate.control.device import Clock, Device, Sample
-from acclimate.control.layout import Layout
 from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.policy import Scope
-from acclimate.policy.window import Episode
+from acclimate.task.episode import Episode
+from acclimate.task.spec import TaskSpec
 
 _TOO_LATE = 0.5  # of a period: a tick this late measures another transition than the one trained on
 _WATCHDOG = frozenset({"watchdog"})
@@ -58,11 +60,12 @@ class ControlLoop:
         More than `max_bad_ticks` unusable readings in a row, or `max_stale_ticks` outdated ones, are a
         DeviceFault. A tripped watchdog of the device is cleared up to `max_rearms` times: this loop is alive.
         """
-        self._layout = Layout(manifest, device.caps)
+        self._channels = ChannelMap(manifest, device.caps)
         self._controller, self._device, self._clock = controller, device, clock
         self._manifest = manifest
         self._max_bad, self._max_stale, self._max_rearms = max_bad_ticks, max_stale_ticks, max_rearms
         self._tally = Tally()
+        self._commander = Commander(device, self._channels, self._tally)
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
         self._explore_scale = manifest.adaptation.explore_scale if manifest.adaptation else 1.0
         self._allocate(manifest)
@@ -70,15 +73,11 @@ class ControlLoop:
         self._bad_row = self._stale_row = 0
 
     def _allocate(self, manifest: Manifest) -> None:
-        layout, n_act = self._layout, manifest.n_act
+        n_sensors = len(self._channels.sensors)
         self._obs = np.zeros(manifest.n_obs, np.float32)
-        self._sensed = np.zeros(len(layout.sensors), np.float32)
-        self._finite_sensed = np.zeros(len(layout.sensors), np.bool_)
-        self._finite_action = np.zeros(n_act, np.bool_)
-        self._applied = np.zeros(n_act, np.float32)
-        self._low, self._high = np.zeros(n_act, np.float32), np.zeros(n_act, np.float32)
-        self._targets = layout.neutral.copy()
-        self._asked = np.zeros(len(layout.told), np.float32)
+        self._sensed = np.zeros(n_sensors, np.float32)
+        self._finite_sensed = np.zeros(n_sensors, np.bool_)
+        self._finite_action = np.zeros(manifest.n_act, np.bool_)
         self._has_obs = self._acted = False
 
     def __enter__(self) -> ControlLoop:
@@ -94,6 +93,7 @@ class ControlLoop:
         """Arm the device and wait for its first reading. Raises DeviceFault if none comes in `timeout` s."""
         try:
             self._device.start()
+            self._commander.rearm()
             self._await_reading(timeout)
         except BaseException:
             self.stop()
@@ -104,10 +104,12 @@ class ControlLoop:
         end = self._clock.now() + timeout
         while self._clock.now() < end:
             self._pacer.wait()
-            self._command_neutral()
+            told = self._commander.neutral()
             sample = self._device.latest()
             if sample is not None and self._problem(sample) is None:
                 self._accept()
+                if not told:
+                    self._commander.neutral()  # now it is known what to hold
                 return
         raise DeviceFault(f"the device gave no usable reading within {timeout:g} s after it was started")
 
@@ -119,11 +121,26 @@ class ControlLoop:
     def require_rewards(self) -> None:
         """Raises MismatchError where the device does not measure what the bundle infers its objective from."""
         objectives = self._manifest.objectives
-        if objectives is not None and not self._layout.rewarded:
+        if objectives is not None and not self.rewarded:
             raise MismatchError(
                 f"this device has no sensor {objectives.reward!r}, from which bundle {self._manifest.name!r} infers "
                 "what to drive for; set it by name instead"
             )
+
+    @property
+    def task(self) -> TaskSpec:
+        """What the machine is, and what it is driven for."""
+        return self._manifest.task
+
+    @property
+    def rewarded(self) -> bool:
+        """Whether the device measures the reward that the bundle may learn from; True where there is none."""
+        return self._channels.rewarded
+
+    @property
+    def applied(self) -> FloatArray:
+        """The action that was commanded last, (n_act,)."""
+        return self._commander.applied.copy()
 
     def stats(self) -> LoopStats:
         return self._tally.summary()
@@ -142,7 +159,7 @@ class ControlLoop:
         self._pacer.begin()
         for _ in range(ticks):
             self._pacer.wait()
-            self._command_neutral()
+            self._commander.neutral()
 
     def run_episode(
         self,
@@ -168,7 +185,7 @@ class ControlLoop:
     def _episode(
         self, reference: FloatArray, noise: FloatArray, between: Callable[[], None] | None
     ) -> Episode:
-        steps, m, layout = len(noise), self._manifest, self._layout
+        steps, m, asked = len(noise), self._manifest, reference[:, self._channels.of_reference]
         obs = np.zeros((steps + 1, m.n_obs), np.float32)
         action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
         measured, driven = np.zeros(steps + 1, np.bool_), np.zeros(steps, np.bool_)
@@ -179,17 +196,17 @@ class ControlLoop:
         self._pacer.begin()
         for k in range(steps):
             usable = self._observe(reference[k])
-            self._asked[...] = reference[k + 1, layout.of_reference]
+            self._commander.asked[...] = asked[k + 1]
             obs[k], measured[k] = self._obs, usable and self._fresh
             self._acted = False
             driven[k] = usable and self._drive(noise[k], action[k])
             acted[k + 1] = self._acted
-            applied[k] = self._applied
+            applied[k] = self._commander.applied
             if between is not None:
                 between()
         measured[steps] = self._observe(reference[steps]) and self._fresh
         obs[steps] = self._obs
-        self._command_neutral()
+        self._commander.neutral()
         mask = (measured[:-1] & measured[1:] & driven & acted[:-1]).astype(np.float32)
         return Episode(obs, action, mask, applied)
 
@@ -198,7 +215,7 @@ class ControlLoop:
         lateness = self._pacer.wait()
         sample = self._device.latest()
         problem = "gives no reading" if sample is None else self._problem(sample)
-        self._obs[self._layout.from_reference] = reference
+        self._obs[self._channels.from_reference] = reference
         if problem is not None:
             self._fresh = False
             self._bad_tick(problem, sample)
@@ -210,17 +227,18 @@ class ControlLoop:
 
     def _problem(self, sample: Sample) -> str | None:
         """What makes a reading unusable, if anything; a usable one is left in `_sensed`."""
+        self._commander.note(sample)
         if sample.faults:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        np.take(sample.values, self._layout.sensors, out=self._sensed, mode="clip")
+        np.take(sample.values, self._channels.sensors, out=self._sensed, mode="clip")
         if np.isfinite(self._sensed, out=self._finite_sensed).all():
             return None
         worst = int(np.argmin(self._finite_sensed))
-        name = self._device.caps.sensors[self._layout.sensors[worst]].name
+        name = self._device.caps.sensors[self._channels.sensors[worst]].name
         return f"measures {name!r} as {self._sensed[worst]}, expected a finite number,"
 
     def _accept(self) -> None:
-        self._obs[self._layout.from_device] = self._sensed
+        self._obs[self._channels.from_device] = self._sensed
         self._has_obs = True
 
     def _note_freshness(self, sample: Sample, lateness: float) -> None:
@@ -233,12 +251,13 @@ class ControlLoop:
             raise DeviceFault(f"the device has sent nothing new for {self._stale_row} ticks; check the link")
 
     def _bad_tick(self, problem: str, sample: Sample | None) -> None:
-        self._command_neutral()
+        self._commander.neutral()
         self._tally.bad += 1
         self._bad_row += 1
         if sample is not None and sample.faults == _WATCHDOG and self._tally.rearmed < self._max_rearms:
             self._tally.rearmed += 1
             self._device.start()
+            self._commander.rearm()
         elif sample is not None and not sample.faults:
             self._tally.nonfinite += 1
         if self._bad_row > self._max_bad:
@@ -250,48 +269,27 @@ class ControlLoop:
         """Act and command; `raw` receives the controller's action. False where it did not get through."""
         action = self._controller.act(self._obs, noise)
         if not np.isfinite(action, out=self._finite_action).all():
-            self._nonfinite_action(action)
+            self._nonfinite_action()
             return False
         self._bad_row, self._acted = 0, True
         raw[...] = action
-        slewed = self._limit(action)
-        self._targets[self._layout.actuators] = self._applied
-        self._targets[self._layout.told] = self._asked
-        self._device.command(self._targets)
-        return not slewed
+        return self._commander.act(action)
 
-    def _limit(self, action: FloatArray) -> bool:
-        """Clamp, then slew-limit, `action` into `_applied`; True where the slew limit held it back."""
-        layout, applied = self._layout, self._applied
-        np.subtract(applied, layout.slew, out=self._low)
-        np.add(applied, layout.slew, out=self._high)
-        np.clip(action, layout.low, layout.high, out=applied)
-        self._tally.clamped += bool((applied != action).any())
-        slewed = bool((applied < self._low).any() or (applied > self._high).any())
-        if slewed:
-            np.clip(applied, self._low, self._high, out=applied)
-            self._tally.slewed += 1
-        return slewed
-
-    def _nonfinite_action(self, action: FloatArray) -> None:
-        self._command_neutral()
+    def _nonfinite_action(self) -> None:
+        self._commander.neutral()
         self._tally.bad += 1
         self._tally.nonfinite += 1
         self._bad_row += 1
         if self._bad_row > self._max_bad:
-            worst = self._manifest.action[0].name if action.size == 1 else list(action)
+            names = self.task.action_scalars
+            worst = names[int(np.argmin(self._finite_action))]
             raise PolicyError(
                 f"the controller's action {worst!r} is not finite for {self._bad_row} ticks in a row; "
                 "the device was put into neutral"
             )
 
-    def _command_neutral(self) -> None:
-        self._targets[...] = self._layout.neutral
-        self._applied[...] = self._targets[self._layout.actuators]
-        self._device.command(self._targets)
-
     def _check_reference(self, reference: FloatArray) -> None:
-        wanted = len(self._layout.from_reference)
+        wanted = len(self._channels.from_reference)
         if reference.ndim != 2 or len(reference) < 2 or reference.shape[1] != wanted:
             raise UsageError(
                 f"reference has shape {list(reference.shape)}, expected [steps + 1, {wanted}] with steps >= 1"

@@ -10,7 +10,7 @@ import numpy as np
 
 from acclimate.atomic import write_atomically
 from acclimate.control.trial import EpisodeKey, Purpose
-from acclimate.policy.window import Episode
+from acclimate.task.episode import Episode
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 

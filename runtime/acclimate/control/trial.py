@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
-from acclimate.control.layout import scalars
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
-from acclimate.errors import UsageError
+from acclimate.errors import MismatchError, UsageError
+from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.adaptation import Adapter
 from acclimate.policy.guard import Guard, Verdict
-from acclimate.policy.policy import AdaptResult, Policy
-from acclimate.policy.window import Episode, Window
+from acclimate.policy.policy import Policy
+from acclimate.task.episode import Episode, Window
+from acclimate.task.metrics import Pool
+from acclimate.task.spec import TaskSpec
 
 Purpose: TypeAlias = Literal["measure", "explore", "wait"]
-Metric: TypeAlias = Callable[[Episode], float]
 
 
 class EpisodeKey(NamedTuple):
@@ -59,18 +59,22 @@ class TrialPlan:
 
 
 class Measurement(NamedTuple):
-    """Error of each noise-free episode."""
+    """What noise-free episodes have shown: every metric of the task, by name, the headline first.
 
-    errors: tuple[float, ...]
+    values:   over all episodes together; episodes: of each of them.
+    """
+
+    values: Mapping[str, float]
+    episodes: tuple[Mapping[str, float], ...]
 
     @property
-    def rms(self) -> float:
-        """Root mean square over the episodes."""
-        return math.sqrt(sum(e * e for e in self.errors) / len(self.errors))
+    def headline(self) -> float:
+        """Of the metric by which controllers are compared."""
+        return next(iter(self.values.values()))
 
 
 class Shot(NamedTuple):
-    """One adaptation step: what it computed, whether it went live and stayed, and the error after it."""
+    """One adaptation step: what it computed, whether it went live and stayed, and what was measured after it."""
 
     result: AdaptResult
     accepted: Verdict
@@ -85,33 +89,6 @@ class TrialReport(NamedTuple):
     stats: LoopStats
 
 
-def tracking_columns(
-    manifest: Manifest, measured: str = "position", target: str = "target"
-) -> tuple[int, int]:
-    """Where in an observation the two are. Raises UsageError where the bundle does not observe them."""
-    names = [c.name for channel in manifest.observation for c in scalars(channel)]
-    for name in (measured, target):
-        if name not in names:
-            raise UsageError(
-                f"bundle {manifest.name!r} does not observe {name!r}; it observes: {', '.join(names)}"
-            )
-    return names.index(measured), names.index(target)
-
-
-def tracking_error(manifest: Manifest, measured: str = "position", target: str = "target") -> Metric:
-    """RMS of measured − target over the observations that follow an action, in the channels' unit.
-
-    Raises UsageError where the bundle does not observe the two.
-    """
-    i, j = tracking_columns(manifest, measured, target)
-
-    def metric(episode: Episode) -> float:
-        error = episode.obs[1:, i].astype(np.float64) - episode.obs[1:, j]
-        return float(np.sqrt(np.mean(error**2)))
-
-    return metric
-
-
 class Trial:
     """One trial on one device. Everything random comes from `rng` and `references`."""
 
@@ -119,23 +96,28 @@ class Trial:
         self,
         loop: ControlLoop,
         references: References,
-        metric: Metric,
         plan: TrialPlan,
         rng: np.random.Generator,
         record: Callable[[EpisodeKey, Episode], None] | None = None,
     ) -> None:
-        """`record` is given every episode as it ends."""
+        """`record` is given every episode as it ends.
+
+        Raises UsageError for a plan that cannot be, and MismatchError where the device lacks the headline's reward.
+        """
         if plan.episodes < 1 or plan.shots < 0:
             raise UsageError(
                 f"a trial needs episodes >= 1 and shots >= 0, got {plan.episodes} and {plan.shots}"
             )
-        self._loop, self._references, self._metric = loop, references, metric
+        self._loop, self._references, self._judged = loop, references, _judged(loop)
         self._plan, self._rng, self._record = plan, rng, record
 
     def measure(self, shot: int = 0) -> Measurement:
         """Noise-free episodes with whatever controller the loop has; all that a non-adaptive one needs."""
-        keys = [EpisodeKey(shot, "measure", i) for i in range(self._plan.episodes)]
-        return Measurement(tuple(self._metric(self._run(key)) for key in keys))
+        pool, each = Pool(self._judged), []
+        for i in range(self._plan.episodes):
+            episode = self._run(EpisodeKey(shot, "measure", i))
+            each.append(pool.add(episode.obs, episode.applied))
+        return Measurement(pool.values(), tuple(each))
 
     def run(self, policy: Policy, adapter: Adapter, guard: Guard) -> TrialReport:
         """The whole trial, from a fresh `policy`, which must be the loop's controller."""
@@ -156,7 +138,9 @@ class Trial:
         adapter.submit(window)
         result, accepted = self._wait(number - 1, window, policy, adapter, guard)
         after = self.measure(number)
-        kept = guard.keep(last.errors, after.errors) if accepted.ok else Verdict(True)
+        kept = (
+            guard.keep(self._judged.headline, last.headline, after.headline) if accepted.ok else Verdict(True)
+        )
         if self._plan.rollback and not kept.ok:
             policy.rollback()
         return Shot(result, accepted, kept, float(np.mean(window.mask)), after)
@@ -192,3 +176,16 @@ class Trial:
         if self._record is not None:
             self._record(key, episode)
         return episode
+
+
+def _judged(loop: ControlLoop) -> TaskSpec:
+    """The task without the metrics that this device cannot be judged by. Raises MismatchError for the headline."""
+    task = loop.task
+    if loop.rewarded:
+        return task
+    if task.headline.kind == "reward":
+        raise MismatchError(
+            f"this device has no sensor {task.reward!r}, and {task.headline.name!r}, by which {task.name} is judged, "
+            "is the mean of what it measures"
+        )
+    return replace(task, metrics=tuple(metric for metric in task.metrics if metric.kind != "reward"))

@@ -126,7 +126,7 @@ def open_engine(name: str = "onnxruntime") -> Engine:
     return factory()
 
 
-def memory_for(
+def arrays_for(
     spec: Tensors, inputs: Mapping[str, FloatArray] | None, outputs: Mapping[str, FloatArray] | None
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """An array for each input and each output of a graph, the given one where there is one.

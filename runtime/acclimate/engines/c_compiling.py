@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from acclimate.engines.c_library import Compiler
+from acclimate.engines.c_compiler import Compiler
 from acclimate.errors import EngineError
 
 _CODE, _LIBRARY = "graph.c", "graph.so"

@@ -18,7 +18,7 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
-from acclimate.engines import Graph, memory_for
+from acclimate.engines import Graph, arrays_for
 from acclimate.engines.signature import check_signature
 from acclimate.errors import EngineError
 
@@ -109,7 +109,7 @@ class LitertProgram:
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
     ) -> Graph:
-        bound = memory_for(self._spec, inputs, outputs)
+        bound = arrays_for(self._spec, inputs, outputs)
         return LitertGraph(self._interpreter, self._invoke, self._views, *bound)
 
 

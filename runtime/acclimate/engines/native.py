@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec
-from acclimate.engines import Graph, memory_for
+from acclimate.engines import Graph, arrays_for
 from acclimate.engines.c_library import build
 from acclimate.engines.c_source import Face, read_face
 from acclimate.engines.signature import check_signature
@@ -51,7 +51,7 @@ class NativeProgram:
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
     ) -> Graph:
-        bound = memory_for(self._face, inputs, outputs)
+        bound = arrays_for(self._face, inputs, outputs)
         return NativeGraph(self._function, *bound, _workspace(self._face.workspace))
 
 

@@ -8,7 +8,7 @@ import onnxruntime as ort
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
-from acclimate.engines import Graph, memory_for
+from acclimate.engines import Graph, arrays_for
 from acclimate.errors import EngineError
 
 _ERRORS_ONLY = 3
@@ -36,7 +36,7 @@ class OnnxProgram:
     def bind(
         self, inputs: Mapping[str, FloatArray] | None = None, outputs: Mapping[str, FloatArray] | None = None
     ) -> Graph:
-        bound = memory_for(self._spec, inputs, outputs)
+        bound = arrays_for(self._spec, inputs, outputs)
         return OnnxGraph(self._session, *bound)
 
 

@@ -6,8 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol
 
-from acclimate.policy.policy import AdaptResult, Policy
-from acclimate.policy.window import Window
+from acclimate.policy.adapt_result import AdaptResult
+from acclimate.policy.policy import Policy
+from acclimate.task.episode import Window
 
 
 class Adapter(Protocol):

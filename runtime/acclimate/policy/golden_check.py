@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from acclimate.arrays import FloatArray
+from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import Tolerance
+from acclimate.engines import Engine
 from acclimate.errors import GoldenError
+from acclimate.policy.adapt_result import AdaptResult
+from acclimate.task.episode import Window
 
-if TYPE_CHECKING:
-    from acclimate.bundle.file import Bundle
-    from acclimate.policy.policy import Policy
+
+class Replayable(Protocol):
+    """What is replayed: a policy."""
+
+    @property
+    def engine(self) -> Engine: ...
+    def restore(self) -> None: ...
+    def act(self, obs: FloatArray, noise: FloatArray) -> FloatArray: ...
+    def adapt(self, window: Window) -> AdaptResult: ...
+    def commit(self) -> None: ...
+    def state(self, name: str) -> FloatArray: ...
 
 
 class Deviation(NamedTuple):
@@ -32,7 +44,7 @@ class Deviation(NamedTuple):
         return self.max_abs <= self.allowed  # False for NaN
 
 
-def check(policy: Policy, bundle: Bundle) -> tuple[Deviation, ...]:
+def check(policy: Replayable, bundle: Bundle) -> tuple[Deviation, ...]:
     """Replay everything, from the initial state. Raises GoldenError for the worst tensor beyond tolerance.
 
     Ends with the policy as exported.
@@ -50,7 +62,7 @@ def check(policy: Policy, bundle: Bundle) -> tuple[Deviation, ...]:
     return deviations
 
 
-def replay(policy: Policy, bundle: Bundle) -> Iterator[Deviation]:
+def replay(policy: Replayable, bundle: Bundle) -> Iterator[Deviation]:
     """The deviations of `act`, then of `adapt`."""
     tolerance = bundle.manifest.tolerance_of(policy.engine.suffix)
     policy.restore()
@@ -58,7 +70,7 @@ def replay(policy: Policy, bundle: Bundle) -> Iterator[Deviation]:
     yield from _replay_adapt(policy, bundle, tolerance)
 
 
-def _replay_act(policy: Policy, bundle: Bundle, tolerance: Tolerance) -> Iterator[Deviation]:
+def _replay_act(policy: Replayable, bundle: Bundle, tolerance: Tolerance) -> Iterator[Deviation]:
     golden = bundle.golden
     found = {"action": np.empty_like(golden.action)}
     found |= {f"next.{name}": np.empty_like(values) for name, values in golden.next.items()}
@@ -71,7 +83,7 @@ def _replay_act(policy: Policy, bundle: Bundle, tolerance: Tolerance) -> Iterato
         yield _deviation("act", f"next.{name}", values, found[f"next.{name}"], tolerance)
 
 
-def _replay_adapt(policy: Policy, bundle: Bundle, tolerance: Tolerance) -> Iterator[Deviation]:
+def _replay_adapt(policy: Replayable, bundle: Bundle, tolerance: Tolerance) -> Iterator[Deviation]:
     golden = bundle.golden.adapt
     if golden is None:
         return

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from acclimate.bundle.manifest import Manifest
-from acclimate.policy.policy import AdaptResult
-from acclimate.policy.window import Window
+from acclimate.policy.adapt_result import AdaptResult
+from acclimate.task.episode import Window
+from acclimate.task.metrics import quantity, worse
+from acclimate.task.spec import Metric
 
 
 class Verdict(NamedTuple):
@@ -25,7 +26,7 @@ class Guard:
 
     def __init__(self, trust_radius: float, *, min_valid: float = 0.5, worse_by: float = 0.1) -> None:
         """trust_radius: largest step norm; min_valid: least share of unmasked transitions in a window;
-        worse_by: how much the error may grow, relative to before, until `keep` says no."""
+        worse_by: by what share of itself the headline metric may become worse until `keep` says no."""
         self._trust_radius = trust_radius
         self._min_valid = min_valid
         self._worse_by = worse_by
@@ -51,13 +52,8 @@ class Guard:
             return Verdict(False, f"step norm {norm:.3g} is beyond the trust radius {self._trust_radius:g}")
         return Verdict(True)
 
-    def keep(self, before: Sequence[float], after: Sequence[float]) -> Verdict:
-        """May the state that gave the errors `after` stay, where the one before it gave `before`?"""
-        was, now = _rms(before), _rms(after)
-        if now <= was * (1.0 + self._worse_by):
+    def keep(self, metric: Metric, before: float, after: float) -> Verdict:
+        """May the state that gave `after` of the metric stay, where the one before it gave `before`?"""
+        if worse(metric, before, after) <= self._worse_by:
             return Verdict(True)
-        return Verdict(False, f"the error rose from {was:.4g} to {now:.4g}")
-
-
-def _rms(errors: Sequence[float]) -> float:
-    return math.sqrt(sum(e * e for e in errors) / len(errors))
+        return Verdict(False, f"{metric.name} went from {before:.4g} to {quantity(metric, after)}")

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from acclimate.arrays import FloatArray
-from acclimate.bundle.manifest import Manifest, Objective, Objectives
+from acclimate.bundle.manifest import Manifest
 from acclimate.errors import UsageError
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import Feature
 
 
-def parse_objective(text: str, features: Sequence[Objective]) -> dict[str, float]:
+def parse_objective(text: str, features: Sequence[Feature]) -> dict[str, float]:
     """NAME=WEIGHT,NAME=WEIGHT… as in quiet=2,fast=1. Raises UsageError, listing the valid names."""
     changes: dict[str, float] = {}
     for part in text.split(","):
@@ -39,8 +40,8 @@ def parse_objective(text: str, features: Sequence[Objective]) -> dict[str, float
 
 def objective(policy: Policy) -> dict[str, float]:
     """The weights that the next `act` reads, by name. Raises UsageError for a policy without objectives."""
-    objectives = objectives_of(policy.manifest)
-    return dict(zip(_listed(objectives.features), map(float, policy.state(objectives.state)), strict=True))
+    names = _listed(features_of(policy.manifest))
+    return dict(zip(names, map(float, policy.state(_weights_of(policy.manifest))), strict=True))
 
 
 def set_objective(policy: Policy, weights: Mapping[str, float] | Sequence[float] | FloatArray) -> None:
@@ -49,8 +50,8 @@ def set_objective(policy: Policy, weights: Mapping[str, float] | Sequence[float]
     Raises UsageError for another number of weights, an unknown name, a weight that is not finite or out of its range,
     and for weights that are all 0; PolicyError while an adaptation is running. The weights are then unchanged.
     """
-    objectives = objectives_of(policy.manifest)
-    names = _listed(objectives.features)
+    features = features_of(policy.manifest)
+    names = _listed(features)
     if not isinstance(weights, Mapping):
         if np.shape(weights) != (len(names),):
             raise UsageError(
@@ -59,13 +60,13 @@ def set_objective(policy: Policy, weights: Mapping[str, float] | Sequence[float]
             )
         weights = dict(zip(names, map(float, weights), strict=True))
     for name, weight in weights.items():
-        _check(objectives.features, name, weight)
+        _check(features, name, weight)
     w = np.array([{**objective(policy), **weights}[name] for name in names], np.float32)
     if not w.any():
         raise UsageError(
             f"the weights of all objectives would be 0; at least one of {', '.join(names)} must count"
         )
-    policy.set_state(objectives.state, w)
+    policy.set_state(_weights_of(policy.manifest), w)
 
 
 def described(policy: Policy) -> str:
@@ -73,17 +74,22 @@ def described(policy: Policy) -> str:
     return ", ".join(f"{name}={weight:.3g}" for name, weight in objective(policy).items() if weight) or "none"
 
 
-def objectives_of(manifest: Manifest) -> Objectives:
-    """Raises UsageError for a bundle without any."""
+def features_of(manifest: Manifest) -> tuple[Feature, ...]:
+    """What there is a weight for. Raises UsageError for a bundle that was trained for one objective alone."""
     if manifest.objectives is None:
         raise UsageError(
             f"bundle {manifest.name!r} has no objectives to choose from: it was trained for one alone; "
             "`acclimate train servo_wide_objectives` trains one that has"
         )
-    return manifest.objectives
+    return manifest.features
 
 
-def _check(features: Sequence[Objective], name: str, weight: float) -> None:
+def _weights_of(manifest: Manifest) -> str:
+    assert manifest.objectives is not None  # as `features_of` has found
+    return manifest.objectives.state
+
+
+def _check(features: Sequence[Feature], name: str, weight: float) -> None:
     feature = next((f for f in features if f.name == name), None)
     if feature is None:
         raise UsageError(f"there is no objective {name!r}; valid names: {_names(features)}")
@@ -93,9 +99,9 @@ def _check(features: Sequence[Objective], name: str, weight: float) -> None:
         )
 
 
-def _listed(features: Sequence[Objective]) -> list[str]:
+def _listed(features: Sequence[Feature]) -> list[str]:
     return [feature.name for feature in features]
 
 
-def _names(features: Sequence[Objective]) -> str:
+def _names(features: Sequence[Feature]) -> str:
     return ", ".join(_listed(features))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -13,26 +13,14 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import AUTO, Engine, Graph, open_engine
-from acclimate.engines.choice import choose, named
 from acclimate.errors import EngineError, GoldenError, PolicyError
 from acclimate.policy import golden_check
+from acclimate.policy.adapt_result import AdaptResult
+from acclimate.policy.choice import choose, named
 from acclimate.policy.slots import StateMemory
-from acclimate.policy.window import Window
+from acclimate.task.episode import Window
 
 Scope: TypeAlias = Literal["trial", "episode"]
-
-
-class AdaptResult(NamedTuple):
-    """What one adaptation step left in the spare slot.
-
-    info:   the graph's scalars, such as loss, reward, grad_norm, step_norm.
-    finite: whether every value that it wrote is finite.
-    change: Euclidean norm of the difference to the live slot, over all tensors that adapt writes.
-    """
-
-    info: Mapping[str, float]
-    finite: bool
-    change: float
 
 
 class Policy:

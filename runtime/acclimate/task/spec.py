@@ -20,6 +20,7 @@ from itertools import chain
 from typing import Literal, TypeAlias, get_args
 
 from acclimate.errors import UsageError
+from acclimate.fields import is_identifier
 
 Source: TypeAlias = Literal["device", "reference", "reward"]
 Scale: TypeAlias = Literal["linear", "log", "sign"]
@@ -299,11 +300,19 @@ def _broken(spec: TaskSpec) -> Iterator[str]:
     for name, count in (("horizon", spec.horizon), ("episodes", spec.episodes)):
         if count < 1:
             yield f"{name} must be at least 1, found {count}"
+    yield from _broken_names(spec)
     yield from _broken_channels(spec)
     yield from _broken_parameters(spec.parameters)
     yield from _broken_metrics(spec)
     yield from _broken_reference(spec)
     yield from _broken_features(spec)
+
+
+def _broken_names(spec: TaskSpec) -> Iterator[str]:
+    parts = (spec.observation, spec.action, spec.parameters, spec.metrics, spec.features)
+    for name in (spec.name, *(part.name for named in parts for part in named)):
+        if not is_identifier(name):
+            yield f"the name {name!r} must be of letters, digits, '_', '.' and '-', and begin with a letter"
 
 
 def _broken_channels(spec: TaskSpec) -> Iterator[str]:
@@ -321,12 +330,15 @@ def _broken_channels(spec: TaskSpec) -> Iterator[str]:
             )
         if not channel.shape or any(n < 1 for n in channel.shape):
             yield f"channel {channel.name!r}: shape must hold numbers of at least 1, found {list(channel.shape)}"
-    sensors = [c.name for c in spec.observation if c.source == "device"]
+    sensors = {c.name: c.size for c in spec.observation if c.source == "device"}
     for action in spec.action:
         neutral = action.neutral
         if neutral == HOLD:
-            if action.name not in sensors:
-                yield f"action {action.name!r}: neutral 'hold' needs a sensor of that name; there are: {_list(sensors)}"
+            if sensors.get(action.name) != action.size:
+                yield (
+                    f"action {action.name!r}: neutral 'hold' needs a sensor of that name and size; there are: "
+                    f"{_list(sensors)}"
+                )
         elif not action.minimum <= float(neutral) <= action.maximum:
             yield f"action {action.name!r}: neutral {neutral} lies outside {action.minimum:g} to {action.maximum:g}"
     if sum(c.source == "reward" for c in spec.observation) > 1:
@@ -355,7 +367,7 @@ def _broken_metrics(spec: TaskSpec) -> Iterator[str]:
     if not spec.metrics:
         yield "it needs at least one metric, the headline"
     yield from _twice([m.name for m in spec.metrics], "metric")
-    observed = set(chain.from_iterable(c.scalars for c in spec.observation))
+    observed = list(chain.from_iterable(c.scalars for c in spec.observation))
     for m in spec.metrics:
         if m.kind in ("rms", "success") and not m.pairs:
             yield f"metric {m.name!r}: a metric of kind {m.kind} needs pairs of channels, measured and wanted"
@@ -365,7 +377,7 @@ def _broken_metrics(spec: TaskSpec) -> Iterator[str]:
         for name in m.actions:
             if name not in spec.action_scalars:
                 yield f"metric {m.name!r} names {name!r}, which is no action; actions: {_list(spec.action_scalars)}"
-        if m.kind == "success" and not (m.bound is not None and m.bound > 0.0):
+        if m.kind == "success" and not (m.bound is not None and 0.0 < m.bound < math.inf):
             yield f"metric {m.name!r}: success needs a bound above 0, found {m.bound}"
         if m.kind in _OF_ACTIONS and m.pairs:
             yield f"metric {m.name!r}: a metric of kind {m.kind} takes no pairs"
@@ -385,8 +397,11 @@ def _broken_reference(spec: TaskSpec) -> Iterator[str]:
     for track in spec.reference.tracks:
         if track.measured not in sensors:
             yield f"reference: track {track.target!r} begins at {track.measured!r}, which no sensor measures"
-        if not track.amplitude > 0.0:
-            yield f"reference: track {track.target!r}: amplitude must be above 0, found {track.amplitude:g}"
+        if not (0.0 < track.amplitude < math.inf and math.isfinite(track.center)):
+            yield (
+                f"reference: track {track.target!r}: amplitude must be above 0 and center finite, found "
+                f"{track.amplitude:g} and {track.center:g}"
+            )
     for name in ("speed", "smoothing", "dwell", "sine_hz"):
         low, high = getattr(spec.reference, name)
         if not 0.0 < low <= high < math.inf:
@@ -401,21 +416,28 @@ def _given(reference: TrackingReference) -> list[str]:
 
 def _broken_features(spec: TaskSpec) -> Iterator[str]:
     yield from _twice([f.name for f in spec.features], "feature")
-    observed = set(chain.from_iterable(c.scalars for c in spec.observation))
+    observed = list(chain.from_iterable(c.scalars for c in spec.observation))
     for feature in spec.features:
-        if not feature.minimum < feature.maximum:
+        if not (math.isfinite(feature.maximum - feature.minimum) and feature.minimum < feature.maximum):
             yield (
-                f"feature {feature.name!r}: minimum {feature.minimum:g} must be below maximum {feature.maximum:g}"
+                f"feature {feature.name!r}: minimum {feature.minimum:g} must be below maximum {feature.maximum:g}, "
+                "both finite"
             )
-        term = feature.term
-        if term is None:
-            continue
-        known = set(spec.action_scalars) if term.of in ("action", "change") else observed
-        for name in term.channels:
-            if name not in known:
-                yield f"feature {feature.name!r} names {name!r}; valid names: {_list(known)}"
-        if term.of == "error" and (not term.channels or len(term.channels) % 2):
-            yield f"feature {feature.name!r}: an error takes pairs of channels, measured and target"
+        if feature.term is not None:
+            yield from _broken_term(feature.name, feature.term, spec.action_scalars, observed)
+
+
+def _broken_term(name: str, term: Term, actions: Iterable[str], observed: Iterable[str]) -> Iterator[str]:
+    known = actions if term.of in ("action", "change") else observed
+    if not term.channels:
+        yield f"feature {name!r} names no channels; valid names: {_list(known)}"
+    for channel in term.channels:
+        if channel not in known:
+            yield f"feature {name!r} names {channel!r}; valid names: {_list(known)}"
+    if term.of == "error" and len(term.channels) % 2:
+        yield f"feature {name!r}: an error takes pairs of channels, measured and target"
+    if not (math.isfinite(term.weight) and 0.0 < term.soft < math.inf):
+        yield f"feature {name!r}: weight must be finite and soft above 0, found {term.weight:g} and {term.soft:g}"
 
 
 def _twice(names: Iterable[str], what: str) -> Iterator[str]:

@@ -17,11 +17,20 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FOLDER", help="the run's folder (default: runs/NAME, the config's name)")
     add("--seed", type=int, metavar="N", help="instead of the config's seed")
     add("--iterations", type=int, metavar="N", help="instead of the config's iterations")
+    add(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="instead of the config's value, as in maml.hidden=64; may be given again",
+    )
     add("--fresh", action="store_true", help="begin anew where the folder holds a run")
     add("--json", action="store_true", help="one JSON object on stdout at the end")
 
 
 def _train(args: argparse.Namespace) -> int:
+    from acclimate_trainer.runs.built_in import find_config
+
+    find_config(args.config)  # a wrong name is told before torch is loaded
     from acclimate_trainer.command.train import run_training
 
     return run_training(args)

@@ -19,7 +19,7 @@ default, or the algorithms that need it say so in one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -34,9 +34,8 @@ Other = TypeVar("Other", contravariant=True)
 
 
 class Step(NamedTuple):
-    """What one action led to. Where an episode has ended, `obs` is the first of the next one."""
+    """What one action led to; what is measured after it is the session's `obs`."""
 
-    obs: Tensor  # (T, E, n_sensors)
     reward: Tensor  # (T, E)
     terminated: Tensor  # the episode ended in itself, bool (T, E)
     truncated: Tensor  # the episode ended at its time limit, bool (T, E)
@@ -47,7 +46,10 @@ class Session(Protocol[Other]):
 
     @property
     def obs(self) -> Tensor:
-        """What is measured now, (T, E, n_sensors)."""
+        """What is measured now, (T, E, n_sensors); where an episode has just ended, the first of the next one.
+
+        Of a differentiable session it is computed from `state` as it is now, also where that was set meanwhile.
+        """
         ...
 
     def step(self, action: Tensor) -> Step:
@@ -103,7 +105,7 @@ class HasInputs(Protocol):
 
 @runtime_checkable
 class Rewarded(Protocol):
-    """Default: the reward channel of the spec, if there is one; else the session's, which only training has."""
+    """Default: the reward channel of the spec, or how near the headline's pairs are; else only training has rewards."""
 
     def reward(self, window: Window) -> Tensor:
         """Reward of every transition, (T, K, S), from what a device can know; traceable."""
@@ -119,12 +121,27 @@ class HasBaseline(Protocol):
         ...
 
 
-@runtime_checkable
-class HasLoss(Protocol):
-    """Default: by the headline metric, the root mean square of its pairs, or minus the mean reward."""
+class Cost(NamedTuple):
+    """One term of what training minimises: values per tick that are averaged over ticks; then, with `root`, the root.
 
-    def loss(self, window: Window, reward: Tensor) -> Tensor:
-        """What training minimises, (T,), from episodes and the sessions' rewards (T, K, S)."""
+    The loss of a task is the sum over terms of weight · √mean, or weight · mean.
+    """
+
+    name: str
+    values: Tensor  # (T, K, S); at least 0 with `root`
+    weight: float = 1.0
+    root: bool = True
+
+
+@runtime_checkable
+class HasCosts(Protocol):
+    """Default: by the headline metric, the squares of its pairs' differences, or minus the reward.
+
+    What shakes a gear train is not good: a family of motors has a price on the change of the action here.
+    """
+
+    def costs(self, window: Window, reward: Tensor) -> tuple[Cost, ...]:
+        """What training minimises, from episodes and the sessions' rewards (T, K, S); the first is reported."""
         ...
 
 
@@ -181,12 +198,9 @@ class HasClassical(Protocol):
 
 
 @runtime_checkable
-class HasNames(Protocol):
-    """Machines that have a name, as a type of servo has; `acclimate simulate --task NAME`. Default: only numbers."""
+class HasHeldOut(Protocol):
+    """Machines to evaluate on that are not the family's own model, as of richer friction. Default: its own machines."""
 
-    def named(self, name: str) -> object:
-        """One machine, as `sample` gives it. Raises UsageError, listing the names."""
+    def held_out(self) -> TaskFamily[object]:
+        """A family of the same spec whose machines training never meets."""
         ...
-
-    @property
-    def names(self) -> Sequence[str]: ...

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 Tensors: TypeAlias = Mapping[str, Tensor]
@@ -52,6 +53,11 @@ class Policy(Protocol):
 
     @property
     def algorithm(self) -> str: ...
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What it observes and commands: the family's, perhaps with a reward to learn from."""
+        ...
 
     @property
     def state(self) -> tuple[StateTensor, ...]:

@@ -1,4 +1,4 @@
-"""The network that every policy here is: two hidden layers of tanh, a bounded Gaussian around its output.
+"""The network that every policy without memory is: hidden layers, and a bounded Gaussian around its output.
 
 Functions of named parameters stacked over tasks, so that T adapted copies run as one batched product.
 """
@@ -6,43 +6,37 @@ Functions of named parameters stacked over tasks, so that T adapted copies run a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Tensors
 
+Activation: TypeAlias = Literal["tanh", "relu", "elu", "silu"]
 SIGMA_FLOOR = 0.1
 SIGMA_START = 0.3
-_WEIGHT_SCALE = {"w0": 2.0, "w1": 1.0, "w2": 0.1}  # times 1/√n_in; features are about a half
-
-# What the network sees of (position, velocity, target, target_velocity, previous action): one column per feature,
-# the first being the tracking error. They are scaled afterwards, since a difference of numbers that were scaled, and
-# so rounded, before would lose the digits of a small error. The tanh that follows keeps every feature bounded.
-FEATURES = torch.tensor(
-    [
-        [-1.0, 0.0, 0.0, 1.0, 0.0],
-        [0.0, 1.0, 0.0, 0.0, 0.0],
-        [1.0, 0.0, 0.0, 0.0, 0.0],
-        [0.0, 0.0, 1.0, 0.0, 0.0],
-        [0.0, 0.0, 0.0, 0.0, 1.0],
-    ]
-)
-FEATURE_SCALES = torch.tensor([6.0, 0.12, 0.4, 0.4, 0.7])
-N_FEATURES = FEATURES.shape[1]
+_FIRST, _LAST = 2.0, 0.1  # scale of weights, times 1/√n_in; inputs are about a half, first actions small
+_ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "elu": F.elu,
+    "silu": F.silu,
+}
 _ONE = torch.ones(())
 
 
-def layer_shapes(n_in: int, hidden: int, n_out: int) -> dict[str, tuple[int, ...]]:
+def layer_shapes(n_in: int, hidden: int, n_out: int, depth: int = 2) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the parameters; a bias is a row, so that it broadcasts over episodes.
 
-    `scale` and `gain` multiply each input and output: a servo that is merely stronger or faster is a step away.
+    `scale` and `gain` multiply each input and output: a machine that is merely stronger or faster is a step away.
     """
-    widths = (n_in, hidden, hidden, n_out)
+    widths = (n_in, *[hidden] * depth, n_out)
     shapes: dict[str, tuple[int, ...]] = {}
-    for i in range(3):
+    for i in range(depth + 1):
         shapes[f"w{i}"], shapes[f"b{i}"] = (widths[i], widths[i + 1]), (1, widths[i + 1])
     return shapes | {"scale": (1, n_in), "gain": (1, n_out), "sigma": (1, n_out)}
 
@@ -50,26 +44,28 @@ def layer_shapes(n_in: int, hidden: int, n_out: int) -> dict[str, tuple[int, ...
 def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> dict[str, Tensor]:
     """Random weights, no bias, a gain of one; the last layer is small, and exploration at its start."""
     constants = {"scale": 1.0, "gain": 1.0, "sigma": SIGMA_START}
+    scales = {"w0": _FIRST, f"w{depth(shapes)}": _LAST}
     out: dict[str, Tensor] = {}
     for name, shape in shapes.items():
         if name.startswith("w"):
-            scale = _WEIGHT_SCALE[name] / math.sqrt(shape[0])
+            scale = scales.get(name, 1.0) / math.sqrt(shape[0])
             out[name] = torch.tensor(rng.standard_normal(shape) * scale, dtype=torch.float32)
         else:
             out[name] = torch.full(shape, constants.get(name, 0.0))
     return out
 
 
-def tracking_features(obs: Tensor, previous: Tensor) -> Tensor:
-    """Network input from obs (…, 4) of the servo family and the previous action (…, 1): (…, N_FEATURES)."""
-    return torch.tanh(torch.cat([obs, previous], dim=-1) @ FEATURES * FEATURE_SCALES)
+def depth(params: Mapping[str, object]) -> int:
+    """How many hidden layers a network has, by the names of its parameters."""
+    return sum(name[0] == "w" and name[1:].isdigit() for name in params) - 1
 
 
-def mean_action(params: Tensors, x: Tensor) -> Tensor:
-    """Mean of the action, within ±1, of features x (T, rows, n_in): (T, rows, n_act)."""
-    h = torch.tanh(torch.baddbmm(params["b0"], x * params["scale"], params["w0"]))
-    h = torch.tanh(torch.baddbmm(params["b1"], h, params["w1"]))
-    return bounded(torch.baddbmm(params["b2"], h, params["w2"]) * params["gain"])
+def mean_action(params: Tensors, x: Tensor, activation: Activation = "tanh") -> Tensor:
+    """Mean of the action, within ±1, of inputs x (T, rows, n_in): (T, rows, n_act)."""
+    h, last, bend = x * params["scale"], depth(params), _ACTIVATIONS[activation]
+    for i in range(last):
+        h = bend(torch.baddbmm(params[f"b{i}"], h, params[f"w{i}"]))
+    return bounded(torch.baddbmm(params[f"b{last}"], h, params[f"w{last}"]) * params["gain"])
 
 
 def bounded(y: Tensor) -> Tensor:
@@ -82,6 +78,6 @@ def sigma(params: Tensors) -> Tensor:
     return params["sigma"].clamp_min(SIGMA_FLOOR)
 
 
-def sampled_action(params: Tensors, x: Tensor, noise: Tensor) -> Tensor:
+def sampled_action(params: Tensors, x: Tensor, noise: Tensor, activation: Activation = "tanh") -> Tensor:
     """Mean action plus `noise` (T, rows, n_act) standard deviations."""
-    return torch.addcmul(mean_action(params, x), sigma(params), noise)
+    return torch.addcmul(mean_action(params, x, activation), sigma(params), noise)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Policy, Tensors
-from acclimate_trainer.outer_loop.limits import COUNT, POSITIVE, SHARE, require
+from acclimate_trainer.settings.limits import COUNT, POSITIVE, SHARE, require
 
 FOR_TRAINING = "training."
 """How the names of meta-parameters begin that only training has, as those of a critic: no bundle holds them."""
@@ -49,6 +49,8 @@ class Iterative(Protocol):
     ) -> Iterator[Mapping[str, float]]:
         """Write `.grad` of `meta`, yield figures to report, and again, once per step; `progress` as above."""
         ...
+
+    def policy(self, meta: Tensors) -> Policy: ...
 
 
 Algorithm: TypeAlias = PerTask | Iterative

@@ -1,29 +1,43 @@
-"""Episodes of a policy on simulated servos, all tasks and episodes in one tensor program, differentiable."""
+"""Episodes of a policy on the machines of a family, all tasks and episodes in one tensor program.
+
+References are drawn here, by the spec, as the host draws them on a device. Through a differentiable session the
+gradient passes, and fades by `adjoint_decay`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from acclimate.task import references
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import Cost, Differentiable, Session, Step, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
-from acclimate_trainer.tasks.servo import Coefficients, ServoFamily, ServoState, ServoTasks, observe
 
-_PLANT = len(ServoState._fields)
-_RMS_FLOOR = 1e-4  # rad; keeps the square root differentiable
+_FLOOR = 1e-8  # of a mean square; keeps its root differentiable
+Event: TypeAlias = Callable[[], Tensors]
+_NOTHING: Tensors = {}
 
 
-class Surroundings(NamedTuple):
-    """Everything random about E episodes of S steps on each of T tasks, drawn beforehand."""
+class Surroundings(NamedTuple, Generic[Tasks]):
+    """E episodes of S steps on each of T tasks that are about to begin, with everything random about them.
 
-    start: ServoState
-    target: Tensor  # position and velocity (T, E, S + 1, 2)
-    encoder: Tensor  # rad (T, E, S)
-    noise: Tensor  # for `act`: standard normal in exploring episodes, zero in the others (T, E, S, 1)
+    They can be played once: a session goes on from where it is.
+    """
+
+    session: Session[Tasks]
+    reference: Tensor  # (T, E, S + 1, n_references)
+    noise: Tensor  # for `act`: standard normal in exploring episodes, zero in the others (T, E, S, n_noise)
+
+    @property
+    def steps(self) -> int:
+        return self.noise.shape[2]
 
 
 class Episodes(NamedTuple):
@@ -31,82 +45,112 @@ class Episodes(NamedTuple):
 
     obs: Tensor  # (T, E, S + 1, n_obs)
     action: Tensor  # as sampled, before the device's limits (T, E, S, n_act)
+    reward: Tensor  # the session's (T, E, S)
+    ended: Tensor  # whether an episode ended in this step, and what is observed next is another's, bool (T, E, S)
 
-    def window(self, count: int) -> Window:
-        """The first `count` episodes, all of them valid."""
-        obs, action = self.obs[:, :count], self.action[:, :count]
-        return Window(obs, action, torch.ones(action.shape[:3]))
+    def window(self) -> Window:
+        """All of them; a transition into another episode is masked."""
+        return Window(self.obs, self.action, (~self.ended).to(self.action.dtype))
+
+    def some(self, which: slice) -> Episodes:
+        """Those of some of the episodes side by side."""
+        return Episodes(*(column[:, which] for column in self))
 
 
 def draw(
-    family: ServoFamily,
-    tasks: ServoTasks,
+    family: TaskFamily[Tasks] | Complete[Tasks],
+    tasks: Tasks,
     rng: np.random.Generator,
     *,
     explore: int,
     measure: int,
     steps: int,
-) -> Surroundings:
-    """Surroundings of `explore` exploring episodes followed by `measure` noise-free ones."""
-    episodes = explore + measure
-    start = family.reset(tasks, episodes, rng)
-    shape = (tasks.kt.shape[0], episodes, steps)
-    encoder = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) * tasks.noise.unsqueeze(-1)
-    noise = torch.from_numpy(rng.standard_normal((*shape, 1), dtype=np.float32))
+    n_noise: int | None = None,
+) -> Surroundings[Tasks]:
+    """Surroundings of `explore` exploring episodes followed by `measure` noise-free ones.
+
+    n_noise: entries of the policy's noise; as many as actions, unless it says otherwise.
+    """
+    episodes, spec = explore + measure, family.spec
+    session = family.open(tasks, episodes, steps, rng)
+    shape = (*session.obs.shape[:2], steps, spec.n_act if n_noise is None else n_noise)
+    noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
     noise[:, explore:] = 0.0
-    return Surroundings(start, family.reference(start, steps, rng), encoder, noise)
+    return Surroundings(session, _references(spec, session.obs, steps, rng), noise)
+
+
+def _references(spec: TaskSpec, obs: Tensor, steps: int, rng: np.random.Generator) -> Tensor:
+    """References that begin where each machine stands, (T, E, steps + 1, n_references)."""
+    start = obs.detach().numpy()
+    drawn = references.draw(spec, rng, start.reshape(-1, start.shape[-1]), steps)
+    return torch.from_numpy(drawn).view(*start.shape[:2], steps + 1, -1)
 
 
 def rollout(
     policy: Policy,
     state: Tensors,
-    family: ServoFamily,
-    tasks: ServoTasks,
-    surroundings: Surroundings,
+    spec: TaskSpec,
+    surroundings: Surroundings[Tasks],
     adjoint_decay: float = 1.0,
 ) -> Episodes:
     """Run all episodes of `surroundings`; what `act` writes starts from its initial value.
 
     state: the tensors that `act` does not write, stacked over tasks.
-    adjoint_decay: factor per tick, going backwards, on the gradient through the plant's state and the policy's
-        own. Below one it forgets what chaotic episodes would amplify beyond use, at the price of a bias.
+    adjoint_decay: factor per tick, going backwards, on the gradient through the machine's state and the policy's own.
+        Below one it forgets what chaotic episodes would amplify beyond use, at the price of a bias.
     """
-    live = {**state, **initial_of(policy, surroundings.start.q.shape)}
-    constant = [family.coefficients(tasks)] * surroundings.encoder.shape[2]
-    return drive(policy, live, family, constant, surroundings, adjoint_decay)[0]
+    live = {**state, **initial_of(policy, surroundings.session.obs.shape[:2])}
+    return drive(policy, live, spec, surroundings, adjoint_decay)[0]
 
 
 def drive(
     policy: Policy,
     live: Tensors,
-    family: ServoFamily,
-    coefficients: Sequence[Coefficients],
-    surroundings: Surroundings,
+    spec: TaskSpec,
+    surroundings: Surroundings[Tasks],
     adjoint_decay: float = 1.0,
+    events: Mapping[int, Event] | None = None,
 ) -> tuple[Episodes, dict[str, Tensor]]:
-    """As `rollout`, from the whole state `live`, on servos that change as `coefficients`, one per tick, say.
+    """As `rollout`, from the whole state `live`; returns the episodes, and the state at their end.
 
-    adjoint_decay: with 0 no gradient passes through the plant, and the policy's own memory keeps all of it.
-    Returns the episodes, and the state at their end.
+    adjoint_decay: with 0 no gradient passes through the machine, and the policy's own memory keeps all of it.
+    events: what happens to the machines before the step of a tick; each returns what the policy is told of it.
     """
-    here, live = surroundings.start, dict(live)
-    target, encoder, noise = (x.unbind(2) for x in surroundings[1:])
-    obs = observe(here, here, target[0])
-    seen, done = [obs], []
-    for t, now in enumerate(coefficients):
-        act = policy.act(live, obs, noise[t])
-        duty = act.action if adjoint_decay > 0.0 else act.action.detach()
-        following = family.step(here, duty, now, encoder[t])
-        carried = (*following, *act.next.values())
-        if 0.0 < adjoint_decay < 1.0:
-            carried = _Decay.apply(adjoint_decay, *carried)  # type: ignore[no-untyped-call]
-        following = ServoState(*carried[:_PLANT])
-        live |= dict(zip(act.next, carried[_PLANT:], strict=True))
-        obs = observe(following, here, target[t + 1])
-        here = following
+    session, compose = surroundings.session, composer(spec)
+    passed = session if isinstance(session, Differentiable) and adjoint_decay > 0.0 else None
+    fades = adjoint_decay < 1.0
+    live, events = dict(live), events or {}
+    reference, noise = surroundings.reference.unbind(2), surroundings.noise.unbind(2)
+    obs = compose(session.obs, reference[0])
+    seen, done, steps = [obs], list[Tensor](), list[Step]()
+    for t, now in enumerate(noise):
+        act = policy.act(live, obs, now)
+        told = events[t]() if t in events else _NOTHING
+        steps.append(session.step(act.action.detach() if passed is None else act.action))
+        live |= act.next
+        live |= told
+        if fades and passed is not None:
+            state = passed.state
+            carried = _Decay.apply(adjoint_decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
+            passed.state = carried[: len(state)]
+            live |= dict(zip(act.next, carried[len(state) :], strict=True))
+        obs = compose(session.obs, reference[t + 1])
         seen.append(obs)
         done.append(act.action)
-    return Episodes(torch.stack(seen, dim=2), torch.stack(done, dim=2)), live
+    reward, terminated, truncated = (torch.stack(column, dim=2) for column in zip(*steps, strict=True))
+    ended = terminated | truncated
+    return Episodes(torch.stack(seen, dim=2), torch.stack(done, dim=2), reward, ended), live
+
+
+def composer(spec: TaskSpec) -> Callable[[Tensor, Tensor], Tensor]:
+    """Makes an observation (…, n_obs) of what is measured (…, n_sensors) and the reference (…, n_references)."""
+    sources = [c.source == "reference" for c in spec.observation for _ in range(c.size)]
+    if not any(sources):
+        return lambda measured, _: measured
+    if sources == sorted(sources):  # sensors first, as in most families
+        return lambda measured, reference: torch.cat([measured, reference], dim=-1)
+    order = torch.tensor([*np.flatnonzero(~np.array(sources)), *np.flatnonzero(sources)]).argsort()
+    return lambda measured, reference: torch.cat([measured, reference], dim=-1)[..., order]
 
 
 def initial_of(
@@ -118,10 +162,35 @@ def initial_of(
     return {name: initial[name].expand(*axes, *initial[name].shape) for name in names}
 
 
-def tracking_rms(episodes: Episodes) -> Tensor:
-    """RMS of the measured tracking error over the episodes of each task, rad (T,)."""
-    error = episodes.obs[:, :, 1:, 0] - episodes.obs[:, :, 1:, 2]
-    return torch.sqrt((error * error).mean(dim=(1, 2)) + _RMS_FLOOR**2)
+def total_cost(costs: Sequence[Cost], block: int | None = None) -> Tensor:
+    """The loss of each task, (T,): the weighted sum of the terms' means, or of the roots of these.
+
+    block: ticks over which a term is averaged before its root is taken; the roots are averaged over blocks then.
+    """
+    parts = [_weighted(cost, block) for cost in costs]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+
+
+def _weighted(cost: Cost, block: int | None) -> Tensor:
+    blocks = [cost.values] if block is None else torch.split(cost.values, block, dim=2)
+    means = [values.mean(dim=(1, 2)) for values in blocks]
+    each = [torch.sqrt(mean + _FLOOR) for mean in means] if cost.root else means
+    total = each[0] if block is None else torch.stack(each).mean(0)
+    return total if cost.weight == 1.0 else cost.weight * total
+
+
+def joined(costs: Sequence[Sequence[Cost]]) -> list[Cost]:
+    """The costs of several episodes, one after the other in time, as those of one."""
+    return [
+        each[0]._replace(values=torch.cat([cost.values for cost in each], dim=2))
+        for each in zip(*costs, strict=True)
+    ]
+
+
+def headline(cost: Cost) -> Tensor:
+    """A cost in its own unit, averaged over the episodes of each task, for reports: (T,)."""
+    mean = cost.values.mean(dim=(1, 2))
+    return mean.sqrt() if cost.root else mean
 
 
 class _Decay(torch.autograd.Function):

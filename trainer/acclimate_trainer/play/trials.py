@@ -1,58 +1,52 @@
-"""Trials on servos: several episodes on one device, to which something may happen in the middle of one of them.
+"""Trials: several episodes on one machine each, to which something may happen in the middle of one of them.
 
-What a policy keeps between episodes is what its state's reset rules say. At the begin of each episode the joint
-stands anew anywhere, while the servo, and all that has happened to it, stays.
+What a policy keeps between episodes is what its state's reset rules say. At the begin of each episode the machine
+starts anew somewhere, while what it is, and all that has happened to it, stays.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import Cost, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors
-from acclimate_trainer.play.rollouts import Episodes, Surroundings, draw, drive, initial_of
-from acclimate_trainer.tasks.servo import Coefficients, ServoFamily, ServoTasks
+from acclimate_trainer.networks.view import View
+from acclimate_trainer.play.rollouts import Episodes, Event, Surroundings, draw, drive, initial_of, joined
 
 
-class Course(NamedTuple):
-    """T devices over a trial: what they are at first, and what they are from tick `at` of the trial on."""
+class Course(NamedTuple, Generic[Tasks]):
+    """T machines over a trial: what they are at first, and what they are from tick `at` of the trial on."""
 
-    before: ServoTasks
-    after: ServoTasks
-    at: Tensor  # (T,); beyond the trial's end for devices that nothing happens to
+    before: Tasks
+    after: Tasks
+    at: Tensor  # (T,); beyond the trial's end for machines that nothing happens to
 
-    def told(self, tick: int | Tensor) -> Tensor:
-        """What an oracle is told at a tick of the trial, (T, n_privileged); at ticks (L, 1), (L, T, n_privileged)."""
+    def told(self, family: Complete[Tasks], tick: int | Tensor) -> Tensor:
+        """What an oracle is told at a tick of the trial, (T, P); at ticks (L, 1), (L, T, P)."""
         changed = (self.at <= tick).unsqueeze(-1)
-        return torch.where(changed, self.after.privileged(), self.before.privileged())
-
-    def coefficients(self, family: ServoFamily, first: int, steps: int) -> list[Coefficients]:
-        """One per tick from `first` on; the same object as long as nothing happens to any device."""
-        before, after = family.coefficients(self.before), family.coefficients(self.after)
-        moments = {first, *(int(tick) for tick in self.at if first < tick < first + steps)}
-        out: list[Coefficients] = []
-        for tick in range(first, first + steps):
-            out.append(_where(self.at <= tick, after, before) if tick in moments else out[-1])
-        return out
+        return torch.where(changed, family.parameters(self.after), family.parameters(self.before))
 
 
-class Trial(NamedTuple):
-    """What is random about P episodes of a trial on each of T devices, E times side by side, drawn beforehand."""
+class Trial(NamedTuple, Generic[Tasks]):
+    """What is random about P episodes of a trial on each of T machines, E times side by side, drawn beforehand."""
 
-    course: Course
-    episodes: tuple[Surroundings, ...]  # P, each (T, E, S, …)
+    course: Course[Tasks]
+    episodes: tuple[Surroundings[Tasks], ...]  # P, each (T, E, S, …)
 
     @property
     def ticks(self) -> int:
-        return sum(part.encoder.shape[2] for part in self.episodes)
+        return sum(part.steps for part in self.episodes)
 
 
 def draw_trial(
-    family: ServoFamily,
+    family: Complete[Tasks],
     tasks: int,
     rng: np.random.Generator,
     *,
@@ -60,57 +54,68 @@ def draw_trial(
     episodes: int,
     steps: int,
     change: float = 0.0,
-    miswired: float = 0.5,
+    progress: float = 1.0,
     explore: int = 0,
-) -> Trial:
-    """A trial on newly drawn servos.
+    n_noise: int | None = None,
+) -> Trial[Tasks]:
+    """A trial on newly drawn machines.
 
-    change: share of the servos that something happens to, anywhere in the middle half of the trial.
-    miswired: see `ServoFamily.sample` and `ServoFamily.change`.
+    change: share of the machines that something happens to, anywhere in the middle half of the trial.
+    progress: see `contract.family.TaskFamily.sample`.
     explore: how many of those side by side get noise.
     """
-    before = family.sample(tasks, rng, miswired)
+    before = family.sample(tasks, rng, progress)
     ticks = episodes * steps
     at = rng.integers(ticks // 4, 3 * ticks // 4 + 1, tasks)
-    happens = rng.random(tasks) < change
-    course = Course(
-        before, family.change(before, rng, miswired), torch.from_numpy(np.where(happens, at, ticks))
-    )
-    parts = (
-        draw(family, before, rng, explore=explore, measure=side_by_side - explore, steps=steps)
-        for _ in range(episodes)
-    )
-    return Trial(course, tuple(parts))
+    happens = rng.random(tasks) < (change if family.changes else 0.0)
+    after = family.change(before, rng, progress)
+    course = Course(before, after, torch.from_numpy(np.where(happens, at, ticks)))
+    one = partial(draw, explore=explore, measure=side_by_side - explore, steps=steps, n_noise=n_noise)
+    return Trial(course, tuple(one(family, before, rng) for _ in range(episodes)))
 
 
 def run_trial(
-    policy: Policy, state: Tensors, family: ServoFamily, trial: Trial, adjoint_decay: float = 1.0
+    policy: Policy, state: Tensors, family: Complete[Tasks], trial: Trial[Tasks], adjoint_decay: float = 1.0
 ) -> list[Episodes]:
-    """Drive a trial; returns its episodes in order. `state` and `adjoint_decay` are those of `rollout`."""
-    axes = trial.episodes[0].start.q.shape
-    live, out, first = {**state, **initial_of(policy, axes)}, [], 0
+    """Drive a trial; returns its episodes in order. `state` and `adjoint_decay` are those of `rollout`.
+
+    A policy that is told the true parameters, in its state `task`, is told of each change as it happens.
+    """
+    axes = trial.episodes[0].session.obs.shape[:2]
+    live, out, first = {**state, **initial_of(policy, axes)}, list[Episodes](), 0
+    tells = bool(policy.privileged)
+    if tells:
+        live["task"] = trial.course.told(family, 0)
     for part in trial.episodes:
-        steps = part.encoder.shape[2]
         live |= initial_of(policy, axes, ("episode",))
-        course = trial.course.coefficients(family, first, steps)
-        episodes, live = drive(policy, live, family, course, part, adjoint_decay)
+        events = _events(family, trial.course, part, first, tells=tells)
+        episodes, live = drive(policy, live, family.spec, part, adjoint_decay, events)
         out.append(episodes)
-        first += steps
+        first += part.steps
     return out
 
 
-def squared_errors(episodes: list[Episodes]) -> Tensor:
-    """Squared tracking errors over the ticks of a trial, rad² (T, E, ticks)."""
-    obs = torch.cat([part.obs[:, :, 1:] for part in episodes], dim=2)
-    return (obs[..., 0] - obs[..., 2]).square()
+def _events(
+    family: Complete[Tasks], course: Course[Tasks], part: Surroundings[Tasks], first: int, *, tells: bool
+) -> dict[int, Event]:
+    """By tick of an episode that begins at tick `first` of the trial: machines become what they are from then on."""
+    moments = {int(tick) for tick in course.at if first < tick < first + part.steps}
+    if bool((course.at <= first).any()):
+        moments.add(first)
+
+    def happen(tick: int) -> Tensors:
+        part.session.become(course.after, course.at <= tick)
+        return {"task": course.told(family, tick)} if tells else {}
+
+    return {tick - first: partial(happen, tick) for tick in moments}
 
 
-def previous_actions(action: Tensor) -> Tensor:
-    """What a policy remembers as its previous action in each tick of episodes (T, E, S, 1), from what it did there."""
-    held = F.hardtanh(action.detach())
+def trial_costs(family: Complete[Tasks], episodes: Sequence[Episodes]) -> list[Cost]:
+    """What training minimises, over the ticks of a trial: values (T, E, ticks)."""
+    return joined([family.costs(part.window(), part.reward) for part in episodes])
+
+
+def previous_actions(view: View, action: Tensor) -> Tensor:
+    """What a policy remembers as its previous action in each tick of episodes (T, E, S, n_act), within ±1."""
+    held = view.taken(action.detach())
     return torch.cat([torch.zeros_like(held[:, :, :1]), held[:, :, :-1]], dim=2)
-
-
-def _where(changed: Tensor, after: Coefficients, before: Coefficients) -> Coefficients:
-    pairs = zip(after, before, strict=True)
-    return Coefficients(*(torch.where(changed.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import copy
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeAlias
 
+import tomli_w
 from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 
@@ -16,92 +18,27 @@ from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
-from acclimate_trainer.algorithms.rl2.servo_ppo import ServoPpoConfig
 from acclimate_trainer.algorithms.rl2.student import StudentConfig
 from acclimate_trainer.algorithms.successor.library import SuccessorConfig
 from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
-from acclimate_trainer.baselines.pid_search import PidConfig
-from acclimate_trainer.outer_loop.limits import COUNT, NOT_NEGATIVE, require
 from acclimate_trainer.outer_loop.training import TrainingConfig
-from acclimate_trainer.tasks.servo import PRESETS, ServoRanges
+from acclimate_trainer.settings.limits import NOT_NEGATIVE, require
+from acclimate_trainer.settings.tables import ConfigError, Value, read_table
+from acclimate_trainer.tasks.registry import Opened, open_family
 
-Value: TypeAlias = str | int | float | bool | list["Value"] | dict[str, "Value"]
-Section = TypeVar("Section")
-
-
-class ConfigError(UsageError):
-    """A config that cannot be read, or holds what no part of the trainer knows."""
+Tree: TypeAlias = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
 class FamilyConfig:
-    """Section [family] for servos."""
+    """Section [family]: either a name or a file of one's own."""
 
-    name: str = "servo"
-    """The task family."""
-    preset: str = "wide"
-    """Ranges to begin with: wide (polarity known) or miswired (polarity unknown)."""
-    ranges: Mapping[str, Value] = field(default_factory=dict)
-    """Ranges that differ from the preset's, as in `ServoRanges`."""
-
-
-@dataclass(frozen=True)
-class BanditConfig:
-    """Section [family] for Bernoulli bandits."""
-
-    name: str = "bandit"
-    """The task family."""
-    arms: int = 5
-    """Arms of a bandit."""
-    episodes: int = 10
-    """Pulls of a trial."""
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for a bandit that cannot be."""
-        require(self, {"arms": COUNT, "episodes": COUNT})
-
-
-@dataclass(frozen=True)
-class TabularConfig:
-    """Section [family] for random MDPs of 10 states, 5 actions and horizon 10."""
-
-    name: str = "tabular"
-    """The task family."""
-    episodes: int = 10
-    """Episodes of a trial."""
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for a trial that cannot be."""
-        require(self, {"episodes": COUNT})
-
-
-@dataclass(frozen=True)
-class ReacherConfig:
-    """Section [family] for the reacher."""
-
-    name: str = "reacher"
-    """The task family."""
-    targets: str = "training"
-    """Which targets the policies are for: training (4) or test (8)."""
-    episode_steps: int = 50
-    """Ticks of an episode."""
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for targets or episodes that there are not."""
-        if self.targets not in ("training", "test"):
-            raise UsageError(f"targets is {self.targets!r}; valid: training, test")
-        require(self, {"episode_steps": COUNT})
-
-
-FAMILIES: Mapping[str, type] = {
-    "servo": FamilyConfig,
-    "bandit": BanditConfig,
-    "tabular": TabularConfig,
-    "reacher": ReacherConfig,
-}
-
-
-Family: TypeAlias = FamilyConfig | BanditConfig | TabularConfig | ReacherConfig
+    name: str | None = None
+    """A family that is built in, or that a package brings."""
+    use: str | None = None
+    """A class in a file, as in "robot.py:Arm", relative to the config."""
+    options: Mapping[str, Value] = field(default_factory=dict)
+    """Options of the family: the fields of its class."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +47,19 @@ class Config:
 
     name: str
     seed: int
-    family: Family
+    family: FamilyConfig
     training: TrainingConfig
+    classical: bool = True
+    """Whether the family's classical controllers, if it has any, are tuned, too: the bundle carries them to compare."""
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
+    rl2_oracle: Rl2Config | None = None
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
-    ppo: PpoConfig | ServoPpoConfig | None = None
+    ppo: PpoConfig | None = None
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     successor: SuccessorConfig | None = None
-    pid: PidConfig | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that no run and no bundle can have."""
@@ -134,171 +73,99 @@ class Config:
     def algorithm(self) -> str:
         return next(name for name in ALGORITHMS if getattr(self, name) is not None)
 
-    @property
-    def servos(self) -> FamilyConfig:
-        """The family of servos. Raises UsageError where it is another, which no device has."""
-        if not isinstance(self.family, FamilyConfig):
-            raise UsageError(
-                f"{self.name} is trained on the family {self.family.name!r}, which no device has; "
-                "expected a config of the family 'servo'"
-            )
-        return self.family
+    @cached_property
+    def opened(self) -> Opened:
+        """The family. Raises as `open_family`."""
+        return open_family(self.family.name, self.family.use, self.family.options, where=self.name)
+
+    def tree(self) -> dict[str, Value]:
+        """The config, every default written out, as TOML and JSON have it; `parse_config` reads it back to the same."""
+        tree = {key: _plain(value) for key, value in asdict(self).items() if value is not None}
+        family: dict[str, Value] = {"options": dict(self.opened.options)}
+        family |= {"name": self.opened.name} if self.opened.use is None else {"use": self.opened.use}
+        return tree | {"family": family}
 
 
-ALGORITHMS = ("maml", "rl2", "objectives", "student", "ppo", "robust", "oracle", "successor")
-_TRAIN_ON: Mapping[str, tuple[str, ...]] = {
-    "servo": ALGORITHMS[:-1],
-    "bandit": ("ppo",),
-    "tabular": ("ppo",),
-    "reacher": ("successor",),
-}
+ALGORITHMS = ("maml", "rl2", "rl2_oracle", "objectives", "student", "ppo", "robust", "oracle", "successor")
 
 
-def built_in() -> dict[str, Path]:
-    """The configs that come with Acclimate, by name: inside the installed package, or in the checkout."""
-    package = Path(__file__).parents[1]
-    folders = [package / "configs", package.parents[1] / "configs"]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+def load_config(path: Path, changes: Iterable[str] = ()) -> Config:
+    """Read a TOML config; `changes` are KEY=VALUE, as in maml.hidden=64, with a value as in TOML.
 
-
-def find_config(name: str) -> Path:
-    """A config file, or the built-in one of that name. Raises ConfigError, listing the built-in ones."""
-    path, known = Path(name), built_in()
-    if name in known and not path.exists():
-        return known[name]
-    if not path.is_file():
-        raise ConfigError(
-            f"there is no config {name}; give a TOML file, or a built-in one: {', '.join(known)}"
-        )
-    return path
-
-
-def load_config(path: Path) -> Config:
-    """Read a TOML config. Raises ConfigError with one sentence that names file, section and key."""
+    Raises ConfigError with one sentence that names file, section and key.
+    """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    return parse_config(tree, str(path))
+    return parse_config(tree, str(path), path.parent, changes)
 
 
-def parse_config(tree: Mapping[str, Value], where: str) -> Config:
-    """A config from its TOML tree; `where` names the file in errors. Raises as `load_config`."""
-    family = _family(tree.get("family"), where)
-    ppo = ServoPpoConfig if family is FamilyConfig else PpoConfig
-    config = _section(Config, tree, where, "", {"family": family, "ppo": ppo})
+def _set(tree: dict[str, Value], change: str) -> None:
+    """KEY.KEY=VALUE into a tree. Raises ConfigError; what key and value may be is checked with the rest."""
+    key, equals, text = change.partition("=")
+    *sections, last = (part.strip() for part in key.split("."))
+    if not equals or not last or not all(sections):
+        raise ConfigError(f"--set {change!r} is not SECTION.KEY=VALUE, as in maml.hidden=64")
+    for name in sections:
+        inner = tree.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {change!r}: {name} is no section")
+        tree = inner
+    tree[last] = _read_value(text.strip())
+
+
+def _read_value(text: str) -> Value:
+    """A value as in TOML; what is none is text, so that quotes may be left out."""
+    try:
+        value: Value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return value
+
+
+def parse_config(tree: Tree, where: str, folder: Path | None = None, changes: Iterable[str] = ()) -> Config:
+    """A config from its TOML tree; `where` names the file in errors, `folder` is its own. Raises as `load_config`."""
+    changed = copy.deepcopy(dict(tree))
+    for change in changes:
+        _set(changed, change)
+    tree = changed
+    config = read_table(Config, _at_home(tree, folder), where)
     given = [name for name in ALGORITHMS if getattr(config, name) is not None]
     if len(given) != 1:
         found = " and ".join(f"[{name}]" for name in given) or "none"
         raise ConfigError(
             f"{where}: expected exactly one of the sections {', '.join(f'[{n}]' for n in ALGORITHMS)}, found {found}"
         )
-    valid = _TRAIN_ON[config.family.name]
-    if config.algorithm not in valid:
-        raise ConfigError(
-            f"{where}: [{config.algorithm}] does not train on the family {config.family.name!r}; "
-            f"valid there: {', '.join(f'[{name}]' for name in valid)}"
-        )
-    if isinstance(config.family, FamilyConfig):
-        family_ranges(config.family, where)
+    family = config.family
+    opened = open_family(family.name, family.use, family.options, where=where)
+    vars(config)["opened"] = opened  # what `opened` would give, with the file's name in its errors
     return config
 
 
-def family_ranges(config: FamilyConfig, where: str) -> ServoRanges:
-    """The preset's ranges with the config's own in their place. Raises ConfigError."""
-    if config.preset not in PRESETS:
-        raise ConfigError(f"{where}: [family] preset is {config.preset!r}; valid: {', '.join(PRESETS)}")
-    table = PRESETS[config.preset].as_dict() | dict(config.ranges)
-    return _section(ServoRanges, table, where, "family.ranges")
+def _at_home(tree: Tree, folder: Path | None) -> Tree:
+    """The tree, with the family's file as it is called from anywhere."""
+    family = tree.get("family")
+    use = family.get("use") if isinstance(family, dict) else None
+    if folder is None or not isinstance(family, dict) or not isinstance(use, str):
+        return tree
+    file, colon, name = use.rpartition(":")
+    path = folder / file
+    return {**tree, "family": {**family, "use": f"{path.absolute()}{colon}{name}"}} if colon else tree
 
 
 def to_toml(config: Config) -> str:
     """The resolved config, every default written out, as TOML that `load_config` reads back to the same."""
-    tree = {key: value for key, value in asdict(config).items() if value is not None}
-    scalars = {key: value for key, value in tree.items() if not isinstance(value, Mapping)}
-    tables = {key: dict(value) for key, value in tree.items() if isinstance(value, Mapping)}
-    for outer, table in list(tables.items()):
-        for inner in [key for key, value in table.items() if isinstance(value, Mapping)]:
-            tables[f"{outer}.{inner}"] = dict(table.pop(inner))
-    sections = [_lines(scalars), *(f"[{name}]\n{_lines(table)}" for name, table in sorted(tables.items()))]
-    return "\n".join(sections)
+    return tomli_w.dumps(config.tree())
 
 
-def _lines(table: Mapping[str, Value]) -> str:
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
-
-
-def _toml(value: Value | tuple[Value, ...]) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _plain(value: object) -> Value:
+    """As TOML and JSON have it: tuples as lists, nothing that is None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return repr(value)
-
-
-def _section(
-    cls: type[Section], table: object, where: str, path: str, chosen: Mapping[str, type] | None = None
-) -> Section:
-    """`table` as the dataclass `cls`; `path` is the section's name, empty for the top.
-
-    chosen: which class a field is that may be one of several.
-    """
-    place = f"{where}: [{path}]" if path else f"{where}:"
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{place} must be a section, found {table!r}")
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{place} unknown key {key!r}; valid keys: {', '.join(known)}")
-    missing = [
-        name for name, f in known.items() if f.default is f.default_factory is MISSING and name not in table
-    ]
-    if missing:
-        raise ConfigError(f"{place} lacks {missing[0]!r}")
-    types = get_type_hints(cls) | dict(chosen or {})
-    dot = f"{path}." if path else ""
-    values = {key: _value(types[key], value, where, dot + key) for key, value in table.items()}
-    try:
-        return cls(**values)
-    except UsageError as error:
-        raise ConfigError(f"{place} {error}") from None
-
-
-def _value(expected: object, value: object, where: str, path: str) -> object:
-    """`value` as a field of type `expected`. Raises ConfigError where it is not one."""
-    if type(None) in get_args(expected):
-        expected = get_args(expected)[0]
-    if isinstance(expected, type) and is_dataclass(expected):
-        return _section(expected, value, where, path)
-    if get_origin(expected) is Mapping:
-        if isinstance(value, Mapping):
-            return value
-        raise ConfigError(f"{where}: {path} must be a section, found {value!r}")
-    if get_origin(expected) is tuple:
-        if isinstance(value, list | tuple) and len(value) == 2:
-            return tuple(_number(v, where, path) for v in value)
-        raise ConfigError(f"{where}: {path} must be two numbers, found {value!r}")
-    if expected is float:
-        return _number(value, where, path)
-    if isinstance(expected, type) and type(value) is expected:
-        return value
-    wanted = "an integer" if expected is int else "a string"
-    raise ConfigError(f"{where}: {path} must be {wanted}, found {value!r}")
-
-
-def _family(table: object, where: str) -> type:
-    """Which class the section [family] is, by its key `name`; servos where it has none."""
-    name = table.get("name", "servo") if isinstance(table, Mapping) else "servo"
-    if name not in list(FAMILIES):
-        raise ConfigError(f"{where}: [family] name is {name!r}; valid: {', '.join(map(repr, FAMILIES))}")
-    return FAMILIES[name]
-
-
-def _number(value: object, where: str, path: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise ConfigError(f"{where}: {path} must be a finite number, found {value!r}")
+        return [_plain(item) for item in value]
+    assert isinstance(value, str | int | float | bool)
+    return value

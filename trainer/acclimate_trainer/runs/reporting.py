@@ -12,16 +12,18 @@ _WIDTH, _NARROWEST = 28, 8  # of the bar
 _REDRAW = 0.1  # s
 
 
-def headline(figures: Mapping[str, float]) -> dict[str, float]:
-    """The figures by which training is judged: tracking errors, or returns."""
-    return {name: value for name, value in figures.items() if name.startswith(("error", "return"))}
+def headline(figures: Mapping[str, float], metric: str = "error") -> dict[str, float]:
+    """The figures by which training is judged: the family's headline metric, errors, or returns."""
+    judged = (metric, "error", "return")
+    return {name: value for name, value in figures.items() if name.startswith(judged)}
 
 
 class ProgressBar:
     """Progress of `total` iterations, the first `done` of which an earlier run has made."""
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
-        self._title, self._total, self._first = title, total, done
+    def __init__(self, title: str, total: int, done: int = 0, metric: str = "error") -> None:
+        """metric: the name of the family's headline."""
+        self._title, self._total, self._first, self._metric = title, total, done, metric
         self._begin = self._drawn = time.monotonic()
         self._terminal = sys.stderr.isatty()
 
@@ -44,7 +46,7 @@ class ProgressBar:
     def _line(self, done: int, now: float, figures: Mapping[str, float]) -> str:
         elapsed = now - self._begin
         left = elapsed / max(done - self._first, 1) * (self._total - done)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in headline(figures).items())
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in headline(figures, self._metric).items())
         return f"{self._title} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"
 
     @staticmethod

@@ -3,7 +3,7 @@
 config.toml      the resolved config, every default written out
 metrics.jsonl    one line per iteration; `seconds` is how long training has taken so far
 checkpoint.pt    the newest state of training
-pid.json         gains of the classical baseline, where the config asks for one
+classical.json   settings of the family's classical controllers, where it has any
 training.png     the curve
 """
 
@@ -16,17 +16,16 @@ from pathlib import Path
 
 import torch
 from acclimate.atomic import write_atomically
-from acclimate.bundle.manifest import PidGains
 from acclimate.errors import UsageError
 
 from acclimate_trainer.outer_loop.training import Progress
 from acclimate_trainer.runs.configuration import Config, load_config, to_toml
 
-CONFIG, METRICS, CHECKPOINT, PID, CURVE = (
+CONFIG, METRICS, CHECKPOINT, CLASSICAL, CURVE = (
     "config.toml",
     "metrics.jsonl",
     "checkpoint.pt",
-    "pid.json",
+    "classical.json",
     "training.png",
 )
 
@@ -52,7 +51,7 @@ class RunDirectory:
                 raise UsageError(
                     f"{path} holds a run of another config; give --out another folder, or --fresh to begin anew"
                 )
-            for name in (METRICS, CHECKPOINT, PID, CURVE, CONFIG) if fresh else ():
+            for name in (METRICS, CHECKPOINT, CLASSICAL, CURVE, CONFIG) if fresh else ():
                 (path / name).unlink(missing_ok=True)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -125,21 +124,20 @@ class RunDirectory:
         found = {name: [line[name] for line in recent if name in line] for name in names}
         return {name: sum(values) / len(values) for name, values in found.items()}
 
-    def save_pid(self, gains: PidGains, error: float) -> None:
-        table = {**vars(gains), "training_error": error}
-        write_atomically(self.path / PID, (json.dumps(table, indent=2) + "\n").encode())
+    def save_classical(self, settings: Mapping[str, Mapping[str, float]]) -> None:
+        table = {name: dict(each) for name, each in settings.items()}
+        write_atomically(self.path / CLASSICAL, (json.dumps(table, indent=2) + "\n").encode())
 
-    def pid(self) -> PidGains | None:
-        """Gains that were searched for, if they were."""
-        path = self.path / PID
+    def classical(self) -> dict[str, dict[str, float]]:
+        """Settings of classical controllers by name, as far as they were tuned."""
+        path = self.path / CLASSICAL
         if not path.exists():
-            return None
+            return {}
         try:
             table = json.loads(path.read_bytes())
-            table.pop("training_error")
-            return PidGains(**table)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(f"{path} cannot be read; remove it, and it is searched for again") from None
+            return {name: {key: float(value) for key, value in each.items()} for name, each in table.items()}
+        except (ValueError, TypeError, AttributeError):
+            raise UsageError(f"{path} cannot be read; remove it, and they are tuned again") from None
 
 
 def _figures(line: bytes, where: str) -> dict[str, float]:

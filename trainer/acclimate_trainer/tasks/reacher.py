@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from acclimate.bundle.manifest import ActionChannel, ObservationChannel
+from acclimate.task.spec import ActionChannel, ObservationChannel
 from torch import Tensor
 
 CONTROL_DT = 0.05  # s

@@ -11,9 +11,9 @@ import numpy as np
 from acclimate.bundle.file import Bundle
 from acclimate.command.bench.stand_in import StandIn
 from acclimate.command.bench.subjects import Driving, Subject
-from acclimate.command.bench.timing import Call, hot, paced
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
+from acclimate.engines.timing import Call, hot, paced
 from acclimate.fields import Json
 
 _SETTLING = 0.3  # s before what counts: threads of the call before may go on spinning for a while
@@ -51,11 +51,11 @@ def cpu_share(bundle: Bundle, subject: Subject, rate: float, seconds: float) -> 
 
     It is the real control loop, with its pacing and its checks; only the device takes no time.
     """
-    manifest, clock = replace(bundle.manifest, control_dt=1.0 / rate), RealClock()
+    task, clock = replace(bundle.manifest.task, control_dt=1.0 / rate), RealClock()
+    manifest = replace(bundle.manifest, task=task)
     ticks = max(round(seconds * rate), 1)
-    n_reference = sum(channel.size for channel in manifest.observation if channel.source == "reference")
-    reference = np.zeros((ticks + 1, n_reference), np.float32)
-    settling = np.zeros((max(round(_SETTLING * rate), 1) + 1, n_reference), np.float32)
+    reference = np.zeros((ticks + 1, task.n_references), np.float32)
+    settling = np.zeros((max(round(_SETTLING * rate), 1) + 1, task.n_references), np.float32)
     with ControlLoop(Driving(subject), StandIn(manifest, clock), clock, manifest) as loop:
         loop.run_episode(settling)
         begin, used = time.perf_counter(), time.process_time()

@@ -10,7 +10,7 @@ from pathlib import Path
 from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.command.bench import chart, report
-from acclimate.command.bench.measuring import Plan, chosen, measure
+from acclimate.command.bench.measuring import Effort, chosen, measure
 from acclimate.command.bench.subjects import names
 from acclimate.errors import EngineError, UsageError
 
@@ -21,11 +21,11 @@ def run_bench(args: argparse.Namespace) -> int:
     """Measure as `args` say; print tables or one JSON object, and draw. Raises EngineError where nothing runs."""
     if not _SHORTEST <= args.seconds <= _LONGEST:
         raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {args.seconds:g}")
-    bundle, plot, plan = load(args.bundle), _drawable(args.plot), Plan(args.seconds)
+    bundle, plot, effort = load(args.bundle), _drawable(args.plot), Effort(args.seconds)
     subjects = _selected(args.only)
     try:
         choice = chosen(bundle.path)
-        found = measure(bundle.path, subjects, plan, _progress)
+        found = measure(bundle.path, subjects, effort, _progress)
     finally:
         _progress("")
     if not any(of.times() for of in found):
@@ -35,7 +35,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if plot is not None:
         write_atomically(plot, chart.draw(bundle.manifest.name, found).encode())
     if args.json:
-        print(json.dumps(report.tree(bundle, choice, plan, found), indent=2))
+        print(json.dumps(report.tree(bundle, choice, effort, found), indent=2))
     else:
         print("\n".join(report.table(bundle, choice, found)))
     return 0

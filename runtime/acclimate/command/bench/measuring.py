@@ -3,23 +3,17 @@ falls on all of them. Nothing is pinned, and no priority is raised: no user woul
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from acclimate.command.bench.timing import Times
+from acclimate.command.bench.percentiles import Times
 from acclimate.engines import AUTO
+from acclimate.engines.child_process import HERE, ChildProcess, Home
 from acclimate.errors import EngineError, GoldenError
-from acclimate.fields import Json
 
 PACES = {"hot": 0.0, "100 Hz": 0.01, "1 kHz": 0.001}  # s from call to call
 CPU_RATE = 50.0  # Hz
@@ -30,7 +24,7 @@ _WARM = 5  # calls before any that count; from their times follows how many call
 Progress = Callable[[str], None]
 
 
-class Plan(NamedTuple):
+class Effort(NamedTuple):
     """How long to measure: `seconds` per pace at 100 Hz, less for the rest; `starts` processes for the start."""
 
     seconds: float = 10.0
@@ -44,16 +38,6 @@ class Plan(NamedTuple):
     def driving(self) -> float:
         """s of driving for the CPU's share."""
         return self.seconds / 2
-
-
-class Home(NamedTuple):
-    """Which Python runs the processes, and in which environment; None: that of this process."""
-
-    python: str
-    environment: Mapping[str, str] | None = None
-
-
-HERE = Home(sys.executable)
 
 
 class Start(NamedTuple):
@@ -86,89 +70,18 @@ class Measured:
         return {key: Times.of(us) for key, us in self.us.items()}
 
 
-class Process:
+class Process(ChildProcess):
     """One process of `child`, brought up; `ask` it as long as it is open."""
 
     def __init__(self, path: Path, name: str, *, once: bool = False, home: Home = HERE) -> None:
-        """Raises GoldenError where it computes otherwise, EngineError where it is refused or its process dies."""
-        command = [home.python, "-P", "-c", _PROGRAM, str(path), name, *(["once"] if once else [])]
-        begin = time.perf_counter()
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=_own_environment() if home.environment is None else dict(home.environment),
-            start_new_session=True,  # Ctrl-C is for the parent alone, which ends its children in order
-        )
-        try:
-            first = self._line()
-            acted = 1e3 * (time.perf_counter() - begin)
-            told = json.loads(first if first.strip() else self._line())
-            if "refused" in told:
-                raise (GoldenError if told["kind"] == "GoldenError" else EngineError)(told["refused"])
-            self.start = Start(acted, *(told[name] for name in Start._fields[1:]))
-            self.graphs: list[str] = told["graphs"]
-            self.choice: list[str] = told["choice"]
-        except BaseException:
-            self.close()
-            raise
-
-    def ask(self, question: str) -> Json:
-        """The answer. Raises EngineError where the process dies of the question."""
-        pipe = _open(self._process.stdin)
-        try:
-            pipe.write(question + "\n")
-            pipe.flush()
-        except BrokenPipeError:
-            raise self._died() from None
-        answer: Json = json.loads(self._line())
-        return answer
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def close(self) -> None:
-        """End it, whatever it is doing."""
-        self._process.kill()
-        self._process.communicate()
-
-    def _line(self) -> str:
-        line = _open(self._process.stdout).readline()
-        if not line:
-            raise self._died()
-        return line
-
-    def _died(self) -> EngineError:
-        code = self._process.wait()
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return EngineError(f"its process died ({how})")
+        """Raises as `ChildProcess`."""
+        super().__init__(_PROGRAM, [str(path), name, *(["once"] if once else [])], home)
+        self.start = Start(self.first_line_ms, *(self.told[name] for name in Start._fields[1:]))
+        self.graphs: list[str] = self.told["graphs"]
+        self.choice: list[str] = self.told["choice"]
 
 
-def _own_environment() -> dict[str, str]:
-    """That of this process, in which another one finds this package where this one has found it."""
-    folders = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
-
-
-def _open(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None  # all of them are pipes
-    return pipe
-
-
-@contextmanager
-def opened(path: Path, name: str, home: Home = HERE) -> Iterator[Process]:
-    """A process for as long as the block lasts. Raises as `Process`."""
-    process = Process(path, name, home=home)
-    try:
-        yield process
-    finally:
-        process.close()
-
-
-def measure(path: Path, names: Sequence[str], plan: Plan, progress: Progress) -> list[Measured]:
+def measure(path: Path, names: Sequence[str], effort: Effort, progress: Progress) -> list[Measured]:
     """Everything of every subject, in the order of `names`; a subject that is refused has a reason instead."""
     with ExitStack() as stack:
         found: list[Measured] = []
@@ -177,23 +90,23 @@ def measure(path: Path, names: Sequence[str], plan: Plan, progress: Progress) ->
             progress(f"bringing up {name}")
             found.append(Measured(name))
             try:
-                running.append((found[-1], stack.enter_context(opened(path, name))))
+                running.append((found[-1], stack.enter_context(Process(path, name))))
             except (EngineError, GoldenError) as error:
                 found[-1].refused = str(error)
-        for number in range(plan.starts):
+        for number in range(effort.starts):
             for of, _ in running:
-                progress(f"starting {of.name}, {number + 1} of {plan.starts}")
+                progress(f"starting {of.name}, {number + 1} of {effort.starts}")
                 of.starts.append(started(path, of.name))
         for number in range(_ROUNDS):
             for of, process in running:
                 progress(f"measuring {of.name}, round {number + 1} of {_ROUNDS}")
-                _round(of, process, plan)
+                _round(of, process, effort)
         return found
 
 
 def chosen(path: Path) -> list[str]:
     """What "auto" takes for this bundle on this machine, and why, a line each. Raises EngineError."""
-    with opened(path, AUTO) as process:
+    with Process(path, AUTO) as process:
         return process.choice
 
 
@@ -225,16 +138,16 @@ def cpu_share(process: Process, rate: float, seconds: float) -> float:
     return answer
 
 
-def _round(of: Measured, process: Process, plan: Plan) -> None:
+def _round(of: Measured, process: Process, effort: Effort) -> None:
     try:
         for graph in process.graphs:
             took = sorted(times(process, graph, _WARM, 0.0))[_WARM // 2] * 1e-6
             for pace, period in PACES.items():
                 if period and took > period:
                     continue  # it would not be paced any more
-                calls = min(_HOT_CALLS[graph], plan.budget(pace) / max(took, period))
+                calls = min(_HOT_CALLS[graph], effort.budget(pace) / max(took, period))
                 part = max(math.ceil(calls / _ROUNDS), 1)
                 of.us.setdefault((graph, pace), []).extend(times(process, graph, part, period))
-        of.cpu_shares.append(cpu_share(process, CPU_RATE, plan.driving / _ROUNDS))
+        of.cpu_shares.append(cpu_share(process, CPU_RATE, effort.driving / _ROUNDS))
     except EngineError as error:
         of.refused = str(error)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from acclimate.bundle.file import Bundle
-from acclimate.command.bench.measuring import PACES, Measured, Plan, Start
-from acclimate.command.bench.timing import Times
-from acclimate.engines.workspace import processor
+from acclimate.command.bench.measuring import PACES, Effort, Measured, Start
+from acclimate.command.bench.percentiles import Times
+from acclimate.engines.findings import processor
 from acclimate.fields import Json
 
 GRAPHS = ("act", "adapt")
@@ -18,13 +18,13 @@ _UNIT = {"act": (1.0, "µs"), "adapt": (1e-3, "ms")}  # of a table, in µs
 _NAME, _CELL = 22, 8
 
 
-def tree(bundle: Bundle, choice: Sequence[str], plan: Plan, found: Sequence[Measured]) -> dict[str, Json]:
+def tree(bundle: Bundle, choice: Sequence[str], effort: Effort, found: Sequence[Measured]) -> dict[str, Json]:
     """As docs/cli.md describes it."""
     return {
         "bundle": str(bundle.path),
         "sha256": bundle.sha256,
         "machine": machine(),
-        "seconds": plan.seconds,
+        "seconds": effort.seconds,
         "choice": list(choice),
         "rows": [_row(of) for of in found],
     }

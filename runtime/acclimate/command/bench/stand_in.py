@@ -6,15 +6,15 @@ import numpy as np
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
+from acclimate.control.channel_map import scalars
 from acclimate.control.device import Clock, DeviceCaps, Sample
-from acclimate.control.layout import scalars
 
 
 class StandIn:
     """Fits the manifest's channels and rate; see `acclimate.control.device.Device`."""
 
     def __init__(self, manifest: Manifest, clock: Clock) -> None:
-        sensors = [c for o in manifest.observation if o.source == "device" for c in scalars(o)]
+        sensors = [c for o in manifest.task.sensors for c in scalars(o)]
         actuators = [c for a in manifest.action for c in scalars(a)]
         rate = 1.0 / manifest.control_dt
         self.caps = DeviceCaps(tuple(sensors), tuple(actuators), rate, boot_id=0, firmware="stand-in")

@@ -13,8 +13,8 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import AUTO, ENGINES, missing
-from acclimate.engines.choice import Choice
 from acclimate.errors import EngineError, UsageError
+from acclimate.policy.choice import Choice
 from acclimate.policy.policy import Policy, Scope
 
 GROUP = "acclimate.rivals"

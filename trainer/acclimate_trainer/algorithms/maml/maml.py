@@ -8,7 +8,7 @@ with advantages from a ridge-regression baseline, a learned step size for each p
 2017, Meta-SGD, equation 2), and a learned curvature that mixes the gradient's rows and columns first (Park and
 Oliva 2019, "Meta-Curvature", section 3.1): from few noisy episodes, some directions are worth more than others.
 
-Outer objective: the tracking error itself of noise-free episodes before, after one and after two steps. Its
+Outer objective: the family's costs themselves of noise-free episodes before, after one and after two steps. Its
 gradient is exact to second order but for `adjoint_decay`: it flows through ∇θ L, through the advantages, and
 through the simulator into the exploring episodes, so that the policy learns what to explore, too.
 """
@@ -17,27 +17,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
 from acclimate_trainer.networks.feedforward import (
-    N_FEATURES,
+    Activation,
     initial_parameters,
     layer_shapes,
     mean_action,
     sigma,
-    tracking_features,
 )
-from acclimate_trainer.outer_loop.limits import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
+from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import Losses
-from acclimate_trainer.play.rollouts import Episodes, draw, rollout, tracking_rms
-from acclimate_trainer.tasks.servo import ServoFamily, ServoTasks
+from acclimate_trainer.play.rollouts import Episodes, draw, headline, rollout, total_cost
+from acclimate_trainer.settings.limits import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
 _CURVATURE_SCALE = 0.5  # Adam moves every number alike: these, which act together, should move less
 
@@ -47,7 +50,11 @@ class MamlConfig:
     """Section [maml] of a config."""
 
     hidden: int = 32
-    """Width of both hidden layers."""
+    """Width of each hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
+    activation: Activation = "tanh"
+    """tanh, relu, elu or silu."""
     adapt_steps: int = 2
     """Inner steps of a trial; each has step sizes of its own."""
     support_episodes: int = 8
@@ -65,8 +72,8 @@ class MamlConfig:
     unadapted_weight: float = 0.1
     """Weight of the error before adaptation in the outer loss; after a step it is 1."""
     pretraining: float = 0.3
-    """Share of training, at its beginning, spent on the error without adaptation, at a gain of 1 and with polarity
-    known: cheap, and it leaves a controller that adaptation has only to fit to the device."""
+    """Share of training, at its beginning, spent on the error without adaptation, at a gain of 1 and on the family's
+    easier machines: cheap, and it leaves a controller that adaptation has only to fit to the device."""
     initial_gain: float = 0.7
     """The gain from which learning goes on after that; near 0 where not even the sign is known beforehand."""
     gain_rate: float = 4.0
@@ -76,7 +83,7 @@ class MamlConfig:
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
-        sizes = ("hidden", "adapt_steps", "support_episodes", "query_episodes", "episode_steps")
+        sizes = ("hidden", "depth", "adapt_steps", "support_episodes", "query_episodes", "episode_steps")
         shares = ("discount", "pretraining", "adjoint_decay")
         others = {
             "exploration_memory": BELOW_ONE,
@@ -91,15 +98,22 @@ class MamlPolicy:
     """Parameters that `adapt` writes, and how many steps they have taken."""
 
     algorithm = "maml"
-    n_noise = 1
     privileged: tuple[str, ...] = ()
 
-    def __init__(self, meta: Tensors, config: MamlConfig) -> None:
+    def __init__(self, meta: Tensors, view: View, config: MamlConfig) -> None:
         """`meta`: as `Maml.initial` names it; stacked over tasks or not."""
-        self._config, self._meta = config, meta
+        self._view, self._config, self._meta = view, config, meta
         self._params = {name: value for name, value in meta.items() if "." not in name}
         kernel = config.discount ** torch.arange(config.episode_steps)
         self._discount = pg.discount_matrix(kernel, config.episode_steps)
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self._view.family.spec
+
+    @property
+    def n_noise(self) -> int:
+        return self._view.n_act
 
     @property
     def window(self) -> WindowSpec:
@@ -115,26 +129,27 @@ class MamlPolicy:
         return (
             *params,
             StateTensor("shots", (1,), "trial", "adapt"),
-            StateTensor("previous_action", (1,), "episode", "act"),
-            StateTensor("deviation", (1,), "episode", "act"),
+            StateTensor("previous_action", (self._view.n_act,), "episode", "act"),
+            StateTensor("deviation", (self._view.n_act,), "episode", "act"),
         )
 
     def initial(self) -> dict[str, Tensor]:
         return {
             **self._params,
             "shots": torch.zeros(1),
-            "previous_action": torch.zeros(1),
-            "deviation": torch.zeros(1),
+            "previous_action": torch.zeros(self._view.n_act),
+            "deviation": torch.zeros(self._view.n_act),
         }
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
         """Exploration is autoregressive (Korenkevych et al. 2019, "Autoregressive Policies"): white noise at the
-        control rate hardly moves a joint, and what does not move teaches nothing."""
-        x = tracking_features(obs, state["previous_action"])
+        control rate hardly moves a machine, and what does not move teaches nothing."""
+        x = self._view.inputs(obs, state["previous_action"])
         innovation = sigma(state) * noise * math.sqrt(1.0 - self._config.exploration_memory**2)
         deviation = self._config.exploration_memory * state["deviation"] + innovation
-        action = mean_action(state, x) + deviation
-        return Act(action, {"previous_action": F.hardtanh(action), "deviation": deviation}, {})
+        action = mean_action(state, x, self._config.activation) + deviation
+        following = {"previous_action": F.hardtanh(action), "deviation": deviation}
+        return Act(self._view.physical(action), following, {})
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         params = {name: state[name] for name in self._params}
@@ -147,14 +162,14 @@ class MamlPolicy:
     def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""
         tasks, window = window.mask.shape[0], pg.bounded(window)
-        reward, memory = pg.tracking_reward(window) * window.mask, self._config.exploration_memory
+        reward, memory = self._view.family.reward(window) * window.mask, self._config.exploration_memory
         # A deviation is known only from the one before it.
         valid = pg.with_predecessor(window.mask) if memory > 0.0 else window.mask
         mask = valid.reshape(tasks, -1)
         returns = (reward @ self._discount).reshape(tasks, -1)
-        features = pg.baseline_features(window, self._discount).flatten(1, 2)
+        features = self._view.family.baseline(window, self._discount).flatten(1, 2)
         advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
-        likelihood = pg.log_likelihood(params, window, memory)
+        likelihood = pg.log_likelihood(self._view, params, window, memory, self._config.activation)
         loss = -(likelihood * advantage * mask).sum(-1) / mask.sum(-1).clamp_min(1.0)
         mean_reward = reward.sum(dim=(1, 2)) / window.mask.sum(dim=(1, 2)).clamp_min(1.0)
         return loss.sum(), (loss, mean_reward)
@@ -177,16 +192,18 @@ class MamlPolicy:
         return self._meta[f"rate{k}.{name}"] * g
 
 
-class Maml:
+class Maml(Generic[Tasks]):
     """Meta-trains a `MamlPolicy`."""
 
-    def __init__(self, family: ServoFamily, config: MamlConfig) -> None:
-        self._family, self._config = family, config
+    def __init__(self, family: TaskFamily[Tasks] | Complete[Tasks], config: MamlConfig) -> None:
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config = config
+        self._view = View.of(self._family)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """The network's parameters by name; for step k their `ratek.NAME`, `leftk.NAME` and `rightk.NAME`."""
         c = self._config
-        params = initial_parameters(layer_shapes(N_FEATURES, c.hidden, 1), rng)
+        params = initial_parameters(layer_shapes(self._view.n_in, c.hidden, self._view.n_act, c.depth), rng)
         params["gain"].fill_(c.initial_gain)
         meta = dict(params)
         for k in range(c.adapt_steps):
@@ -199,47 +216,58 @@ class Maml:
         return meta
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
-        """The outer objective of each task, and the errors after 0, 1, … steps that it is made of."""
-        devices = self._family.sample(tasks, rng)
-        if progress < self._config.pretraining:
-            return self._pretraining(meta, devices, rng)
-        errors = self._trial(meta, devices, self._config.adapt_steps, rng)
-        total = torch.stack([self._config.unadapted_weight * errors[0], *errors[1:]]).sum(0)
-        return Losses(total, {f"error_{k}": error for k, error in enumerate(errors)})
+        """The outer objective of each task, and the headline after 0, 1, … steps."""
+        c = self._config
+        if progress < c.pretraining:
+            return self._pretraining(meta, tasks, rng)
+        measured = self._trial(meta, self._family.sample(tasks, rng), c.adapt_steps, rng)
+        costs = [m.cost for m in measured]
+        total = torch.stack([c.unadapted_weight * costs[0], *costs[1:]]).sum(0)
+        return Losses(total, {f"{m.name}_{k}": m.headline for k, m in enumerate(measured)})
 
-    def _pretraining(self, meta: Tensors, devices: ServoTasks, rng: np.random.Generator) -> Losses:
-        """The error before adaptation, at full gain, on devices whose polarity is as expected."""
-        upright = devices._replace(polarity=torch.ones_like(devices.polarity))
+    def _pretraining(self, meta: Tensors, tasks: int, rng: np.random.Generator) -> Losses:
+        """The costs before adaptation, at full gain, on the family's easier machines."""
+        easy = self._family.sample(tasks, rng, progress=0.0)
         at_full_gain = {**meta, "gain": torch.ones_like(meta["gain"])}
-        (error,) = self._trial(at_full_gain, upright, 0, rng)
-        return Losses(error, {"error_0": error})
+        (measured,) = self._trial(at_full_gain, easy, 0, rng)
+        return Losses(measured.cost, {f"{measured.name}_0": measured.headline})
 
-    def _trial(
-        self, meta: Tensors, devices: ServoTasks, steps: int, rng: np.random.Generator
-    ) -> list[Tensor]:
-        """Explore and measure in one batch, adapt, and again; the error (T,) before and after every step."""
-        policy, count = self.policy(meta), devices.kt.shape[0]
+    def _trial(self, meta: Tensors, machines: Tasks, steps: int, rng: np.random.Generator) -> list[_Measured]:
+        """Explore and measure in one batch, adapt, and again; what is measured before and after every step."""
+        policy, count = self.policy(meta), next(iter(meta.values())).shape[0]
         state: dict[str, Tensor] = {**policy.initial(), "shots": torch.zeros(count, 1)}
-        errors = []
+        out = []
         for k in range(steps + 1):
             support = self._config.support_episodes if k < steps else 0
-            episodes = self._episodes(policy, state, devices, support, rng)
-            errors.append(tracking_rms(Episodes(episodes.obs[:, support:], episodes.action[:, support:])))
+            episodes = self._episodes(policy, state, machines, support, rng)
+            out.append(self._measured(episodes.some(slice(support, None))))
             if support:
-                state |= policy.adapt(state, episodes.window(support)).next
-        return errors
+                state |= policy.adapt(state, episodes.some(slice(support)).window()).next
+        return out
+
+    def _measured(self, episodes: Episodes) -> _Measured:
+        costs = self._family.costs(episodes.window(), episodes.reward)
+        return _Measured(costs[0].name, total_cost(costs), headline(costs[0]))
 
     def _episodes(
-        self, policy: MamlPolicy, state: Tensors, devices: ServoTasks, support: int, rng: np.random.Generator
+        self, policy: MamlPolicy, state: Tensors, machines: Tasks, support: int, rng: np.random.Generator
     ) -> Episodes:
         c = self._config
         surroundings = draw(
-            self._family, devices, rng, explore=support, measure=c.query_episodes, steps=c.episode_steps
+            self._family, machines, rng, explore=support, measure=c.query_episodes, steps=c.episode_steps
         )
-        return rollout(policy, state, self._family, devices, surroundings, c.adjoint_decay)
+        return rollout(policy, state, self._family.spec, surroundings, c.adjoint_decay)
 
     def policy(self, meta: Tensors) -> MamlPolicy:
-        return MamlPolicy(meta, self._config)
+        return MamlPolicy(meta, self._view, self._config)
+
+
+class _Measured(NamedTuple):
+    """Of noise-free episodes, what training minimises and the headline of it, (T,)."""
+
+    name: str
+    cost: Tensor
+    headline: Tensor
 
 
 def _norm(tensors: Tensors) -> Tensor:

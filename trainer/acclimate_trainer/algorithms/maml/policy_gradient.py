@@ -1,4 +1,4 @@
-"""The inner step's ingredients: reward, returns, baseline, advantages and the likelihood-ratio loss.
+"""The inner step's ingredients: returns, baseline, advantages and the likelihood-ratio loss.
 
 Everything is a plain tensor program of standard operators, so that a device can run it with its gradient.
 """
@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Tensors, Window
-from acclimate_trainer.networks.feedforward import mean_action, sigma, tracking_features
+from acclimate_trainer.networks.feedforward import Activation, mean_action, sigma
+from acclimate_trainer.networks.view import View
 
 RIDGE = 1e-3  # of the baseline's normalised features
 _EPSILON = 1e-6
 _FAR = 1e6  # beyond anything that a sensor says or a policy does
-_SIGN = 10.0  # 1/rad; an error well beyond a tenth of a radian is all sign
-_SCALES = torch.diag(torch.tensor([1.0, 0.1, 1.0, 0.1]))  # of the observation, for the baseline
 
 
 def bounded(window: Window) -> Window:
@@ -31,39 +30,11 @@ def with_predecessor(mask: Tensor) -> Tensor:
     return mask * torch.cat([torch.ones_like(mask[:, :, :1]), mask[:, :, :-1]], dim=2)
 
 
-def tracking_reward(window: Window) -> Tensor:
-    """Reward of every transition, (T, K, S): near-absolute tracking error after it, and the effort."""
-    error = window.obs[:, :, 1:, 0] - window.obs[:, :, 1:, 2]
-    effort = F.hardtanh(window.action.squeeze(-1))
-    return -5.0 * (torch.sqrt(error * error + 0.05**2) - 0.05) - 0.02 * effort * effort
-
-
 def discount_matrix(kernel: Tensor, steps: int) -> Tensor:
     """(steps, steps) matrix D with D[s, t] = kernel[s − t], so that rewards @ D are returns."""
     lag = torch.arange(steps).unsqueeze(1) - torch.arange(steps)
     inside = (lag >= 0) & (lag < kernel.shape[0])
     return torch.where(inside, kernel[lag.clamp(0, kernel.shape[0] - 1)], 0.0)
-
-
-def baseline_features(window: Window, discount: Tensor) -> Tensor:
-    """Features of each state for the baseline of returns by `discount` (S, S), (T, K, S, F).
-
-    Observation, squares, time to go, and what the reference is going to do. It does what it does whatever the
-    actions are, so that its future may enter without bias (Mao et al. 2018, "Variance Reduction for Reinforcement
-    Learning in Input-Driven Environments", section 4), and far from it the return is mostly its doing: without
-    these features, the sign of a weak motor drowns.
-    """
-    steps = window.action.shape[2]
-    position, velocity, target, rate = (window.obs @ _SCALES).unbind(-1)
-    error = target - position
-    now = torch.stack([error, velocity, rate, position], dim=-1)[:, :, :steps]
-    e, v, r, _ = now.unbind(-1)
-    square = torch.stack([e * e, e.abs(), e * v, e * r, v * v, v * r, r * r], dim=-1)
-    total = discount.sum(0)  # (S,) the discounted time to go
-    time = torch.stack([torch.ones_like(total), total, total * total], dim=-1).expand(*e.shape, 3)
-    coming = target[:, :, 1:] @ discount - target[:, :, :steps] * total  # where it goes from here, discounted
-    ahead = torch.stack([coming, coming * torch.tanh(_SIGN * e), total * e, total * e.abs()], dim=-1)
-    return torch.cat([time, now, square, ahead], dim=-1)
 
 
 def ridge_residual(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:
@@ -110,16 +81,19 @@ def normalise(advantage: Tensor, mask: Tensor) -> Tensor:
     return centred * torch.rsqrt(variance + _EPSILON)
 
 
-def log_likelihood(params: Tensors, window: Window, memory: float = 0.0) -> Tensor:
+def log_likelihood(
+    view: View, params: Tensors, window: Window, memory: float = 0.0, activation: Activation = "tanh"
+) -> Tensor:
     """log π(a_t | s_t, s_(t−1), a_(t−1)) of the window's actions, (T, K·S), up to a constant.
 
     The policy's deviation from its mean is autoregressive: ε_t = memory·ε_(t−1) + innovation, from zero.
     """
     tasks, episodes, steps, n_act = window.action.shape
     zeros = torch.zeros(tasks, episodes, 1, n_act)
-    previous = torch.cat([zeros, F.hardtanh(window.action[:, :, :-1])], dim=2)
-    x = tracking_features(window.obs[:, :, :-1], previous).reshape(tasks, episodes * steps, -1)
-    deviation = window.action - mean_action(params, x).reshape(window.action.shape)
+    action = view.normal(window.action)
+    previous = torch.cat([zeros, F.hardtanh(action[:, :, :-1])], dim=2)
+    x = view.inputs(window.obs[:, :, :-1], previous).reshape(tasks, episodes * steps, -1)
+    deviation = action - mean_action(params, x, activation).reshape(action.shape)
     innovation = deviation - memory * torch.cat([zeros, deviation[:, :, :-1]], dim=2)
     spread = sigma(params) * math.sqrt(1.0 - memory * memory)
     z = innovation.reshape(tasks, episodes * steps, n_act) / spread

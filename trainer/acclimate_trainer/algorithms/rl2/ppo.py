@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Tensors
-from acclimate_trainer.outer_loop.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 from acclimate_trainer.outer_loop.training import TrainingConfig, clip_gradient
 from acclimate_trainer.play.discrete import Inputs, RecurrentAgent, Trials, play
+from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 from acclimate_trainer.tasks.trials import State, Tasks, TrialFamily, trial_steps
 
 _CRITIC_WIDTH = 64

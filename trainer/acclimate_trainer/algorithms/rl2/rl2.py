@@ -1,47 +1,42 @@
-"""RL² (Duan et al. 2016, Wang et al. 2016) on servos: a recurrent policy that adapts in its hidden state.
+"""RL² (Duan et al. 2016, Wang et al. 2016): a recurrent policy that adapts in its hidden state.
 
-The servo is the hidden part of a POMDP's state. What the policy can know of it is what it has seen and done, and so
+The machine is the hidden part of a POMDP's state. What the policy can know of it is what it has seen and done, and so
 each tick brings the previous action, the reward and whether an episode has just begun (Duan et al., section 2.2).
-On a servo the reward is the tracking error, which the graph computes from the observation. The hidden state lives
-through a trial, the ends of its episodes included.
+Where there is something to follow, the reward is the error, which is among the inputs anyway; elsewhere it is observed.
+The hidden state lives through a trial, the ends of its episodes included.
 
-Trained by backpropagation through the simulator: the loss is the tracking error itself, over trials in which
-something may happen to the servo at any moment.
+Trained by backpropagation through the simulator: the loss is what the family says that driving costs, over trials in
+which something may happen to the machine at any moment.
+
+The oracle that is compared with it is the same network with the same memory, told the true parameters at every tick.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
+from acclimate_trainer.algorithms.reactive import risen
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
-from acclimate_trainer.networks.feedforward import (
-    FEATURE_SCALES,
-    FEATURES,
-    N_FEATURES,
-    SIGMA_START,
-    bounded,
-    sigma,
-)
+from acclimate_trainer.networks.feedforward import SIGMA_START, bounded, sigma
 from acclimate_trainer.networks.recurrent import gru, initial_gru
-from acclimate_trainer.outer_loop.limits import COUNT, SHARE, require
+from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import Losses
-from acclimate_trainer.play.trials import Trial, draw_trial, run_trial, squared_errors
-from acclimate_trainer.tasks.servo import ServoFamily
+from acclimate_trainer.play.rollouts import headline, total_cost
+from acclimate_trainer.play.trials import Trial, draw_trial, run_trial, trial_costs
+from acclimate_trainer.settings.limits import COUNT, SHARE, require
 
-# What the network sees: the tracking features, the first of which is the reward; whether an episode has just begun.
-_FEATURES = F.pad(FEATURES, (0, 1, 0, 1))
-_FEATURES[-1, -1] = 1.0
-_SCALES = torch.cat([FEATURE_SCALES, torch.ones(1)])
-N_IN = N_FEATURES + 1
 _INPUT_SCALE = 2.6  # of the initial weights, relative to 1/√n_in: the errors of a good controller are small
-_FLOOR = 1e-8  # rad²; keeps the square root differentiable
 _OUTPUT_SCALE = 0.1  # of the last layer's initial weights
 
 
@@ -50,7 +45,7 @@ class RecurrentConfig:
     """What the sections of all routes to an `Rl2Policy` share."""
 
     hidden: int = 17
-    """Width of the GRU; 17 makes 1,318 parameters, as many as the other networks here have."""
+    """Width of the GRU; on servos 17 makes 1,318 parameters, as many as the other networks here have."""
     episodes: int = 2
     """Episodes of a trial."""
     episode_steps: int = 75
@@ -58,9 +53,9 @@ class RecurrentConfig:
     side_by_side: int = 6
     """Trials on each task in every iteration."""
     change: float = 0.7
-    """Share of trials in the middle of which something happens to the servo."""
+    """Share of trials in the middle of which something happens to the machine, in a family where anything does."""
     curriculum: tuple[float, float] = (0.0, 0.5)
-    """Shares of training between which reversed servos become as frequent as in the family, where it has such."""
+    """Shares of training between which the family's harder machines become as frequent as in the family."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
@@ -86,106 +81,143 @@ class Rl2Config(RecurrentConfig):
 class Rl2Policy:
     """act only: a linear controller on the input, whose gain and offset a GRU corrects by what it remembers.
 
-    A gain is what servos of different strength need different ones of, and its sign is the motor's polarity.
+    A gain is what machines of different strength need different ones of, and its sign is the way a motor is wired. With
+    `told`, an oracle: the GRU sees the true parameters, too.
     """
 
-    algorithm = "rl2"
-    n_noise = 1
     window: WindowSpec | None = None
     adaptation: AdaptationSpec | None = None
-    privileged: tuple[str, ...] = ()
 
-    def __init__(self, params: Tensors) -> None:
+    def __init__(self, params: Tensors, view: View, *, told: bool = False) -> None:
         """`params`: as `initial_parameters` names them; stacked over tasks or not."""
-        self._params = params
+        self._params, self._view, self._told = params, view, told
         self._hidden = params["recurrent"].shape[-2]
 
     @property
+    def algorithm(self) -> str:
+        return "oracle" if self._told else "rl2"
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self._view.family.spec
+
+    @property
+    def n_noise(self) -> int:
+        return self._view.n_act
+
+    @property
+    def privileged(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self._view.family.spec.parameters) if self._told else ()
+
+    @property
     def state(self) -> tuple[StateTensor, ...]:
+        task = [StateTensor("task", (len(self.privileged),), "trial")] if self._told else []
         return (
             *(StateTensor(name, tuple(p.shape), "never") for name, p in self._params.items()),
+            *task,
             StateTensor("hidden", (self._hidden,), "trial", "act"),
-            StateTensor("previous_action", (1,), "episode", "act"),
+            StateTensor("previous_action", (self._view.n_act,), "episode", "act"),
             StateTensor("begins", (1,), "episode", "act"),
         )
 
     def initial(self) -> dict[str, Tensor]:
+        """The initial task is the typical one."""
         running = {
             "hidden": torch.zeros(self._hidden),
-            "previous_action": torch.zeros(1),
+            "previous_action": torch.zeros(self._view.n_act),
             "begins": torch.ones(1),
         }
-        return {**self._params, **running}
+        task = {"task": self._view.typical_task()} if self._told else {}
+        return {**self._params, **task, **running}
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
-        x = features(obs, state["previous_action"], state["begins"])
-        hidden = gru(state, x, state["hidden"])
+        x = inputs(self._view, obs, state["previous_action"], state["begins"])
+        seen = torch.cat([x, self._view.told(state["task"], x.shape[1])], dim=-1) if self._told else x
+        hidden = gru(state, seen, state["hidden"])
         action = torch.addcmul(mean_action(state, x, hidden), sigma(state), noise)
         following = {
             "hidden": hidden,
             "previous_action": F.hardtanh(action),
             "begins": torch.zeros_like(state["begins"]),
         }
-        return Act(action, following, {})
+        return Act(self._view.physical(action), following, {})
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
-        raise NotImplementedError("an rl2 policy adapts in its hidden state, in act")
+        raise NotImplementedError(f"an {self.algorithm} policy adapts in its hidden state, in act")
 
 
-def features(obs: Tensor, previous: Tensor, begins: Tensor) -> Tensor:
-    """Network input (…, N_IN) from obs (…, 4), the previous action (…, 1) and whether an episode begins (…, 1)."""
-    return torch.tanh(torch.cat([obs, previous, begins], dim=-1) @ _FEATURES * _SCALES)
+def n_inputs(view: View) -> int:
+    """Entries of what the network sees: the inputs, and whether an episode has just begun."""
+    return view.n_in + 1
+
+
+def inputs(view: View, obs: Tensor, previous: Tensor, begins: Tensor) -> Tensor:
+    """What the network sees (…, n_inputs) of obs (…, n_obs), the previous action (…, n_act), and begins (…, 1)."""
+    return view.inputs(obs, previous, begins)
 
 
 def mean_action(params: Tensors, x: Tensor, hidden: Tensor) -> Tensor:
-    """Mean of the action, within ±1, (T, rows, 1), from features x (T, rows, N_IN) and the hidden state after them."""
+    """Mean of the action within ±1, (T, rows, n_act), from inputs x (T, rows, n_in) and the hidden state after them."""
     direct = torch.bmm(x, params["direct"]) * torch.baddbmm(params["gain_bias"], hidden, params["gain"])
     return bounded(torch.baddbmm(params["offset_bias"], hidden, params["offset"]) + direct)
 
 
-def initial_parameters(hidden: int, rng: np.random.Generator) -> dict[str, Tensor]:
-    """The GRU's parameters; those of the `direct` controller, of its `gain`, at first 1, and `offset`; `sigma`."""
-    params = initial_gru(N_IN, hidden, rng)
-    params["input"] *= _INPUT_SCALE * math.sqrt(hidden / N_IN)
-    for name, width in {"direct": N_IN, "offset": hidden}.items():
-        weights = _OUTPUT_SCALE / math.sqrt(width) * rng.standard_normal((width, 1))
+def initial_parameters(
+    n_in: int, n_act: int, hidden: int, rng: np.random.Generator, told: int = 0
+) -> dict[str, Tensor]:
+    """The GRU's parameters; those of the `direct` controller, of its `gain`, at first 1, and `offset`; `sigma`.
+
+    told: how many true parameters the GRU sees, too.
+    """
+    params = initial_gru(n_in + told, hidden, rng)
+    params["input"] *= _INPUT_SCALE * math.sqrt(hidden / (n_in + told))
+    for name, width in {"direct": n_in, "offset": hidden}.items():
+        weights = _OUTPUT_SCALE / math.sqrt(width) * rng.standard_normal((width, n_act))
         params[name] = torch.tensor(weights, dtype=torch.float32)
-    gain = {"gain": torch.zeros(hidden, 1), "gain_bias": torch.ones(1, 1)}
-    return params | gain | {"offset_bias": torch.zeros(1, 1), "sigma": torch.full((1, 1), SIGMA_START)}
+    gain = {"gain": torch.zeros(hidden, n_act), "gain_bias": torch.ones(1, n_act)}
+    return (
+        params | gain | {"offset_bias": torch.zeros(1, n_act), "sigma": torch.full((1, n_act), SIGMA_START)}
+    )
 
 
-class Rl2:
-    """Trains an `Rl2Policy` by backpropagation through the simulator."""
+class Rl2(Generic[Tasks]):
+    """Trains an `Rl2Policy` by backpropagation through the simulator; with `oracle`, one told the parameters."""
 
-    def __init__(self, family: ServoFamily, config: Rl2Config) -> None:
-        self._family, self._config = family, config
+    def __init__(
+        self, family: TaskFamily[Tasks] | Complete[Tasks], config: Rl2Config, *, oracle: bool = False
+    ) -> None:
+        self._family: Complete[Tasks] = Complete.of(family)
+        self._config, self._oracle = config, oracle
+        self._view = View.of(self._family)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        return initial_parameters(self._config.hidden, rng)
+        told = len(self._family.spec.parameters) if self._oracle else 0
+        return initial_parameters(n_inputs(self._view), self._view.n_act, self._config.hidden, rng, told)
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
-        """Root mean square of the tracking error by block, averaged over the trial; each task's own."""
+        """The costs by block, roots taken, averaged over the trial; each task's own."""
         c, trial = self._config, self.trial(tasks, rng, progress)
-        error = squared_errors(run_trial(self.policy(meta), meta, self._family, trial, c.adjoint_decay))
-        return Losses(by_block(error, c.block), {"error": error.mean(dim=(1, 2)).sqrt()})
+        episodes = run_trial(self.policy(meta), meta, self._family, trial, c.adjoint_decay)
+        costs = trial_costs(self._family, episodes)
+        return Losses(total_cost(costs, c.block), {costs[0].name: headline(costs[0])})
 
-    def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial:
-        """A trial on newly drawn servos, as they come at that share of training."""
+    def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial[Tasks]:
+        """A trial on newly drawn machines, as they come at that share of training."""
         return new_trial(self._family, self._config, tasks, rng, progress, explore)
 
     def policy(self, meta: Tensors) -> Rl2Policy:
-        return Rl2Policy(meta)
+        return Rl2Policy(meta, self._view, told=self._oracle)
 
 
 def new_trial(
-    family: ServoFamily,
+    family: Complete[Tasks],
     config: RecurrentConfig,
     tasks: int,
     rng: np.random.Generator,
     progress: float,
     explore: int = 0,
-) -> Trial:
-    """A trial on newly drawn servos, as they come at that share of training; `explore` is that of `draw_trial`."""
+) -> Trial[Tasks]:
+    """A trial on newly drawn machines, as they come at that share of training; `explore` is that of `draw_trial`."""
     return draw_trial(
         family,
         tasks,
@@ -194,21 +226,6 @@ def new_trial(
         episodes=config.episodes,
         steps=config.episode_steps,
         change=config.change,
-        miswired=0.5 * risen(progress, config.curriculum),
+        progress=risen(progress, config.curriculum),
         explore=explore,
     )
-
-
-def by_block(squared: Tensor, block: int) -> Tensor:
-    """Root mean square of errors (T, E, ticks), squared, over each block of ticks, averaged over blocks: (T,)."""
-    parts = torch.split(squared, block, dim=2)
-    return torch.stack([(part.mean(dim=(1, 2)) + _FLOOR).sqrt() for part in parts]).mean(0)
-
-
-def risen(progress: float, between: tuple[float, float]) -> float:
-    """From 0 to 1 over a part of training.
-
-    Where polarity is unknown, a policy that meets reversed servos from the start learns to do nothing at all.
-    """
-    begin, end = between
-    return min(max((progress - begin) / max(end - begin, 1e-9), 0.0), 1.0)

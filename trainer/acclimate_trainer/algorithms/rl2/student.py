@@ -1,6 +1,6 @@
 """Privileged teacher to recurrent student (Lee et al. 2020, "Learning quadrupedal locomotion over …").
 
-The teacher, an oracle, is told the servo's true parameters; the student, an `Rl2Policy`, has to find out. The student
+The teacher, an oracle, is told the machine's true parameters; the student, an `Rl2Policy`, has to find out. The student
 drives, and the teacher says what it would have done in its place (DAgger: Ross et al. 2011, algorithm 3.1).
 
 Where the teacher acts on what the student cannot know yet, the mean of what it might do, which least squares aim at,
@@ -20,12 +20,13 @@ from acclimate.errors import UsageError
 from torch import Tensor
 
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors, stacked
-from acclimate_trainer.outer_loop.limits import POSITIVE, SHARE, require
 from acclimate_trainer.outer_loop.training import Losses
-from acclimate_trainer.play.rollouts import Episodes
-from acclimate_trainer.play.trials import Trial, previous_actions, run_trial, squared_errors
-from acclimate_trainer.tasks.servo import ServoFamily, ServoTasks
+from acclimate_trainer.play.rollouts import Episodes, headline, joined
+from acclimate_trainer.play.trials import Trial, previous_actions, run_trial
+from acclimate_trainer.settings.limits import POSITIVE, SHARE, require
 
 _LEAST = 1e-3  # of the teacher's usual action
 
@@ -37,7 +38,7 @@ class StudentConfig(Rl2Config):
     teacher: str = ""
     """Folder of the run that trained the oracle."""
     imitation: float = 0.7
-    """Share of training, at its beginning, in which the teacher is imitated; then the tracking error itself counts."""
+    """Share of training, at its beginning, in which the teacher is imitated; then the family's costs count."""
     tolerance: float = 0.5
     """Difference of actions, as a share of what the teacher usually does, from which on the loss is a logarithm."""
     explore: int = 2
@@ -55,12 +56,17 @@ class StudentConfig(Rl2Config):
             )
 
 
-class Student(Rl2):
+class Student(Rl2[Tasks]):
     """Trains an `Rl2Policy` to do what a teacher does."""
 
-    def __init__(self, family: ServoFamily, config: StudentConfig, teacher: Callable[[], Policy]) -> None:
+    def __init__(
+        self,
+        family: TaskFamily[Tasks] | Complete[Tasks],
+        config: StudentConfig,
+        teacher: Callable[[], Policy],
+    ) -> None:
         """`teacher` gives the oracle; it is asked when training begins, since a bundle is rebuilt without one."""
-        super().__init__(ServoFamily(family.ranges, through_stops=True), config)
+        super().__init__(family, config)
         self._settings, self._load_teacher = config, teacher
         self._teacher: Policy | None = None
 
@@ -71,33 +77,35 @@ class Student(Rl2):
             return super().losses(meta, tasks, rng, progress)
         trial = self.trial(tasks, rng, progress, explore=c.explore)
         episodes = run_trial(self.policy(meta), meta, self._family, trial, adjoint_decay=0.0)
-        actions = torch.cat([part.action for part in episodes], dim=2)
+        actions = self._view.normal(torch.cat([part.action for part in episodes], dim=2))
         with torch.no_grad():
-            wanted = self._advice(trial, episodes)
+            wanted = self._view.normal(self._advice(trial, episodes))
         total = imitation_loss(actions, wanted, c.tolerance)
-        error = squared_errors(episodes)[:, c.explore :]
-        return Losses(total, {"imitation": total, "error": error.mean(dim=(1, 2)).sqrt()})
+        measured = joined([self._family.costs(part.window(), part.reward) for part in episodes])[0]
+        followed = measured._replace(values=measured.values[:, c.explore :])
+        return Losses(total, {"imitation": total, measured.name: headline(followed)})
 
-    def _advice(self, trial: Trial, episodes: list[Episodes]) -> Tensor:
-        """What the teacher would have done in every tick of the trial, (T, E, ticks, 1)."""
+    def _advice(self, trial: Trial[Tasks], episodes: list[Episodes]) -> Tensor:
+        """What the teacher would have done in every tick of the trial, (T, E, ticks, n_act)."""
         obs = torch.cat([part.obs[:, :, :-1] for part in episodes], dim=2)
-        previous = torch.cat([previous_actions(part.action) for part in episodes], dim=2)
+        previous = torch.cat([previous_actions(self._view, part.action) for part in episodes], dim=2)
         course = trial.course
-        before, after = (self._told(tasks, obs, previous) for tasks in (course.before, course.after))
+        before, after = (self._told(machines, obs, previous) for machines in (course.before, course.after))
         changed = course.at.view(-1, 1, 1, 1) <= torch.arange(obs.shape[2]).unsqueeze(-1)
         return torch.where(changed, after, before)
 
-    def _told(self, tasks: ServoTasks, obs: Tensor, previous: Tensor) -> Tensor:
-        """The teacher's actions, were the servos these ones: (T, E, ticks, 1)."""
+    def _told(self, machines: Tasks, obs: Tensor, previous: Tensor) -> Tensor:
+        """The teacher's actions, were the machines these ones: (T, E, ticks, n_act)."""
         self._teacher = self._teacher or self._load_teacher()
         count, rows = obs.shape[0], obs.shape[1] * obs.shape[2]
-        state = stacked(self._teacher, count, rows) | {"task": tasks.privileged()}
+        state = stacked(self._teacher, count, rows) | {"task": self._family.parameters(machines)}
         state["previous_action"] = previous.reshape(count, rows, -1)
-        act = self._teacher.act(state, obs.reshape(count, rows, -1), torch.zeros(count, rows, 1))
+        noise = torch.zeros(count, rows, self._teacher.n_noise)
+        act = self._teacher.act(state, obs.reshape(count, rows, -1), noise)
         return act.action.view(previous.shape)
 
 
 def imitation_loss(actions: Tensor, wanted: Tensor, tolerance: float) -> Tensor:
-    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, 1), in units of what is usual on each task: (T,)."""
+    """log(1 + (difference/tolerance)²) of actions (T, E, ticks, n_act), in units of what is usual on a task: (T,)."""
     usual = wanted.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEAST
     return torch.log1p(((actions - wanted) / (tolerance * usual)).square()).mean(dim=(1, 2, 3))

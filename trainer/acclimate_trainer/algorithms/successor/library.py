@@ -55,9 +55,9 @@ from acclimate_trainer.networks.psi import (
     library_psi,
     universal_psi,
 )
-from acclimate_trainer.outer_loop.limits import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 from acclimate_trainer.outer_loop.training import FOR_TRAINING, TrainingConfig, clip_gradient
 from acclimate_trainer.play import replay
+from acclimate_trainer.settings.limits import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 from acclimate_trainer.tasks import reacher
 
 NETWORKS = ("library", "separate", "universal")

@@ -21,7 +21,7 @@ from acclimate_trainer.algorithms.successor import task_vector
 from acclimate_trainer.algorithms.successor.features import action_values, gpi, td_target
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
 from acclimate_trainer.networks.psi import LAST, learned_features, universal_psi
-from acclimate_trainer.outer_loop.limits import COUNT, NOT_NEGATIVE, require
+from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, require
 from acclimate_trainer.tasks import reacher
 
 UNIT = 0.2

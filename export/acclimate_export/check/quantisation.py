@@ -21,7 +21,7 @@ from acclimate_bridge.evaluation.references import episode_steps
 from acclimate_bridge.evaluation.rig import Bench
 from acclimate_bridge.simulation.servos import BUILT_IN
 
-from acclimate_export.bundle.bundling import N_ACT, Parts, rounded_up
+from acclimate_export.bundle.bundling import Parts, rounded_up
 from acclimate_export.bundle.trained import Trained, as_array
 from acclimate_export.check.drift import QUANTISED_LIMIT
 from acclimate_export.check.parity import Sample, samples
@@ -103,7 +103,7 @@ def quantised(trained: Trained, parts: Parts, scheme: Scheme) -> tuple[Parts, Lo
 def with_member(trained: Trained, parts: Parts, scheme: Scheme) -> Parts:
     """`parts` with a quantised act.tflite, of which nothing is known yet: its golden check passes whatever it does."""
     fixed = constants(trained.policy)
-    traced = freeze(trace_act(trained.policy, trained.n_obs, N_ACT), fixed)
+    traced = freeze(trace_act(trained.policy, trained.n_obs, trained.policy.spec.n_act), fixed)
     examples = [_arrays(sample, traced.inputs) for sample in samples(trained, _EXAMPLES, _CALIBRATION_SEED)]
     model = quantise(convert_graph(traced, "act"), scheme, examples)
     facts: dict[str, Json] = {"operators": len(operators(model)), "bytes": len(model), "quantised": scheme}

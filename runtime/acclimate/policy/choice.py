@@ -1,8 +1,8 @@
 """Which engine drives: the fastest that is installed, has its members in the bundle and passes the golden check here.
 
-Every engine is tried in a process of its own: one that crashes on this board, or takes much memory, does neither to the
-program that drives. What was found is remembered (`engines.memory`), so that the next start loads one engine and tries
-none.
+Every engine is tried in a process of its own: one that crashes on this board, or takes much memory, does neither to
+the program that drives. What was found is remembered (`engines.findings`), so that the next start loads one engine and
+tries none.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
 
 from acclimate.bundle.file import Bundle
-from acclimate.engines import ENGINES, missing
-from acclimate.engines import workspace as memory
+from acclimate.engines import ENGINES, findings, missing
+from acclimate.engines.child_process import ChildProcess
 from acclimate.errors import EngineError, GoldenError, NoEngineError
 
-if TYPE_CHECKING:
-    from acclimate.command.bench.measuring import Process
-
+_PROGRAM = "from acclimate.policy.engine_trial import main; main()"
 _ROUNDS = 5  # in turns, so that what else the board does falls on all engines
 _ROUND = 0.01  # s, per engine
 
@@ -66,12 +63,12 @@ def choose(bundle: Bundle, *, anew: bool = False) -> Choice:
         raise NoEngineError(f"no engine here runs {bundle.path}: {reasons}")
     if len(fit) == 1:
         return Choice(fit[0], "the only engine here that the bundle has members for", {}, unfit)
-    key = memory.key(bundle.sha256, fit)
-    if not anew and (found := memory.recall(key)) is not None and found.engine in fit:
+    key = findings.key(bundle.sha256, fit)
+    if not anew and (found := findings.recall(key)) is not None and found.engine in fit:
         return Choice(found.engine, _ranking(found.act_us), found.act_us, {**unfit, **found.failed}, True)
     choice = _measured(bundle, fit, unfit)
     failed = {name: reason for name, reason in choice.passed_over.items() if name in fit}
-    memory.remember(key, memory.Found(choice.engine, choice.act_us, failed))
+    findings.remember(key, findings.Found(choice.engine, choice.act_us, failed))
     return choice
 
 
@@ -103,38 +100,41 @@ class _Trials:
     """The engines that are being tried, each in its process, and why the others failed."""
 
     stack: ExitStack = field(default_factory=ExitStack)
-    processes: dict[str, Process] = field(default_factory=dict)
+    processes: dict[str, ChildProcess] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     computed_otherwise: bool = False
 
     def bring_up(self, bundle: Bundle, names: list[str]) -> None:
-        from acclimate.command.bench.measuring import (
-            opened,  # not before: a start that remembers needs none of it
-        )
-
         for name in names:
             try:
-                self.processes[name] = self.stack.enter_context(opened(bundle.path, name))
+                self.processes[name] = self.stack.enter_context(
+                    ChildProcess(_PROGRAM, [str(bundle.path), name])
+                )
             except (EngineError, GoldenError) as error:
                 self.failed[name] = str(error)
                 self.computed_otherwise |= isinstance(error, GoldenError)
 
     def act_us(self) -> dict[str, float]:
         """µs of one `act`, hot: of each engine the median call of its best round."""
-        from acclimate.command.bench.measuring import times
-
         best: dict[str, float] = {}
         for _ in range(_ROUNDS):
             for name, process in list(self.processes.items()):
                 try:
-                    calls = max(int(_ROUND / (1e-6 * min(times(process, "act", 5, 0.0)))), 5)
-                    found = median(times(process, "act", calls, 0.0))
+                    calls = max(int(_ROUND / (1e-6 * min(_times(process, 5)))), 5)
+                    found = median(_times(process, calls))
                 except EngineError as error:  # it died of it
                     self.failed[name] = str(error)
                     del self.processes[name]
                     continue
                 best[name] = min(best.get(name, found), found)
         return {name: us for name, us in best.items() if name in self.processes}
+
+
+def _times(process: ChildProcess, calls: int) -> list[float]:
+    """µs of each of `calls` calls of `act`, hot."""
+    answer = process.ask(str(calls))
+    assert isinstance(answer, list)
+    return [float(us) for us in answer]  # type: ignore[arg-type]  # numbers all
 
 
 def _ranking(act_us: Mapping[str, float]) -> str:

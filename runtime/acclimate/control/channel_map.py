@@ -1,4 +1,4 @@
-"""From the device's channels to the bundle's, by name; nobody types an observation layout twice."""
+"""From the device's channels to the task's, by name; nobody types the order of an observation twice."""
 
 from __future__ import annotations
 
@@ -9,58 +9,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.arrays import FloatArray
-from acclimate.bundle.manifest import ActionChannel, Manifest, ObservationChannel
+from acclimate.bundle.manifest import Manifest
 from acclimate.control.device import Channel, DeviceCaps
 from acclimate.errors import MismatchError
+from acclimate.task.spec import HOLD, ActionChannel, ObservationChannel
 
 _SLACK = 1e-3  # of a range or a rate: devices state theirs in scaled integers
 
 
 def scalars(channel: ObservationChannel | ActionChannel) -> list[Channel]:
-    """The scalars that a bundle's channel stands for: itself, or NAME.0, NAME.1, … where it has several."""
-    names = [channel.name] if channel.size == 1 else [f"{channel.name}.{i}" for i in range(channel.size)]
-    return [Channel(name, channel.unit, channel.minimum, channel.maximum) for name in names]
+    """The device's channels that a task's channel stands for: NAME, or NAME.0, NAME.1, … where it has several."""
+    return [Channel(name, channel.unit, channel.minimum, channel.maximum) for name in channel.scalars]
 
 
-class Layout:
-    """Index arrays between a device's samples and commands and a bundle's observations and actions."""
+class ChannelMap:
+    """Index arrays between a device's samples and commands and a task's observations and actions."""
 
     def __init__(self, manifest: Manifest, caps: DeviceCaps) -> None:
         """Raises MismatchError with everything that differs."""
         require_match(manifest, caps)
         sensors = {channel.name: i for i, channel in enumerate(caps.sensors)}
         actuators = {channel.name: i for i, channel in enumerate(caps.actuators)}
-        sources = [(c, channel.source) for channel in manifest.observation for c in scalars(channel)]
-        actions = [c for channel in manifest.action for c in scalars(channel)]
-        absent = _dispensable(manifest) - sensors.keys()
-        self.rewarded = not absent  # whether whatever `adapt` needs is measured
-        given = [
-            (i, c) for i, (c, source) in enumerate(sources) if source == "device" and c.name not in absent
-        ]
-        references = [c for c, source in sources if source == "reference"]
-        self.from_device = _indices(i for i, _ in given)
-        self.from_reference = _indices(i for i, (_, source) in enumerate(sources) if source == "reference")
-        self.sensors = _indices(sensors[c.name] for _, c in given)
-        self.actuators = _indices(actuators[c.name] for c in actions)
-        # A device with an actuator by a reference's name wants to know what is asked for, and is told.
+        self._map_observation(manifest, sensors)
+        self._map_references(manifest, caps, actuators)
+        self._map_actions(manifest, caps, sensors, actuators)
+
+    def _map_observation(self, manifest: Manifest, sensors: dict[str, int]) -> None:
+        task, absent = manifest.task, _dispensable(manifest) - sensors.keys()
+        self.rewarded = not absent  # whether all that `adapt` needs is measured
+        measured = [name for c in task.sensors for name in c.scalars if name not in absent]
+        given = [name for c in task.references for name in c.scalars]
+        self.from_device = _indices(task.index(name) for name in measured)
+        self.from_reference = _indices(task.index(name) for name in given)
+        self.sensors = _indices(sensors[name] for name in measured)
+
+    def _map_references(self, manifest: Manifest, caps: DeviceCaps, actuators: dict[str, int]) -> None:
+        """A device with an actuator by a reference's name wants to know what is asked for, and is told."""
+        references = [c for channel in manifest.task.references for c in scalars(channel)]
         told = [(actuators[c.name], i) for i, c in enumerate(references) if _is_told(c, caps)]
         self.told = _indices(i for i, _ in told)
         self.of_reference = _indices(i for _, i in told)  # columns of the reference, one for each of `told`
-        self.low = np.array([c.minimum for c in actions], np.float32)  # (n_act,)
-        self.high = np.array([c.maximum for c in actions], np.float32)  # (n_act,)
-        self.slew = _slew_per_tick(manifest)  # (n_act,) largest change from one tick to the next
-        self.neutral = neutral(caps)  # (n_actuators,)
+
+    def _map_actions(
+        self, manifest: Manifest, caps: DeviceCaps, sensors: dict[str, int], actuators: dict[str, int]
+    ) -> None:
+        each = [(name, channel) for channel in manifest.action for name in channel.scalars]
+        self.actuators = _indices(actuators[name] for name, _ in each)
+        self.low = np.array([c.minimum for _, c in each], np.float32)  # (n_act,)
+        self.high = np.array([c.maximum for _, c in each], np.float32)  # (n_act,)
+        rates = [manifest.limits.slew_rate.get(c.name, math.inf) for _, c in each]
+        # (n_act,) largest change from one tick to the next
+        self.slew = np.array(rates, np.float32) * np.float32(manifest.control_dt)
+        held = [i for i, (_, channel) in enumerate(each) if channel.neutral == HOLD]
+        self.held = _indices(held)  # entries of the action whose neutral is what is measured …
+        self.held_at = _indices(sensors[each[i][0]] for i in held)  # … by these sensors of the device
+        self.neutral = _nearest_to_zero(caps)  # (n_actuators,)
+        for name, channel in each:
+            if channel.neutral != HOLD:
+                self.neutral[actuators[name]] = channel.neutral
 
 
-def neutral(caps: DeviceCaps) -> FloatArray:
-    """The safe target of every actuator: zero, or what of its range is nearest to zero."""
+def _nearest_to_zero(caps: DeviceCaps) -> FloatArray:
+    """What is told to actuators that the task does not speak of."""
     return np.array([min(max(0.0, c.minimum), c.maximum) for c in caps.actuators], np.float32)
 
 
 def differences(manifest: Manifest, caps: DeviceCaps) -> list[str]:
     """What a device lacks to run this bundle, a phrase each. Extra channels of the device do not matter."""
     dispensable = _dispensable(manifest) - {c.name for c in caps.sensors}
-    measured = [c for o in manifest.observation if o.source == "device" for c in scalars(o)]
+    measured = [c for o in manifest.task.sensors for c in scalars(o)]
     wanted = [c for c in measured if c.name not in dispensable]
     found = _compare("sensor", wanted, caps.sensors)
     found += _compare("actuator", [c for a in manifest.action for c in scalars(a)], caps.actuators)
@@ -109,11 +126,6 @@ def _compare(kind: str, wanted: Iterable[Channel], offered: tuple[Channel, ...])
 def _covers(there: Channel, wanted: Channel) -> bool:
     slack = _SLACK * (wanted.maximum - wanted.minimum)
     return there.minimum <= wanted.minimum + slack and there.maximum >= wanted.maximum - slack
-
-
-def _slew_per_tick(manifest: Manifest) -> FloatArray:
-    rates = [manifest.limits.slew_rate.get(c.name, math.inf) for c in manifest.action for _ in range(c.size)]
-    return np.array(rates, np.float32) * np.float32(manifest.control_dt)
 
 
 def _indices(values: Iterable[int]) -> NDArray[np.intp]:

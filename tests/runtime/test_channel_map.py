@@ -2,23 +2,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acclimate.bundle.manifest import Graphs, Manifest, ObservationChannel, TensorSpec
+from acclimate.bundle.manifest import Graphs, Manifest, TensorSpec
+from acclimate.control.channel_map import ChannelMap, differences
 from acclimate.control.device import Channel
-from acclimate.control.layout import Layout, differences
 from acclimate.errors import MismatchError
+from acclimate.task.spec import CHATTER, ObservationChannel, Track, TrackingReference
 
 from . import bundles
 from .devices import CAPS
 
 
 def test_channels_are_matched_by_name_in_any_order() -> None:
-    layout = Layout(bundles.manifest(), CAPS)
-    assert layout.from_device.tolist() == [0, 1]  # position, velocity of the bundle …
-    assert layout.sensors.tolist() == [1, 0]  # … are the device's second and first sensor
-    assert layout.from_reference.tolist() == [2, 3]
-    assert layout.actuators.tolist() == [1]
-    np.testing.assert_allclose(layout.slew, [1.0])
-    np.testing.assert_allclose(layout.neutral, [0.5, 0.0])  # as near to zero as the brake can go
+    channels = ChannelMap(bundles.manifest(), CAPS)
+    assert channels.from_device.tolist() == [0, 1]  # position, velocity of the bundle …
+    assert channels.sensors.tolist() == [1, 0]  # … are the device's second and first sensor
+    assert channels.from_reference.tolist() == [2, 3]
+    assert channels.actuators.tolist() == [1]
+    np.testing.assert_allclose(channels.slew, [1.0])
+    np.testing.assert_allclose(channels.neutral, [0.5, 0.0])  # as near to zero as the brake can go
 
 
 def test_a_fitting_device_differs_in_nothing() -> None:
@@ -29,34 +30,35 @@ def _rewarded() -> Manifest:
     """The small bundle with a reward that it could infer its weights from."""
     m = bundles.with_objectives(bundles.manifest())
     assert m.objectives is not None
-    reward = ObservationChannel("reward", "1", -100.0, 100.0)
+    reward = ObservationChannel("reward", "1", -100.0, 100.0, "reward")
     graphs = Graphs(replace(m.graphs.act, inputs=(TensorSpec("obs", (5,)), *m.graphs.act.inputs[1:])))
     objectives = replace(m.objectives, reward="reward")
-    return replace(m, observation=(*m.observation, reward), graphs=graphs, objectives=objectives)
+    task = replace(m.task, observation=(*m.observation, reward))
+    return replace(m, task=task, graphs=graphs, objectives=objectives)
 
 
 def test_a_reward_is_taken_where_the_device_measures_one() -> None:
     caps = replace(CAPS, sensors=(*CAPS.sensors, Channel("reward", "1", -100.0, 100.0)))
-    layout = Layout(_rewarded(), caps)
-    assert layout.rewarded
-    assert (layout.from_device.tolist(), layout.sensors.tolist()) == ([0, 1, 4], [1, 0, 2])
+    channels = ChannelMap(_rewarded(), caps)
+    assert channels.rewarded
+    assert (channels.from_device.tolist(), channels.sensors.tolist()) == ([0, 1, 4], [1, 0, 2])
 
 
 def test_a_device_may_lack_the_reward_but_not_measure_another_one() -> None:
-    layout = Layout(_rewarded(), CAPS)
-    assert not layout.rewarded
-    assert (layout.from_device.tolist(), layout.sensors.tolist()) == ([0, 1], [1, 0])
+    channels = ChannelMap(_rewarded(), CAPS)
+    assert not channels.rewarded
+    assert (channels.from_device.tolist(), channels.sensors.tolist()) == ([0, 1], [1, 0])
     other = replace(CAPS, sensors=(*CAPS.sensors, Channel("reward", "V", -100.0, 100.0)))
     assert differences(_rewarded(), other) == ["sensor 'reward' in 'V', expected '1'"]
 
 
 def test_a_device_with_an_actuator_by_a_references_name_is_told_the_reference() -> None:
     told = Channel("target_velocity", "rad/s", -20.0, 20.0)
-    layout = Layout(bundles.manifest(), replace(CAPS, actuators=(told, *CAPS.actuators)))
-    assert (layout.told.tolist(), layout.of_reference.tolist()) == ([0], [1])
-    assert layout.actuators.tolist() == [2]
+    channels = ChannelMap(bundles.manifest(), replace(CAPS, actuators=(told, *CAPS.actuators)))
+    assert (channels.told.tolist(), channels.of_reference.tolist()) == ([0], [1])
+    assert channels.actuators.tolist() == [2]
     other = replace(CAPS, actuators=(*CAPS.actuators, told._replace(unit="deg/s")))
-    assert Layout(bundles.manifest(), other).told.size == 0
+    assert ChannelMap(bundles.manifest(), other).told.size == 0
 
 
 def test_every_difference_is_listed_at_once() -> None:
@@ -64,7 +66,7 @@ def test_every_difference_is_listed_at_once() -> None:
     actuators = (Channel("duty", "1", -0.5, 1.0),)
     caps = replace(CAPS, sensors=sensors, actuators=actuators, rate_hz=50.0)
     with pytest.raises(MismatchError) as caught:
-        Layout(bundles.manifest(), caps)
+        ChannelMap(bundles.manifest(), caps)
     message = str(caught.value)
     assert message.startswith("this device does not fit bundle 'tiny': ")
     assert "no sensor 'position' (the device has: velocity, angle)" in message
@@ -84,7 +86,13 @@ def test_the_rate_is_the_trained_one_or_a_multiple(rate: float, fits: bool) -> N
 def test_a_channel_of_several_values_stands_for_numbered_scalars() -> None:
     manifest = bundles.manifest()
     joints = ObservationChannel("joint", "rad", -1.0, 1.0, shape=(2,))
-    observation = (joints, *manifest.observation[2:])
+    reference = TrackingReference((Track("joint.0", "target"), Track("joint.1", "target_velocity")))
+    task = replace(
+        manifest.task,
+        observation=(joints, *manifest.observation[2:]),
+        metrics=(CHATTER,),
+        reference=reference,
+    )
     caps = replace(CAPS, sensors=tuple(Channel(f"joint.{i}", "rad", -1.0, 1.0) for i in (1, 0)))
-    layout = Layout(replace(manifest, observation=observation), caps)
-    assert layout.sensors.tolist() == [1, 0]
+    channels = ChannelMap(replace(manifest, task=task), caps)
+    assert channels.sensors.tolist() == [1, 0]

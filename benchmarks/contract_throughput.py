@@ -1,0 +1,82 @@
+"""What the contract of families costs: meta-training on servos before it and with it, in one run.
+
+Before is commit 4ad9d21, the last one in which the trainer knew servos only, taken from the repository's history into a
+temporary folder. Both compute the same gradients, to the bit (tests/trainer/test_servo_bits.py); processes of both take
+turns, so that what else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from acclimate.stats import mean_interval
+
+from benchmarks.harness import Figure
+
+BEFORE = "4ad9d21"
+ROOT = Path(__file__).parents[1]
+CONFIGS = ("servo_wide_maml", "servo_wide_rl2", "servo_wide_robust", "servo_wide_objectives")
+ROUNDS, ITERATIONS = 8, 4
+_PROGRAM = """
+import json, sys, time
+import numpy as np, torch
+torch.set_num_threads(1)
+try:
+    from acclimate_trainer.outer_loop.training import meta_gradient
+    from acclimate_trainer.runs.algorithms import algorithm_of
+    from acclimate_trainer.runs.built_in import built_in
+    from acclimate_trainer.runs.configuration import load_config
+except ImportError:
+    from acclimate_trainer.configuration import built_in, load_config
+    from acclimate_trainer.running import algorithm_of
+    from acclimate_trainer.training import meta_gradient
+seed, iterations, *names = sys.argv[1:]
+seconds = {}
+for name in names:
+    config = load_config(built_in()[name])
+    algorithm = algorithm_of(config)
+    meta = {k: v.requires_grad_() for k, v in algorithm.initial(np.random.default_rng(0)).items()}
+    meta_gradient(algorithm, meta, config.training, np.random.default_rng(0), 0.5)  # warm
+    begin = time.process_time()
+    for i in range(int(iterations)):
+        meta_gradient(algorithm, meta, config.training, np.random.default_rng([int(seed), i]), 0.5)
+    seconds[name] = (time.process_time() - begin) / int(iterations)
+print(json.dumps(seconds))
+"""
+
+
+def run(seed: int) -> Mapping[str, Figure]:
+    """By config: throughput with the contract over that before it, with intervals over rounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = _checked_out(Path(folder))
+        rounds = [(_seconds(before, seed + i), _seconds(ROOT, seed + i)) for i in range(ROUNDS)]
+    ratios = {name: [was[name] / now[name] for was, now in rounds] for name in CONFIGS}
+    return {f"{name}.after_over_before": mean_interval(values) for name, values in ratios.items()}
+
+
+def _checked_out(folder: Path) -> Path:
+    """The packages and configs of the commit before."""
+    command = ["git", "-C", str(ROOT), "archive", BEFORE, "runtime", "firmware_bridge", "trainer", "configs"]
+    packed = subprocess.run(command, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def _seconds(root: Path, seed: int) -> dict[str, float]:
+    """Processor time of one meta-gradient, s, by config."""
+    path = os.pathsep.join(str(root / name) for name in ("runtime", "firmware_bridge", "trainer"))
+    command = [sys.executable, "-c", _PROGRAM, str(seed), str(ITERATIONS), *CONFIGS]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,1 @@
+"""All pictures of these pages: `make pictures`, or `python -m docs.draw [NAME …]`."""

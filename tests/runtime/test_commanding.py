@@ -1,0 +1,168 @@
+"""Neutral, limits and holding, on a machine of two actuators: one that is held where it stands, one with a value."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from acclimate.arrays import FloatArray
+from acclimate.bundle.manifest import Graphs, Limits, Manifest, NoiseSpec, TensorSpec
+from acclimate.control.device import Channel, DeviceCaps, Sample
+from acclimate.control.loop import ControlLoop
+from acclimate.errors import DeviceFault
+from acclimate.task.spec import CHATTER, ActionChannel, ObservationChannel, TaskSpec
+
+from . import bundles
+from .devices import ManualClock
+
+CRANE = TaskSpec(
+    name="crane",
+    control_dt=0.01,
+    observation=(
+        ObservationChannel("hoist", "m", 0.0, 10.0),
+        ObservationChannel("heat", "K", 200.0, 400.0),
+    ),
+    action=(
+        ActionChannel("hoist", "m", 0.5, 8.0, neutral="hold"),
+        ActionChannel("fan", "1", 0.1, 1.0, neutral=0.3),
+    ),
+    parameters=(),
+    metrics=(CHATTER,),
+)
+CAPS = DeviceCaps(
+    sensors=(Channel("heat", "K", 200.0, 400.0), Channel("hoist", "m", 0.0, 10.0)),
+    actuators=(
+        Channel("fan", "1", 0.0, 1.0),
+        Channel("lamp", "1", 0.2, 1.0),
+        Channel("hoist", "m", 0.0, 10.0),
+    ),
+    rate_hz=100.0,
+    boot_id=1,
+    firmware="crane 1",
+)
+FREE = np.zeros((4, 0), np.float32)  # three ticks with nothing to follow
+
+
+def manifest(slew_rate: dict[str, float] | None = None) -> Manifest:
+    """A policy for the crane that is never run."""
+    obs, noise, action = TensorSpec("obs", (2,)), TensorSpec("noise", (2,)), TensorSpec("action", (2,))
+    act = replace(bundles.manifest().graphs.act, inputs=(obs, noise), outputs=(action,))
+    return replace(
+        bundles.without_adapt(bundles.manifest()),
+        task=CRANE,
+        state=(),
+        graphs=Graphs(act),
+        noise=NoiseSpec((2,)),
+        limits=Limits(slew_rate or {}, 1.0),
+    )
+
+
+class Crane:
+    """Its hoist is where the test puts it."""
+
+    caps = CAPS
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.hoist: float | None = 3.0
+        self.faults: frozenset[str] = frozenset()
+        self.commands: list[list[float]] = []
+        self._seq = 0
+
+    def start(self) -> None:
+        self.faults = frozenset()
+
+    def latest(self) -> Sample | None:
+        self._seq += 1
+        if self.hoist is None:
+            return None
+        values = np.array([300.0, self.hoist], np.float32)
+        return Sample(values, self.clock.now(), self._seq, faults=self.faults)
+
+    def command(self, targets: FloatArray) -> None:
+        self.commands.append([round(float(x), 6) for x in targets])
+
+    def stop(self) -> None:
+        """It is never still."""
+
+    def close(self) -> None:
+        """It is no link."""
+
+
+class Constant:
+    """Commands the same every tick."""
+
+    def __init__(self, *action: float) -> None:
+        self._action = np.array(action, np.float32)
+
+    def reset(self, scope: str) -> None:
+        """It remembers nothing."""
+
+    def act(self, obs: FloatArray, noise: FloatArray) -> FloatArray:
+        del obs, noise
+        return self._action
+
+
+def _loop(crane: Crane, action: tuple[float, float] = (5.0, 0.5), **slew: float) -> ControlLoop:
+    return ControlLoop(Constant(*action), crane, crane.clock, manifest(slew))
+
+
+def test_neutral_is_each_channels_own() -> None:
+    crane = Crane()
+    with _loop(crane):
+        # The fan's value; of the lamp, which the task does not know, what is nearest to zero; the hoist where it is.
+        assert crane.commands == [[0.3, 0.2, 3.0]]
+
+
+def test_nothing_is_commanded_before_it_is_known_what_to_hold() -> None:
+    crane = Crane()
+    crane.hoist = None
+    with pytest.raises(DeviceFault, match="no usable reading"):
+        _loop(crane).start(0.1)
+    assert crane.commands == []
+
+
+def test_held_means_where_it_was_when_neutral_was_called_for() -> None:
+    crane = Crane()
+    with _loop(crane) as loop:
+        loop.run_episode(FREE)
+        assert crane.commands[-4:] == [[0.5, 0.2, 5.0]] * 3 + [[0.3, 0.2, 3.0]]
+        crane.hoist = 2.9  # its load pulls it down
+        loop.rest(3)
+        assert crane.commands[-3:] == [[0.3, 0.2, 3.0]] * 3
+        loop.run_episode(FREE)
+        assert crane.commands[-1] == [0.3, 0.2, 2.9]
+
+
+def test_what_is_held_lies_within_the_limits() -> None:
+    crane = Crane()
+    crane.hoist = 9.0
+    with _loop(crane):
+        assert crane.commands[-1] == [0.3, 0.2, 8.0]
+
+
+def test_the_first_action_is_slewed_from_where_it_stands() -> None:
+    crane = Crane()
+    with _loop(crane, hoist=10.0) as loop:
+        episode = loop.run_episode(FREE)
+    np.testing.assert_allclose(episode.applied[:, 0], [3.1, 3.2, 3.3], rtol=1e-6)
+    np.testing.assert_array_equal(episode.mask, 0.0)
+    np.testing.assert_array_equal(episode.action[:, 0], 5.0)
+
+
+def test_a_device_that_was_off_is_held_where_it_is_found() -> None:
+    crane = Crane()
+    with _loop(crane) as loop:
+        crane.hoist, crane.faults = 1.0, frozenset({"watchdog"})  # it went limp, and sank
+        loop.run_episode(FREE[:3])
+    assert loop.stats().rearmed == 1
+    driven = [command for command in crane.commands if command[0] == 0.5]
+    assert len(driven) == 1
+    assert crane.commands[-1] == [0.3, 0.2, 1.0]
+
+
+def test_actions_are_clamped_to_their_channels() -> None:
+    crane = Crane()
+    with _loop(crane, (99.0, -99.0)) as loop:
+        loop.run_episode(FREE)
+        assert crane.commands[-2] == [0.1, 0.2, 8.0]
+        assert loop.applied.tolist() == pytest.approx([3.0, 0.3])

@@ -1,0 +1,95 @@
+"""Bringing a run to its end: with a progress bar, saved as it goes, resumable at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from acclimate.errors import UsageError
+
+from acclimate_trainer.contract.family import HasClassical
+from acclimate_trainer.outer_loop.training import Algorithm, Progress, start, train
+from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
+from acclimate_trainer.runs.configuration import Config
+from acclimate_trainer.runs.curves import draw_curve
+from acclimate_trainer.runs.reporting import ProgressBar
+from acclimate_trainer.runs.run_directory import CURVE, RunDirectory
+from acclimate_trainer.tasks.registry import BUILT_IN
+from acclimate_trainer.testing import check_family
+
+_SAVE_EVERY = 20.0  # s
+
+
+def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDirectory, int]:
+    """Bring the run in `out` to its end; returns it, and the iteration that it went on from.
+
+    Raises UsageError for what cannot be trained, before anything is written: a family that comes from elsewhere is
+    held to the contract first.
+    """
+    opened = config.opened
+    if opened.use is not None or opened.name not in BUILT_IN:
+        check_family(opened.family, Path(opened.use or opened.name).name, quick=True)
+    algorithm = algorithm_of(config)
+    if config.student is not None:
+        teacher_of(config)
+    run = RunDirectory.create(out, config, fresh=fresh)
+    return run, _train(run, config, algorithm)
+
+
+def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
+    """Bring a run to its end; returns the iteration that it went on from."""
+    torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
+    _tune_classical(run, config)
+    newest = _begin(run, algorithm, config.seed)
+    first = newest.iteration
+    run.truncate_metrics(first)
+    metric = config.opened.family.spec.headline
+    bar = ProgressBar(config.name, config.training.iterations, first, metric.name)
+    saved = time.monotonic()
+    begin = saved - run.seconds()
+
+    def report(progress: Progress, figures: Mapping[str, float]) -> None:
+        nonlocal newest, saved
+        seconds = round(time.monotonic() - begin, 3)
+        run.append_metrics({"iteration": progress.iteration, "seconds": seconds, **figures})
+        newest = progress
+        bar.update(progress.iteration, figures)
+        if time.monotonic() - saved > _SAVE_EVERY:
+            run.save(progress)
+            saved = time.monotonic()
+
+    try:
+        train(algorithm, config.training, config.seed, newest, report)
+    except KeyboardInterrupt:
+        run.save(newest)
+        bar.leave(
+            f"{run.path}: saved after iteration {newest.iteration}; the same command goes on from there"
+        )
+        raise
+    run.save(newest)
+    draw_curve(run.metrics(), config.name, metric, run.path / CURVE)
+    return first
+
+
+def _tune_classical(run: RunDirectory, config: Config) -> None:
+    """Settings of the family's classical controllers, if it has any, unless they are there already."""
+    family = config.opened.family
+    if config.classical and isinstance(family, HasClassical) and not run.classical():
+        run.save_classical(family.classical(np.random.default_rng([config.seed, 0, 1])))
+
+
+def _begin(run: RunDirectory, algorithm: Algorithm, seed: int) -> Progress:
+    """The run's checkpoint, or the start. Raises UsageError where this version cannot go on from it."""
+    fresh, found = start(algorithm, seed), run.load()
+    if found is None:
+        return fresh
+    shapes = [{name: value.shape for name, value in p.meta.items()} for p in (fresh, found)]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            f"{run.path} was trained by another version of Acclimate, whose parameters are not those of this "
+            "one; begin anew with --fresh"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Settings: strict tables into frozen dataclasses, and what their numbers may be."""

@@ -1,0 +1,154 @@
+"""The servo family: position servos of every size, driven by duty cycle at 100 Hz, tracking a random reference.
+
+Motor and joint follow Duclusaud and Passault, "Extended Friction Models for the Physics Simulation of Servo
+Actuators" (ICRA 2025), model m1 (Coulomb and viscous friction):
+
+    (J_load + armature)·dω/dt = kt·V·duty/R − kt²·ω/R + gravity·sin(q) − friction
+
+Over one control period h the command is held, so the linear part is solved exactly, and friction, bounded by what
+stops the joint, becomes a soft threshold. With λ = (kt²/R + viscous)/J, φ = exp(−λh) and ψ = (1 − φ)/λ:
+
+    ω' = shrink(φ·ω + ψ·(kt·V·duty/R + gravity·sin(q))/J, ψ·coulomb/J)        shrink(x, f) = sign(x)·max(|x| − f, 0)
+    q' = q + (ψ − c·φ)·ω + c·ω',  c = (h − ψ)/(λψ)
+
+This is stable at any h, differentiable almost everywhere, and batched over [tasks, episodes]. There is no exact
+optimum; the oracle is a policy told the true parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from acclimate.errors import UsageError
+from acclimate.task.spec import TaskSpec
+from torch import Tensor
+
+from acclimate_trainer.contract.policy import Window
+from acclimate_trainer.settings.tables import Value, read_table
+from acclimate_trainer.tasks.servo import perception
+from acclimate_trainer.tasks.servo.dynamics import ServoSession, ServoTasks, at_rest
+from acclimate_trainer.tasks.servo.pid_search import PidSearch, search
+from acclimate_trainer.tasks.servo.ranges import PRESETS, ServoRanges
+from acclimate_trainer.tasks.servo.spec import SAG, servo_spec
+
+
+@dataclass(frozen=True)
+class ServoFamily:
+    """Draws servos; see the module. Its fields are the section [family.options] of a config."""
+
+    preset: str = "wide"
+    """Ranges to begin with: wide (polarity known, drive gain not) or miswired (polarity unknown as well)."""
+    ranges: Mapping[str, Value] = field(default_factory=dict)
+    """Ranges that differ from the preset's, by the names of `ServoRanges`."""
+    through_stops: bool = False
+    """Whether the gradient of a joint at an end stop is that of one that would move on; see `ServoSession`."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a preset that there is not, and for ranges that no servo can have."""
+        if self.preset not in PRESETS:
+            raise UsageError(f"preset is {self.preset!r}; valid: {', '.join(PRESETS)}")
+        _ = self.training
+
+    @cached_property
+    def training(self) -> ServoRanges:
+        """The ranges that servos are drawn from."""
+        table = PRESETS[self.preset].as_dict() | dict(self.ranges)
+        return read_table(ServoRanges, table, "ranges")
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        return servo_spec(self.training)
+
+    def options(self) -> dict[str, Value]:
+        """The fields with every range written out, from which the same family is made anew."""
+        ranges: dict[str, Value] = {**self.training.as_dict()}
+        return {"preset": self.preset, "ranges": ranges, "through_stops": self.through_stops}
+
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
+        """Draw n servos jointly over the training ranges.
+
+        progress: reversed servos, in a family that has such, rise from none to half of all. A policy without memory
+        that meets them from the start learns to do nothing at all.
+        """
+        r = self.training
+        size = rng.random(n)
+
+        def motor(ends: tuple[float, float]) -> np.ndarray:
+            spread = np.exp(rng.uniform(-1, 1, n) * math.log(r.spread))
+            return np.exp((1 - size) * math.log(ends[0]) + size * math.log(ends[1])) * spread
+
+        kt, resistance, armature = motor(r.kt), motor(r.resistance), motor(r.armature)
+        coulomb, viscous = motor(r.coulomb), motor(r.viscous)
+        voltage = motor(r.voltage) * _draw(rng, r.drive_gain, n)
+        gravity = _draw(rng, r.gravity_fraction, n) * kt * voltage / resistance
+        inertia = armature * (1 + _draw(rng, r.inertia_ratio, n))
+        flipped = (rng.random(n) < 0.5 * progress) & (r.polarity[0] < 0)
+        columns = (kt, resistance, voltage, inertia, coulomb, viscous, gravity, _draw(rng, r.delay, n),
+                   np.where(flipped, -1.0, 1.0), _draw(rng, r.noise, n), armature)  # fmt: skip
+        return ServoTasks(*(torch.tensor(c, dtype=torch.float32).unsqueeze(-1) for c in columns))
+
+    def change(self, tasks: ServoTasks, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
+        """The same servos after something happened to each of them, one thing or several.
+
+        Their payload is dropped or another one (half of them), their supply has sagged (a third), or the motor's
+        wires were swapped (half of those in a family that has such, times progress). Parameters sampled anew in
+        mid-episode are how Kumar et al. 2021 ("RMA", section IV) train for what changes.
+        """
+        r, n = self.training, tasks.kt.shape[0]
+        what = rng.random((3, n)) < np.array(
+            [[0.5], [1.0 / 3.0], [0.5 * progress if r.polarity[0] < 0 else 0.0]]
+        )
+        what[0] |= ~what.any(axis=0)  # something does happen
+        payload, sags, swapped = (torch.from_numpy(row).unsqueeze(-1) for row in what)
+        left, fraction, ratio = (
+            torch.tensor(_draw(rng, ends, n), dtype=torch.float32).unsqueeze(-1)
+            for ends in (SAG, r.gravity_fraction, r.inertia_ratio)
+        )
+        holds = torch.from_numpy(rng.random((n, 1)) < 0.5).float()  # else the payload is dropped
+        fraction, ratio = holds * fraction, holds * ratio
+        lifted = fraction * tasks.kt * tasks.voltage / tasks.resistance
+        return tasks._replace(
+            voltage=torch.where(sags, left * tasks.voltage, tasks.voltage),
+            gravity=torch.where(payload, lifted, tasks.gravity),
+            inertia=torch.where(payload, tasks.armature * (1.0 + ratio), tasks.inertia),
+            polarity=torch.where(swapped, -tasks.polarity, tasks.polarity),
+        )
+
+    def parameters(self, tasks: ServoTasks) -> Tensor:
+        """What an oracle is told, (T, 9), in physical units."""
+        return tasks.privileged()
+
+    def open(self, tasks: ServoTasks, episodes: int, steps: int, rng: np.random.Generator) -> ServoSession:
+        """Servos at rest anywhere between the end stops, a fair share of them at a stop."""
+        start = at_rest(tasks, episodes, rng)
+        shape = (*start.q.shape, steps)
+        encoder = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) * tasks.noise.unsqueeze(-1)
+        return ServoSession(tasks, start, encoder, through_stops=self.through_stops)
+
+    def inputs(self, obs: Tensor) -> Tensor:
+        return perception.inputs(obs)
+
+    def reward(self, window: Window) -> Tensor:
+        return perception.reward(window)
+
+    def baseline(self, window: Window, discount: Tensor) -> Tensor:
+        return perception.baseline(window, discount)
+
+    def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+        """A PID controller, its gains found by search over the family; with a sign test where polarity is unknown."""
+        settings = PidSearch()
+        upright = self.sample(settings.tasks, rng, progress=0.0)
+        gains = search(self.spec, upright, settings, rng).gains._asdict()
+        return {"pid": gains | {"sign_test": float(self.training.polarity[0] < 0.0)}}
+
+
+def _draw(rng: np.random.Generator, ends: tuple[float, float], n: int) -> np.ndarray:
+    low, high = ends
+    if low > 0:
+        return np.exp(rng.uniform(math.log(low), math.log(high), n))
+    return rng.uniform(low, high, n)
