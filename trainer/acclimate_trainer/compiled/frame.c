@@ -4,7 +4,7 @@
  * segment (T, S), now (T·E, S, N), record (T·E, S, R). Blocks write to places of their own, so that they may run in any
  * order and at once.
  */
-enum { CARRIED = @CARRIED@, UNIFORM = @UNIFORM@, MACHINE = @MACHINE@, NOW = @NOW@, RECORD = @RECORD@, LOGGED = @LOGGED@ };
+enum { CARRIED = @CARRIED@, FADING = @FADING@, UNIFORM = @UNIFORM@, MACHINE = @MACHINE@, NOW = @NOW@, RECORD = @RECORD@, LOGGED = @LOGGED@ };
 enum { TICKS_IN_LOG = 16 };
 #define SOME(count) ((count) ? (count) : 1)
 
@@ -166,7 +166,7 @@ int32_t acclimate_backward(const Job *job, int64_t first, int64_t end)
             read_lanes(now, job->now, place, NOW);
             places(place, &b, job->ticks * RECORD, tick * RECORD);
             read_lanes(d_record, job->d_record, place, RECORD);
-            scale(d_next, job->decay, CARRIED);
+            scale(d_next, job->decay, FADING);
             if (job->d_machine)
                 memset(d_machine, 0, sizeof d_machine);
             tick_backward(here, uniform, machine, now, d_next, d_record, d_carried[tick & 1], sum, d_machine, d_now,

@@ -37,13 +37,13 @@ class Plan(NamedTuple):
 
 
 class Kernel:
-    """A tick in C; `wanted`: the groups that have a gradient."""
+    """A tick in C."""
 
-    def __init__(self, graph: Graph, wanted: Sequence[str]) -> None:
-        """Raises NotCompiled."""
+    def __init__(self, graph: Graph, wanted: Sequence[str], fading: int) -> None:
+        """wanted: the groups that have a gradient. fading: see `Traced`. Raises NotCompiled."""
         self.sizes: Sizes = sizes(graph)
         self.wanted = tuple(wanted)
-        self.source = c_source(graph, wanted)
+        self.source = c_source(graph, wanted, fading)
         self.library: Library = build(self.source, backward=bool(wanted))
 
     def __call__(

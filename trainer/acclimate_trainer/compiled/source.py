@@ -35,8 +35,8 @@ def sizes(graph: Graph) -> Sizes:
     return Sizes(*(sum(graph.sizes(group)) for group in GROUPS), record)
 
 
-def c_source(graph: Graph, wanted: Sequence[str]) -> str:
-    """`wanted`: the groups of inputs that have a gradient; none: the roll-out forwards only."""
+def c_source(graph: Graph, wanted: Sequence[str], fading: int) -> str:
+    """wanted: the groups of inputs that have a gradient; none: the roll-out forwards only. fading: see `Traced`."""
     forward = _forward(graph)
     backward = _backward(graph, wanted) if wanted else None
     functions = [tick_function("tick_forward", forward, ["carried_out", "record"])]
@@ -46,7 +46,7 @@ def c_source(graph: Graph, wanted: Sequence[str]) -> str:
             flush_function("tick_flush", backward.deferred, backward.logged),
         ]
     size = sizes(graph)
-    values = {"CARRIED": size.carried, "UNIFORM": size.weights, "MACHINE": size.machine, "NOW": size.now,
+    values = {"CARRIED": size.carried, "FADING": fading, "UNIFORM": size.weights, "MACHINE": size.machine, "NOW": size.now,
               "RECORD": size.record, "LOGGED": backward.logged if backward else 0,
               "FUNCTIONS": "\n".join(functions)}  # fmt: skip
     frame = _text("frame.c") if wanted else _text("frame.c").partition(_BACKWARD)[0]

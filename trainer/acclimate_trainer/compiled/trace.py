@@ -64,20 +64,28 @@ class Graph(NamedTuple):
         return [shape.numel() for name, shape in self.inputs if name == group]
 
 
-class Traced(NamedTuple):
-    """A tick without what is constant in it: `before[group]` makes a group's inputs of `graph`, (1, …) each, from it.
+class Before(NamedTuple):
+    """What a group's inputs of a graph are made of, once per roll-out: some of the tick's own, then others of them."""
 
-    `before[group]` is None where they are the same.
-    """
+    kept: tuple[int, ...]
+    module: fx.GraphModule | None  # of all of the tick's own, with one task
+
+
+class Traced(NamedTuple):
+    """A tick without what is constant in it."""
 
     graph: Graph
-    before: Mapping[str, fx.GraphModule | None]
+    before: Mapping[str, Before]  # by group
     record: Mapping[str, torch.Size]  # shapes of one task and one episode
+    fading: int  # numbers of what is carried, the first of them, on which `decay` acts
     constants: tuple[Tensor, ...]  # what the functions hold themselves
 
 
-def trace(tick: Tick, example: Inputs) -> Traced:
-    """`example` has one task and one episode. Raises NotCompiled, saying where, for what cannot be traced."""
+def trace(tick: Tick, example: Inputs, fading: int | None = None) -> Traced:
+    """`example` has one task and one episode. Raises NotCompiled, saying where, for what cannot be traced.
+
+    fading: how many of the tensors carried, from the first on, the gradient fades through; None: all.
+    """
     names = [list(group) for group in example]
     record: dict[str, torch.Size] = {}
 
@@ -94,17 +102,18 @@ def trace(tick: Tick, example: Inputs) -> Traced:
     # Copies, since a trace tells its inputs apart by what tensor they are.
     tensors = [value.detach().clone() for group in example for value in group.values()]
     _check(example)
-    module = _make_fx(flat, tensors)
+    module = traced(flat, tensors)
     groups = [group for group, members in zip(GROUPS, names, strict=True) for _ in members]
     inputs = tuple((group, tensor.shape) for group, tensor in zip(groups, tensors, strict=True))
     outputs = [("carried", value.shape) for value in example.carried.values()]
     outputs += [("record", shape) for shape in record.values()]
     constants = tuple(module.get_buffer(str(node.target)) for node in module.graph.find_nodes(op="get_attr"))
     graph = Graph(module, inputs, tuple(outputs))
-    before: dict[str, fx.GraphModule | None] = {}
+    before: dict[str, Before] = {}
     for group in CONSTANT:
         graph, before[group] = _taken_out(graph, group)
-    return Traced(graph, before, record, constants)
+    count = sum(graph.sizes("carried")[:fading])
+    return Traced(graph, before, record, count, constants)
 
 
 def adjoint(graph: Graph, wanted: Sequence[str]) -> fx.GraphModule:
@@ -125,10 +134,11 @@ def adjoint(graph: Graph, wanted: Sequence[str]) -> fx.GraphModule:
         return cotangent
 
     example = [torch.zeros(shape) for _, shape in (*graph.inputs, *graph.outputs)]
-    return _make_fx(product, example)
+    return traced(product, example)
 
 
-def _make_fx(function: Callable[..., Iterable[Tensor]], example: Sequence[Tensor]) -> fx.GraphModule:
+def traced(function: Callable[..., Iterable[Tensor]], example: Sequence[Tensor]) -> fx.GraphModule:
+    """A graph of torch's core operators, without what nothing needs. Raises NotCompiled, saying where."""
     pure = torch.func.functionalize(function, remove="mutations")
     try:
         module: fx.GraphModule = make_fx(pure, decomposition_table=_decompositions())(*example)
@@ -165,24 +175,22 @@ def _check(example: Inputs) -> None:
                 raise NotCompiled(f"{group} {name!r} is {value.dtype}, where compiled ticks know float32 only")
 
 
-def _taken_out(graph: Graph, group: str) -> tuple[Graph, fx.GraphModule | None]:
-    """The graph with what depends on one group alone as inputs, and what makes these."""
+def _taken_out(graph: Graph, group: str) -> tuple[Graph, Before]:
+    """The graph with what depends on one group alone as inputs, and what makes these. What nothing reads is left out."""
     nodes, mine = list(graph.module.graph.nodes), set(graph.places(group))
     placeholders = [node for node in nodes if node.op == "placeholder"]
-    own = {node for k, node in enumerate(placeholders) if k in mine}
-    computed = _computed(nodes, own)
-    edge = [n for n in nodes if n in computed and any(user not in computed and user not in own for user in n.users)]
+    own = [placeholders[k] for k in sorted(mine)]
+    computed = _computed(nodes, set(own))
+    edge = [n for n in nodes if n in computed and any(user not in computed for user in n.users)]
     hoisted = [node for node in edge if isinstance(node.meta.get("val"), Tensor)]
-    if not hoisted:
-        return graph, None
-    given = [node for node in placeholders if node in own]
-    kept = [node for node in given if any(user not in computed for user in node.users)]
-    before = _extract(graph.module, given, [*kept, *hoisted])
-    rest = [node for node in placeholders if node not in own or node in kept]
-    after = _extract(graph.module, [*rest, *hoisted], _outputs(graph.module))
+    kept = [node for node in own if any(user not in computed for user in node.users)]
+    rest = [node for k, node in enumerate(placeholders) if k not in mine or node in kept]
     groups = dict(zip(placeholders, graph.inputs, strict=True))
     inputs = [groups[node] for node in rest] + [(group, node.meta["val"].shape) for node in hoisted]
-    return Graph(after, tuple(inputs), graph.outputs), before
+    after = _extract(graph.module, [*rest, *hoisted], _outputs(graph.module))
+    module = _extract(graph.module, own, hoisted) if hoisted else None
+    places = tuple(k for k, node in enumerate(own) if node in kept)
+    return Graph(after, tuple(inputs), graph.outputs), Before(places, module)
 
 
 def _computed(nodes: Iterable[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
