@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -21,12 +22,17 @@ T = TypeVar("T")
 
 
 def leaves(thing: object) -> dict[Path, object]:
-    """All that is in the attributes, and in the tuples, lists and dictionaries in these."""
+    """All that is in the attributes, and in the tuples, lists and dictionaries in these; cached properties are none."""
     try:
         attributes = vars(thing)
     except TypeError:
         raise NotCompiled(f"{type(thing).__name__} has no attributes to take it apart by") from None
-    return {path: leaf for name, value in attributes.items() for path, leaf in _walk(value, (name,))}
+    return {
+        path: leaf
+        for name, value in attributes.items()
+        if not isinstance(getattr(type(thing), name, None), cached_property)
+        for path, leaf in _walk(value, (name,))
+    }
 
 
 def tensors(thing: object) -> dict[Path, Tensor]:
