@@ -13,7 +13,7 @@ may count; any other number that changes, and a generator that draws, cannot be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Never
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Drawn(NamedTuple):
 class Anatomy(NamedTuple):
     """See the module."""
 
-    tiny: Session[object]  # one task, one episode, not yet stepped
+    tiny: Session[Never]  # one task, one episode, not yet stepped
     fading: tuple[Leaf, ...]  # of what is carried, the session's `state`
     kept: tuple[Leaf, ...]  # the rest of it, and an episode's constants
     constants: tuple[Leaf, ...]
@@ -64,7 +64,7 @@ class Anatomy(NamedTuple):
         return self.fading + self.kept
 
 
-def anatomy(tiny: Session[object], real: Session[object], n_act: int) -> Anatomy:
+def anatomy(tiny: Session[Never], real: Session[Never], n_act: int) -> Anatomy:
     """`tiny` is as `real`, with one task and one episode. Raises NotCompiled, saying what is in the way."""
     found = leaves(tiny)
     _refuse_generators(tiny, found)
@@ -86,7 +86,9 @@ def anatomy(tiny: Session[object], real: Session[object], n_act: int) -> Anatomy
         if path in needed and not any(path[: len(d.path)] == d.path for d in drawn)
     }
     read = [x for path, x in leaf.items() if path not in changed]
-    used = {x.path for x in leaf.values()} | {path for d in drawn for path in floats if path[: len(d.path)] == d.path}
+    used = {x.path for x in leaf.values()} | {
+        path for d in drawn for path in floats if path[: len(d.path)] == d.path
+    }
     return Anatomy(
         tiny,
         tuple(leaf[path] for path in changed if path in fading and path in leaf),
@@ -95,7 +97,11 @@ def anatomy(tiny: Session[object], real: Session[object], n_act: int) -> Anatomy
         tuple(x for x in read if x.axes < 2),
         tuple(_drawn(tiny, d, floats, shapes, lanes, count) for d in drawn),
         tuple(counters),
-        {path: x for path, x in found.items() if path not in used and path not in counters and path not in floats},
+        {
+            path: x
+            for path, x in found.items()
+            if path not in used and path not in counters and path not in floats
+        },
     )
 
 
@@ -112,14 +118,16 @@ def _refuse_generators(session: object, found: Mapping[Path, object]) -> None:
             )
 
 
-def _stepped(session: Session[object], n_act: int) -> Session[object]:
+def _stepped(session: Session[Never], n_act: int) -> Session[Never]:
     versions = {path: x._version for path, x in leaves(session).items() if isinstance(x, Tensor)}
     other = copied(session, {})
     with torch.no_grad():
         other.step(torch.zeros(1, 1, n_act))
     for path, x in leaves(session).items():
         if isinstance(x, Tensor) and x._version != versions[path]:
-            raise NotCompiled(f"{_of(session)} changes {name_of(path)} in place, where it should make a new tensor")
+            raise NotCompiled(
+                f"{_of(session)} changes {name_of(path)} in place, where it should make a new tensor"
+            )
     return other
 
 
@@ -142,7 +150,7 @@ def _changes(
     return changed, counters
 
 
-def _fading(stepped: Session[object], changed: Sequence[Path]) -> set[Path]:
+def _fading(stepped: Session[Never], changed: Sequence[Path]) -> set[Path]:
     """Of what changes, the tensors that the session's `state` sets."""
     if not isinstance(stepped, Differentiable):
         raise NotCompiled(f"{_of(stepped)} has no state, and so no gradient passes")
@@ -154,7 +162,9 @@ def _fading(stepped: Session[object], changed: Sequence[Path]) -> set[Path]:
     after = leaves(other)
     set_now = {path for path in after if after[path] is not before.get(path)}
     if len(set_now) != len(given) or not set_now.issubset(changed):
-        raise NotCompiled(f"the state of {_of(stepped)} is not made of tensors that it keeps and each step replaces")
+        raise NotCompiled(
+            f"the state of {_of(stepped)} is not made of tensors that it keeps and each step replaces"
+        )
     return set_now
 
 
@@ -162,7 +172,7 @@ class _Steps:
     """The trace of one step of a session as a function of its tensors."""
 
     def __init__(
-        self, session: Session[object], paths: Sequence[Path], changed: Sequence[Path], n_act: int
+        self, session: Session[Never], paths: Sequence[Path], changed: Sequence[Path], n_act: int
     ) -> None:
         self.paths, self.changed = list(paths), list(changed)
         found = leaves(session)
@@ -275,7 +285,12 @@ def _is_whole(node: fx.Node) -> bool:
 
 
 def _axes(
-    session: object, path: Path, tiny: Tensor, real: object, lanes: Sequence[int], either: Sequence[int] = (1, 2, 0)
+    session: object,
+    path: Path,
+    tiny: Tensor,
+    real: object,
+    lanes: Sequence[int],
+    either: Sequence[int] = (1, 2, 0),
 ) -> int:
     """How many of the leading axes are tasks and episodes; of several that fit, the first."""
     if isinstance(real, Tensor) and real.dtype == tiny.dtype:
@@ -316,7 +331,7 @@ def _drawn(
     return Drawn(read.path, read.first - count, read.axis, tiny.shape, axes)
 
 
-def fits(anatomy: Anatomy, session: Session[object], ticks: int) -> bool:
+def fits(anatomy: Anatomy, session: Session[Never], ticks: int) -> bool:
     """Whether a session is of this build, and has so many ticks left of what is drawn."""
     if type(session) is not type(anatomy.tiny):
         return False
@@ -360,9 +375,9 @@ def ahead(anatomy: Anatomy, found: Mapping[Path, object], one: Drawn, ticks: int
     return torch.stack([x for x in parts if isinstance(x, Tensor)])
 
 
-def placed(anatomy: Anatomy, carried: Iterable[Tensor], constants: Iterable[Tensor], drawn: Iterable[Tensor]) -> (
-    Session[object]
-):
+def placed(
+    anatomy: Anatomy, carried: Iterable[Tensor], constants: Iterable[Tensor], drawn: Iterable[Tensor]
+) -> Session[Never]:
     """The tiny session with these in place of its own, before its first step."""
     replaced: dict[Path, object] = {}
     for leaf, x in zip((*anatomy.carried, *anatomy.constants), (*carried, *constants), strict=True):

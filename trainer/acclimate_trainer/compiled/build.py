@@ -36,8 +36,8 @@ class Library(NamedTuple):
     """Both functions take a job, and the first block and the one after the last to do."""
 
     lanes: int
-    forward: Callable[[object, int, int], None]
-    backward: Callable[[object, int, int], int] | None
+    forward: Callable[[int, int, int], int | None]
+    backward: Callable[[int, int, int], int | None] | None
 
 
 def build(source: str, *, backward: bool) -> Library:
@@ -53,7 +53,9 @@ def build(source: str, *, backward: bool) -> Library:
     )
 
 
-def _declared(function: ctypes._NamedFuncPointer, result: type[ctypes.c_int32] | None) -> Callable[..., int]:
+def _declared(
+    function: ctypes._NamedFuncPointer, result: type[ctypes.c_int32] | None
+) -> Callable[[int, int, int], int | None]:
     function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
     function.restype = result
     return function

@@ -15,7 +15,9 @@ from acclimate_trainer.compiled.rollout import Rollout
 
 _FIRST = 3  # ticks, in which no difference has had time to grow
 _SMALL = 1e-4  # of what is largest
-_TYPICAL = 1e-2  # of what is largest, in the middle of all episodes at the end of them: some machines are chaotic
+_TYPICAL = (
+    1e-2  # of what is largest, in the middle of all episodes at the end of them: some machines are chaotic
+)
 Driver: TypeAlias = Callable[[Ride], Ridden]
 
 

@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
     name: str
     first: int
-    count: int
+    size: int
     uniform: bool
 
 
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     operands: tuple[tuple[int, ...], ...]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         return len(self.operands[0])
 
 
@@ -106,8 +106,8 @@ class Elements:
 
     def row(self, operator: str, operands: Sequence[Ids], simplified: Simplified, *, mask: bool) -> Ids:
         """`operator` on each element of the operands, broadcast against each other."""
-        whole = torch.broadcast_tensors(*operands)
-        columns = [column.reshape(-1).tolist() for column in whole]
+        shape = torch.broadcast_shapes(*(ids.shape for ids in operands))  # type: ignore[no-untyped-call]
+        columns = [ids.expand(shape).reshape(-1).tolist() for ids in operands]
         out: list[int] = []
         fresh: list[tuple[int, ...]] = []
         for arguments in zip(*columns, strict=True):
@@ -124,7 +124,7 @@ class Elements:
             if mask:
                 self.masks.update(range(self.count, self.count + len(fresh)))
             self.count += len(fresh)
-        return torch.tensor(out, dtype=torch.int64).reshape(whole[0].shape)
+        return torch.tensor(out, dtype=torch.int64).reshape(shape)
 
     def in_a_row(self, ids: Sequence[int]) -> int:
         """The first of elements in a row that equal these: themselves, where they are in one, or copies."""
@@ -149,9 +149,7 @@ class Elements:
         if key not in self._known:
             first = self.in_a_row(x)
             self._known[key] = self.count
-            self.steps.append(
-                Product(self.count, outputs, first, len(x), weight, by_input, by_output)
-            )
+            self.steps.append(Product(self.count, outputs, first, len(x), weight, by_input, by_output))
             self.count += outputs
         return torch.arange(self._known[key], self._known[key] + outputs)
 
@@ -162,7 +160,7 @@ class Elements:
         return self._take(a.shape[1] * b.shape[1]).reshape(a.shape[1], b.shape[1])
 
     def source_of(self, element: int) -> Source | None:
-        return next((s for s in self.sources if s.first <= element < s.first + s.count), None)
+        return next((s for s in self.sources if s.first <= element < s.first + s.size), None)
 
     def _take(self, count: int) -> Ids:
         self.count += count

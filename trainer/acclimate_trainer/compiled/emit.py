@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from acclimate_trainer.compiled.elements import Product, Source
-from acclimate_trainer.compiled.loops import Loop, Part, Run, Schedule, Statement, schedule
+from acclimate_trainer.compiled.loops import Part, Run, Schedule, Statement, schedule
 from acclimate_trainer.compiled.pointwise import TABLE
 from acclimate_trainer.compiled.program import Deferred, Program
 
@@ -54,11 +54,11 @@ class _Function:
     def _part(self, part: Part) -> Iterator[str]:
         if isinstance(part, Product):
             yield self._product(part)
-        elif part.count == 1:
+        elif part.size == 1:
             for statement in part.statements:
                 yield from self._statement(statement, "")
         else:
-            yield f"for (int i = 0; i < {part.count}; i++) {{"
+            yield f"for (int i = 0; i < {part.size}; i++) {{"
             for statement in part.statements:
                 yield from (_INDENT + line for line in self._statement(statement, " + i"))
             yield "}"
@@ -112,7 +112,7 @@ class _Function:
         return name
 
     def _source(self, element: int) -> Source | None:
-        return next((s for s in self._program.sources if s.first <= element < s.first + s.count), None)
+        return next((s for s in self._program.sources if s.first <= element < s.first + s.size), None)
 
     def _address(self, element: int) -> str:
         source = self._source(element)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
@@ -68,7 +68,10 @@ def plan(tasks: int, episodes: int, lanes: int, tasks_share: bool) -> Plan:
     tasks_of = [sorted({row // episodes for row in block if row >= 0}) for block in padded.tolist()]
     first = torch.tensor([0, *map(len, tasks_of)]).cumsum(0)[:-1]
     return Plan(
-        padded.contiguous(), first.int(), torch.tensor([task for some in tasks_of for task in some]), len(tasks_of)
+        padded.contiguous(),
+        first.int(),
+        torch.tensor([task for some in tasks_of for task in some]),
+        len(tasks_of),
     )
 
 
@@ -86,7 +89,11 @@ class _Rollout(torch.autograd.Function):
         record = torch.empty(tasks, episodes, ticks, size.record)
         tape = torch.empty(shared.blocks * ticks * size.carried * lanes if taped else 0)
         given = {**arguments._asdict(), "segment": segment, "tape": tape}
-        _run(kernel.library.forward, _job(shared, arguments, given, {"carried_out": carried, "record": record}), shared)
+        _run(
+            kernel.library.forward,
+            _job(shared, arguments, given, {"carried_out": carried, "record": record}),
+            shared,
+        )
         ctx.save_for_backward(*arguments, segment, tape)
         ctx.more = kernel, decay, shared  # type: ignore[attr-defined]
         return carried, record
@@ -133,16 +140,17 @@ def _job(
     )
 
 
-def _run(function: object, job: Job, shared: Plan) -> None:
+def _run(function: Callable[[int, int, int], int | None], job: Job, shared: Plan) -> None:
     """All blocks, on as many threads as torch has. Each writes to places of its own: the numbers are the same."""
-    assert callable(function)
     threads = min(torch.get_num_threads(), shared.blocks)
     bounds = [shared.blocks * k // threads for k in range(threads + 1)]
     address = ctypes.addressof(job)
     if threads == 1:
         results = [function(address, 0, shared.blocks)]
     else:
-        results = list(_pool(threads).map(lambda k: function(address, bounds[k], bounds[k + 1]), range(threads)))
+        results = list(
+            _pool(threads).map(lambda k: function(address, bounds[k], bounds[k + 1]), range(threads))
+        )
     if any(results):
         raise MemoryError("no memory for the backward pass of a compiled roll-out")
 

@@ -26,25 +26,25 @@ class Run(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """`count` elements from `first` on, by an operator of the pointwise table; or a store of its only operand."""
+    """`size` elements from `first` on, by an operator of the pointwise table; or a store of its only operand."""
 
     operator: str
     first: int
-    count: int
+    size: int
     operands: tuple[Run, ...]
     array: str = ""
     place: int = 0
     add: bool = False
 
     def elements(self) -> range:
-        return range(self.first, self.first + (0 if self.array else self.count))
+        return range(self.first, self.first + (0 if self.array else self.size))
 
 
 @dataclass
 class Loop:
-    """Statements in one loop over `count` elements; with a count of 1, plain statements in their order."""
+    """Statements in one loop over `size` elements; with a size of 1, plain statements in their order."""
 
-    count: int
+    size: int
     statements: list[Statement] = field(default_factory=list)
 
 
@@ -79,7 +79,7 @@ class _Regions:
 
     def __init__(self, program: Program) -> None:
         self._starts = {source.first for source in program.sources} | {
-            source.first + source.count for source in program.sources
+            source.first + source.size for source in program.sources
         }
 
     def split_row(self, row: Row) -> Iterable[Statement]:
@@ -152,11 +152,11 @@ def _fused(program: Program) -> list[Part]:
             len(parts),
         )
         if number == len(parts):
-            parts.append(Loop(statement.count))
+            parts.append(Loop(statement.size))
         part = parts[number]
         assert isinstance(part, Loop)
         part.statements.append(statement)
-        made |= {x: (number, statement) for x in statement.elements()}
+        made |= dict.fromkeys(statement.elements(), (number, statement))
     return parts
 
 
@@ -165,12 +165,12 @@ def _range(product: Product) -> range:
 
 
 def _fits(part: Part, statement: Statement) -> bool:
-    return isinstance(part, Loop) and part.count == statement.count
+    return isinstance(part, Loop) and part.size == statement.size
 
 
 def _after(statement: Statement, run: Run, made: dict[int, tuple[int, Statement | Product]]) -> int:
     """The first part that may read the run."""
-    needed = [made[x] for x in covered(run, statement.count) if x in made]
+    needed = [made[x] for x in covered(run, statement.size) if x in made]
     return max((number + (not _in_step(statement, run, maker)) for number, maker in needed), default=0)
 
 
@@ -181,9 +181,9 @@ def covered(run: Run, count: int) -> range:
 
 def _in_step(statement: Statement, run: Run, maker: Statement | Product) -> bool:
     """Whether each turn of a loop needs of the other just what the same turn of that makes."""
-    if isinstance(maker, Product) or maker.count != statement.count:
+    if isinstance(maker, Product) or maker.size != statement.size:
         return False
-    return statement.count == 1 or (run.step == 1 and run.first == maker.first)
+    return statement.size == 1 or (run.step == 1 and run.first == maker.first)
 
 
 def _slots(program: Program, parts: Sequence[Part]) -> dict[int, int]:
@@ -195,15 +195,15 @@ def _slots(program: Program, parts: Sequence[Part]) -> dict[int, int]:
             needed.update(_range(part), range(part.x, part.x + part.inputs))
             continue
         for statement in part.statements:
-            makers |= {x: (number, statement) for x in statement.elements()}
+            makers |= dict.fromkeys(statement.elements(), (number, statement))
     for number, part in enumerate(parts):
         for statement in part.statements if isinstance(part, Loop) else ():
             for run in statement.operands:
                 needed.update(_in_memory(statement, run, number, makers))
     for x in list(needed):  # a loop stores all that it makes, or nothing
-        if x in makers and makers[x][1].count > 1:
+        if x in makers and makers[x][1].size > 1:
             needed.update(makers[x][1].elements())
-    outside = {x for source in program.sources for x in range(source.first, source.first + source.count)}
+    outside = {x for source in program.sources for x in range(source.first, source.first + source.size)}
     return {x: slot for slot, x in enumerate(sorted(needed - outside))}
 
 
@@ -211,9 +211,9 @@ def _in_memory(
     statement: Statement, run: Run, number: int, makers: dict[int, tuple[int, Statement]]
 ) -> Iterable[int]:
     """What of a run cannot stay in a register until it is read."""
-    in_a_row = statement.count > 1 and run.step == 1
-    for x in covered(run, statement.count):
+    in_a_row = statement.size > 1 and run.step == 1
+    for x in covered(run, statement.size):
         if x in makers:
             home, maker = makers[x]
-            if (home != number and (maker.count > 1 or in_a_row)) or (in_a_row and maker.count == 1):
+            if (home != number and (maker.size > 1 or in_a_row)) or (in_a_row and maker.size == 1):
                 yield x

@@ -44,7 +44,8 @@ def _call(elements: Elements, node: fx.Node, known: Mapping[fx.Node, object]) ->
     kwargs = {name: _fetched(x, known) for name, x in node.kwargs.items()}
     if node.target is getitem:
         parts, index = args
-        assert isinstance(parts, list) and isinstance(index, int)
+        assert isinstance(parts, list)
+        assert isinstance(index, int)
         return parts[index]
     assert isinstance(node.target, OpOverload)
     if _is_constant((args, kwargs)):

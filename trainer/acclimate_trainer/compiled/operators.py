@@ -291,6 +291,7 @@ def _scatter_add(elements: Elements, op: OpOverload, args: Arguments, kwargs: Ke
     del op, kwargs
     into, axis, index, values = _tensor(args[0]).ids, args[1], _constants(args[2]), _tensor(args[3]).ids
     assert isinstance(axis, int)
+    assert isinstance(index, Tensor)
     places = torch.gather(torch.arange(into.numel()).reshape(into.shape), axis, index)
     part = values[tuple(slice(size) for size in index.shape)]
     return _added_at(elements, into.reshape(-1), places.reshape(-1), part).reshape(into.shape)

@@ -55,4 +55,4 @@ def _weights(elements: Elements, matrix: Ids) -> tuple[int, int, int] | None:
 def _uniform(source: Source | None, matrix: Ids) -> bool:
     if source is None or not source.uniform:
         return False
-    return bool(((matrix >= source.first) & (matrix < source.first + source.count)).all())
+    return bool(((matrix >= source.first) & (matrix < source.first + source.size)).all())

@@ -79,7 +79,7 @@ def program(elements: Elements, results: Results) -> Program:
 def _terms(elements: Elements, ids: Sequence[int]) -> Iterable[tuple[int, int]]:
     """(place, element) whose sums by place are what `ids` are: sums of outer products taken apart."""
     sums = {row.first + i: (row, i) for row in elements.steps if isinstance(row, Row) and row.operator == "add"
-            for i in range(row.count)}  # fmt: skip
+            for i in range(row.size)}  # fmt: skip
     outer = _ids_of_outers(elements)
     for place, element in enumerate(ids):
         waiting = [element]
@@ -161,7 +161,7 @@ def _operands(step: Row | Product) -> Iterable[int]:
 def _kept(elements: Elements, step: Row | Product | Outer, needed: set[int]) -> list[Row | Product]:
     if isinstance(step, Product):
         return [step] if needed.intersection(range(step.first, step.first + step.outputs)) else []
-    count = step.count if isinstance(step, Row) else step.shape[0] * step.shape[1]
+    count = step.size if isinstance(step, Row) else step.shape[0] * step.shape[1]
     out: list[Row | Product] = []
     for begin, end in _stretches([step.first + i in needed for i in range(count)]):
         if isinstance(step, Row):

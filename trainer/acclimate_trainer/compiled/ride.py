@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Never, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Change(NamedTuple):
     told: what a policy is told before and after, (T, …); it is told as the next tick begins.
     """
 
-    become: Callable[[Session[object], Tensor], None]  # machines where it is true (T,), from the next step on
+    become: Callable[[Session[Never], Tensor], None]  # machines where it is true (T,), from the next step on
     at: Tensor
     told: tuple[Tensors, Tensors] | None
 
@@ -38,8 +38,8 @@ class Ride(NamedTuple):
 
     policy: Policy
     live: Tensors
-    session: Session[object]
-    tiny: Callable[[], Session[object]] | None  # another such session, with one task and one episode
+    session: Session[Never]
+    tiny: Callable[[], Session[Never]] | None  # another such session, with one task and one episode
     compose: Compose
     reference: Tensor  # (T, E, S + 1, n_references)
     noise: Tensor  # (T, E, S, n_noise)

@@ -6,27 +6,17 @@ The tick is the policy's `act` and the session's `step` as they are, traced on o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from acclimate_trainer.compiled.anatomy import Anatomy, Drawn, Leaf, ahead, anatomy, fits, placed
 from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.kernel import Arguments, Kernel
 from acclimate_trainer.compiled.leaves import Path, assign, leaves, name_of, same, same_content
 from acclimate_trainer.compiled.ride import Ridden, Ride
-from acclimate_trainer.compiled.trace import GROUPS, Inputs, Traced, trace
+from acclimate_trainer.compiled.tick import CompiledTick, Ticked
+from acclimate_trainer.compiled.trace import Inputs
 from acclimate_trainer.contract.policy import Policy, Tensors
-
-_FEW = 64  # numbers that may differ from task to task before each task gets lanes of its own
-
-
-class _Placement(NamedTuple):
-    """Which inputs of the graph that are weights count as a machine's numbers, and whether tasks share the rest."""
-
-    moved: frozenset[int]
-    share: bool
 
 
 class Rollout:
@@ -42,13 +32,11 @@ class Rollout:
         self._names = _Names(asked)
         self._passes = asked.decay > 0.0
         self._compose = asked.compose
-        self._traced: Traced = trace(
-            self._tick(policy), self._example(), len(self._anatomy.fading) + len(self._names.written)
-        )
+        fading = len(self._anatomy.fading) + len(self._names.written)
+        self._compiled = CompiledTick(self._tick(policy), self._example(), fading)
         self._policy = leaves(policy)
         self._constants = self._taken_from(self._policy)
-        self._kernels: dict[tuple[frozenset[int], tuple[str, ...]], Kernel] = {}
-        self._checked: set[tuple[frozenset[int], tuple[str, ...], int]] = set()
+        self._checked: set[tuple[int, int]] = set()
 
     def fits(self, asked: Ride) -> bool:
         """Whether this is the kind that is asked for."""
@@ -62,7 +50,7 @@ class Rollout:
 
     def _taken_from(self, policy: dict[Path, object]) -> frozenset[Path]:
         """Tensors of the policy that the trace has taken as they are, past its state."""
-        used = {x.untyped_storage().data_ptr() for x in self._traced.constants}
+        used = {x.untyped_storage().data_ptr() for x in self._compiled.constants}
         tensors = ((path, x) for path, x in policy.items() if isinstance(x, Tensor))
         return frozenset(path for path, x in tensors if x.untyped_storage().data_ptr() in used)
 
@@ -81,7 +69,9 @@ class Rollout:
     ) -> Callable[[Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]:
         a, names = self._anatomy, self._names
 
-        def tick(carried: Tensors, weights: Tensors, machine: Tensors, now: Tensors) -> tuple[Tensors, Tensors]:
+        def tick(
+            carried: Tensors, weights: Tensors, machine: Tensors, now: Tensors
+        ) -> tuple[Tensors, Tensors]:
             session = placed(
                 a,
                 [carried[_name(x)] for x in a.carried],
@@ -129,126 +119,63 @@ class Rollout:
         )
 
     def ride(self, asked: Ride) -> tuple[Ridden, bool]:
-        """What came of it, and whether it is the first time that this code runs for so many ticks."""
-        tasks, lanes = asked.noise.shape[0], asked.noise.shape[:2]
+        """What came of it, and whether this code has never run for so many ticks."""
+        a, names, lanes = self._anatomy, self._names, asked.noise.shape[:2]
         found = leaves(asked.session)
-        carried = [_tensor(found[x.path]) for x in self._anatomy.carried]
-        fading = len(self._anatomy.fading)
-        carried[fading:fading] = [asked.live[name] for name in self._names.written]
-        now = [_by_episode(ahead(self._anatomy, found, x, asked.ticks), x, lanes) for x in self._anatomy.drawn]
-        now += [asked.reference[:, :, : asked.ticks], asked.noise]
-        weights = self._made("weights", [asked.live[name].unsqueeze(1) for name in self._names.weights])
+        carried = {_name(x): _tensor(found[x.path]) for x in a.carried}
+        now = {_name(x): _by_episode(ahead(a, found, x, asked.ticks), x, lanes) for x in a.drawn}
         numbers, segment = self._numbers(asked)
-        machine = self._made("machine", numbers)
-        placement = _placement([self._traced.graph.inputs[k][1].numel() for k in self._traced.graph.places("weights")],
-                               weights, self._traced.graph.places("weights"), tasks)  # fmt: skip
-        values = {"carried": carried, "weights": weights, "machine": machine, "now": now}
-        arguments = self._arguments(values, placement.moved, asked, segments=1 if asked.change is None else 3)
-        wanted = tuple(g for g, x in zip(GROUPS, arguments, strict=True) if x.requires_grad or g == "carried")
-        if not (torch.is_grad_enabled() and any(x.requires_grad for x in arguments)):
-            wanted = ()
-        kernel = self._kernel(placement.moved, wanted)
-        decay = asked.decay if self._passes else 1.0
-        out, record = kernel(arguments, segment, decay, tasks_share=placement.share)
-        key = placement.moved, wanted, asked.ticks
+        ticked = self._compiled(
+            Inputs(
+                carried | {name: asked.live[name] for name in names.written},
+                {name: asked.live[name] for name in names.weights},
+                numbers,
+                now | {"reference": asked.reference[:, :, : asked.ticks], "noise": asked.noise},
+            ),
+            segment,
+            asked.decay if self._passes else 1.0,
+        )
+        key = self._compiled.kernels, asked.ticks
         is_new = key not in self._checked
         self._checked.add(key)
-        return self._ridden(asked, found, out, record), is_new
+        return self._ridden(asked, found, ticked), is_new
 
-    def _kernel(self, moved: frozenset[int], wanted: tuple[str, ...]) -> Kernel:
-        if (moved, wanted) not in self._kernels:
-            graph = self._traced.graph
-            inputs = [("machine" if k in moved else group, shape) for k, (group, shape) in enumerate(graph.inputs)]
-            regrouped = graph._replace(inputs=tuple(inputs))
-            self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
-        return self._kernels[moved, wanted]
-
-    def _made(self, group: str, own: Sequence[Tensor]) -> list[Tensor]:
-        """The graph's inputs of a group, (T, K, …), from the tick's own, (T, K, …)."""
-        before = self._traced.before[group]
-        out = [own[k] for k in before.kept]
-        if before.module is not None:
-            module, (tasks, segments) = before.module, own[0].shape[:2]
-
-            def made(*each: Tensor) -> tuple[Tensor, ...]:
-                return tuple(module(*(x.unsqueeze(0) for x in each)))
-
-            results = torch.vmap(made)(*(x.flatten(0, 1) for x in own))
-            out += [x.unflatten(0, (tasks, segments)) for x in results]
-        return out
-
-    def _arguments(
-        self, values: dict[str, list[Tensor]], moved: frozenset[int], asked: Ride, segments: int
-    ) -> Arguments:
-        lanes = asked.noise.shape[:2]
-        rest = {group: iter(tensors) for group, tensors in values.items()}
-        groups: dict[str, list[Tensor]] = {group: [] for group in GROUPS}
-        for k, (group, _) in enumerate(self._traced.graph.inputs):
-            value = next(rest[group])
-            if group in ("weights", "machine"):
-                group = "machine" if k in moved else group
-                value = value.expand(-1, segments, *value.shape[2:]) if group == "machine" else value
-            groups[group].append(value)
-        lead = {"carried": lanes, "weights": (lanes[0],), "machine": (lanes[0], segments),
-                "now": (*lanes, asked.ticks)}  # fmt: skip
-        return Arguments(*(_flat(groups[group], lead[group]) for group in GROUPS))
-
-    def _numbers(self, asked: Ride) -> tuple[list[Tensor], Tensor]:
-        """The machines' numbers (T, K, …) in each segment, and what they are told; which one holds when, (T, S)."""
-        a, change, tasks = self._anatomy, asked.change, asked.noise.shape[0]
-        if change is not None and bool((change.at <= 0).any()):
-            change.become(asked.session, change.at <= 0)
-        now = self._constants_of(asked, tasks)
+    def _numbers(self, asked: Ride) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The machines' numbers and what they are told, (T, K, …); and which of the K hold when, (T, S)."""
+        change, tasks = asked.change, asked.noise.shape[0]
         if change is None:
-            one = [asked.live[name] for name in self._names.told]
-            return [x.unsqueeze(1) for x in now + one], torch.zeros(tasks, asked.ticks, dtype=torch.int32)
-        before = leaves(asked.session)
+            told = {name: asked.live[name] for name in self._names.told}
+            return {name: x.unsqueeze(1) for name, x in (self._constants_of(asked) | told).items()}, None
+        if bool((change.at <= 0).any()):
+            change.become(asked.session, change.at <= 0)
+        now, before = self._constants_of(asked), leaves(asked.session)
         change.become(asked.session, torch.ones(tasks, dtype=torch.bool))
-        then = self._constants_of(asked, tasks)
-        happened = change.at < asked.ticks
-        ended = {
-            x.path: _where(happened, _tensor(leaves(asked.session)[x.path]), _tensor(before[x.path]))
-            for x in a.constants
-            if x.axes
-        }
-        assign(asked.session, ended)
-        ticks = torch.arange(asked.ticks)
-        at = change.at.unsqueeze(-1)
-        segment = (at <= ticks).int() + (at < ticks).int()
-        told = change.told or ({}, {})
-        first, last = ([part[name] for name in self._names.told] for part in told)
-        each = zip(now + first, [*then, *first], then + last, strict=True)
-        return [torch.stack(parts, dim=1) for parts in each], segment
+        then, after = self._constants_of(asked), leaves(asked.session)
+        happens = change.at < asked.ticks
+        assign(asked.session, {x.path: _where(happens, _tensor(after[x.path]), _tensor(before[x.path]))
+                               for x in self._anatomy.constants if x.axes})  # fmt: skip
+        first, last = change.told or ({}, {})
+        three = {name: torch.stack([now[name], then[name], then[name]], dim=1) for name in now}
+        three |= {name: torch.stack([first[name], first[name], last[name]], dim=1) for name in first}
+        ticks, at = torch.arange(asked.ticks), change.at.unsqueeze(-1)
+        return three, (at <= ticks).int() + (at < ticks).int()  # told as the next tick begins
 
-    def _constants_of(self, asked: Ride, tasks: int) -> list[Tensor]:
-        found = leaves(asked.session)
-        return [
-            x if leaf.axes else x.expand(tasks, *x.shape)
-            for leaf in self._anatomy.constants
-            if isinstance(x := found[leaf.path], Tensor)
-        ]
-
-    def _ridden(self, asked: Ride, found: dict[Path, object], out: Tensor, record: Tensor) -> Ridden:
-        a, lanes = self._anatomy, asked.noise.shape[:2]
-        sizes = self._traced.graph.sizes("carried")
-        parts = list(torch.split(out, sizes, dim=-1))
-        fading, written = len(a.fading), len(self._names.written)
-        of_session = parts[:fading] + parts[fading + written :]
-        moved: dict[Path, object] = {
-            leaf.path: x.reshape(leaf.real_shape(lanes)) for leaf, x in zip(a.carried, of_session, strict=True)
+    def _constants_of(self, asked: Ride) -> dict[str, Tensor]:
+        found, tasks = leaves(asked.session), asked.noise.shape[0]
+        constants = {x: _tensor(found[x.path]) for x in self._anatomy.constants}
+        return {
+            _name(x): value if x.axes else value.expand(tasks, *value.shape) for x, value in constants.items()
         }
-        moved |= {path: int(str(found[path])) + asked.ticks for path in a.counters}
-        assign(asked.session, moved)
-        live = dict(asked.live)
-        for name, x in zip(self._names.written, parts[fading : fading + written], strict=True):
-            live[name] = x.reshape(*lanes, *self._names.shapes[name])
-        if asked.change is not None and asked.change.told is not None:
-            happened = asked.change.at < asked.ticks
-            before, after = asked.change.told
-            live |= {name: _where(happened, after[name], before[name]) for name in self._names.told}
-        shapes = self._traced.record
-        columns = torch.split(record, [shape.numel() for shape in shapes.values()], dim=-1)
-        seen = {name: x.reshape(*lanes, asked.ticks, *shapes[name][2:]) for name, x in zip(shapes, columns, strict=True)}
+
+    def _ridden(self, asked: Ride, found: dict[Path, object], ticked: Ticked) -> Ridden:
+        """The session moves on, by tensors that the gradient passes through."""
+        a, change = self._anatomy, asked.change
+        moved: dict[Path, object] = {x.path: ticked.carried[_name(x)] for x in a.carried}
+        assign(asked.session, moved | {path: int(str(found[path])) + asked.ticks for path in a.counters})
+        live = {**asked.live, **{name: ticked.carried[name] for name in self._names.written}}
+        if change is not None:
+            live |= change.told_at(asked.ticks - 1)
+        seen = ticked.record
         last = asked.compose(asked.session.obs, asked.reference[:, :, -1])
         obs = torch.cat([seen["obs"], last.unsqueeze(2)], dim=2)
         return Ridden(obs, seen["action"], seen["reward"], seen["ended"].detach() > 0.5, live)
@@ -272,16 +199,6 @@ class _Names:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _placement(sizes: Sequence[int], weights: Sequence[Tensor], places: Sequence[int], tasks: int) -> _Placement:
-    if not weights or tasks == 1:
-        return _Placement(frozenset(), True)
-    flat = _flat(weights, (tasks,)).detach()
-    alike = torch.split((flat == flat[:1]).all(0), list(sizes))
-    varying = [k for k, same_in_all in enumerate(alike) if not bool(same_in_all.all())]
-    few = sum(sizes[k] for k in varying) <= _FEW
-    return _Placement(frozenset(places[k] for k in varying) if few else frozenset(), few)
-
-
 def _name(part: Leaf | Drawn) -> str:
     return "session." + name_of(part.path)
 
@@ -301,10 +218,3 @@ def _by_episode(x: Tensor, drawn: Drawn, lanes: Sequence[int]) -> Tensor:
     lead = x.shape[1 : 1 + drawn.axes]
     whole = x.reshape(x.shape[0], *lead, *[1] * (2 - drawn.axes), own.numel())
     return whole.expand(-1, *lanes, -1).movedim(0, 2)
-
-
-def _flat(tensors: Sequence[Tensor], lead: Sequence[int]) -> Tensor:
-    """Side by side, one row for each of `lead`."""
-    if not tensors:
-        return torch.zeros(*lead, 0)
-    return torch.cat([x.reshape(*lead, -1) for x in tensors], dim=-1)

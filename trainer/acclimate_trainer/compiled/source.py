@@ -31,8 +31,9 @@ class Sizes(NamedTuple):
 
 
 def sizes(graph: Graph) -> Sizes:
+    carried, weights, machine, now = (sum(graph.sizes(group)) for group in GROUPS)
     record = sum(shape.numel() for group, shape in graph.outputs if group == "record")
-    return Sizes(*(sum(graph.sizes(group)) for group in GROUPS), record)
+    return Sizes(carried, weights, machine, now, record)
 
 
 def c_source(graph: Graph, wanted: Sequence[str], fading: int) -> str:
@@ -46,9 +47,16 @@ def c_source(graph: Graph, wanted: Sequence[str], fading: int) -> str:
             flush_function("tick_flush", backward.deferred, backward.logged),
         ]
     size = sizes(graph)
-    values = {"CARRIED": size.carried, "FADING": fading, "UNIFORM": size.weights, "MACHINE": size.machine, "NOW": size.now,
-              "RECORD": size.record, "LOGGED": backward.logged if backward else 0,
-              "FUNCTIONS": "\n".join(functions)}  # fmt: skip
+    values = {
+        "CARRIED": size.carried,
+        "FADING": fading,
+        "UNIFORM": size.weights,
+        "MACHINE": size.machine,
+        "NOW": size.now,
+        "RECORD": size.record,
+        "LOGGED": backward.logged if backward else 0,
+        "FUNCTIONS": "\n".join(functions),
+    }
     frame = _text("frame.c") if wanted else _text("frame.c").partition(_BACKWARD)[0]
     for name, value in values.items():
         frame = frame.replace(f"@{name}@", str(value))

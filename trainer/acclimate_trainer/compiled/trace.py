@@ -129,7 +129,7 @@ def adjoint(graph: Graph, wanted: Sequence[str]) -> fx.GraphModule:
                 primals[k] = tensor
             return tuple(graph.module(*primals))
 
-        _, pull_back = torch.func.vjp(function, *(primals[k] for k in kept))
+        pull_back = torch.func.vjp(function, *(primals[k] for k in kept))[1]
         cotangent: tuple[Tensor, ...] = pull_back(cotangents)
         return cotangent
 
@@ -152,8 +152,7 @@ def traced(function: Callable[..., Iterable[Tensor]], example: Sequence[Tensor])
 
 
 def _decompositions() -> Mapping[OpOverload, Callable[..., object]]:
-    table: Mapping[OpOverload, Callable[..., object]] = core_aten_decompositions()
-    return table
+    return dict(core_aten_decompositions().items())  # type: ignore[no-untyped-call]
 
 
 def _refusal(error: Exception) -> str:
@@ -172,11 +171,13 @@ def _check(example: Inputs) -> None:
     for group, members in zip(GROUPS, example, strict=True):
         for name, value in members.items():
             if value.dtype != torch.float32:
-                raise NotCompiled(f"{group} {name!r} is {value.dtype}, where compiled ticks know float32 only")
+                raise NotCompiled(
+                    f"{group} {name!r} is {value.dtype}, where compiled ticks know float32 only"
+                )
 
 
 def _taken_out(graph: Graph, group: str) -> tuple[Graph, Before]:
-    """The graph with what depends on one group alone as inputs, and what makes these. What nothing reads is left out."""
+    """The graph with what depends on one group alone as inputs, less what nothing reads; and what makes these."""
     nodes, mine = list(graph.module.graph.nodes), set(graph.places(group))
     placeholders = [node for node in nodes if node.op == "placeholder"]
     own = [placeholders[k] for k in sorted(mine)]
@@ -213,9 +214,7 @@ def _outputs(module: fx.GraphModule) -> list[fx.Node]:
     return [node for node in result if isinstance(node, fx.Node)]
 
 
-def _extract(
-    module: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]
-) -> fx.GraphModule:
+def _extract(module: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:
     """What makes `outputs` from `inputs`, and from constants."""
     graph, copies = fx.Graph(), {}
     for node in inputs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Generic, NamedTuple
+from typing import Generic, NamedTuple, Never, cast
 
 import numpy as np
 import torch
@@ -101,8 +101,8 @@ def _change(family: Complete[Tasks], course: Course[Tasks], first: int, *, tells
     if not family.changes:
         return None
 
-    def become(session: Session[object], where: Tensor) -> None:
-        session.become(course.after, where)
+    def become(session: Session[Never], where: Tensor) -> None:
+        cast("Session[Tasks]", session).become(course.after, where)
 
     told = ({"task": family.parameters(tasks)} for tasks in (course.before, course.after))
     return Change(become, course.at - first, tuple(told) if tells else None)  # type: ignore[arg-type]
