@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -11,12 +10,11 @@ import numpy as np
 import torch
 from acclimate.stats import Interval, mean_interval
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
+from acclimate_trainer.api import train
 from acclimate_trainer.baselines import bandit_players, mdp_players
 from acclimate_trainer.baselines.bandit_optimum import BanditOptimum
-from acclimate_trainer.command.train import run_training
 from acclimate_trainer.contract.policy import Tensors
 from acclimate_trainer.runs.algorithms import algorithm_of
-from acclimate_trainer.runs.run_directory import RunDirectory
 from acclimate_trainer.tasks.bandit import BanditFamily
 from acclimate_trainer.tasks.tabular import TabularFamily, oracle_value
 
@@ -46,10 +44,7 @@ class Player(Protocol):
 def trained(name: str, seed: int) -> tuple[Player, Tensors, float]:
     """Train by the built-in config `name`, or go on where that was interrupted; and how long it took in all, s."""
     out = FOLDER / name / f"seed{seed}"
-    run_training(
-        argparse.Namespace(config=name, out=str(out), seed=seed, iterations=None, fresh=False, json=False)
-    )
-    run = RunDirectory.open(out)
+    run = train(name, out=out, seed=seed).directory
     progress, algorithm = run.load(), algorithm_of(run.config)
     assert progress is not None
     assert isinstance(algorithm, Ppo)

@@ -20,14 +20,18 @@ from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
 from acclimate_export.graphs.onnx import to_onnx
 from acclimate_export.graphs.tracing import trace_act
+from acclimate_trainer.algorithms.successor.featured import Featured
 from acclimate_trainer.algorithms.successor.policies import LibraryPolicy, PolicyConfig
+from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.networks.psi import Sizes, initial_library
-from acclimate_trainer.tasks import reacher
+from acclimate_trainer.tasks.reacher import DISCOUNT, ReacherFamily
 
 from benchmarks.harness import Figure
 
 LIBRARIES = (1, 4, 8, 16)
-SIZES = Sizes(reacher.N_INPUTS, 64, reacher.N_ACTIONS, reacher.N_FEATURES)
+VIEW = Featured.of(Complete.of(ReacherFamily()))
+SPEC = VIEW.family.spec
+SIZES = Sizes(VIEW.family.n_inputs, 64, len(VIEW.choices), len(VIEW.names))
 ROUNDS, HOT, PACED = 40, 250, 15  # rounds, and calls of each contestant in one
 PERIOD = 0.01  # s
 Call = Callable[[], object]
@@ -61,9 +65,8 @@ def run(seed: int) -> Mapping[str, Figure]:
 def _graph(policies: int, rng: np.random.Generator) -> Graph:
     """`act` of a library, its state bound to memory that holds the weights."""
     params = initial_library(policies, SIZES, rng)
-    policy = LibraryPolicy(params, torch.ones(reacher.N_FEATURES), reacher.DISCOUNT, PolicyConfig())
-    n_obs, n_act = len(reacher.OBSERVATION), len(reacher.ACTION)
-    exported = to_onnx(trace_act(policy, n_obs, n_act), "act")
+    policy = LibraryPolicy(params, torch.ones(SIZES.features), DISCOUNT, PolicyConfig(), VIEW)
+    exported = to_onnx(trace_act(policy, SPEC.n_obs, SPEC.n_act), "act")
     graph = OnnxEngine().load(exported.model, exported.spec, f"library of {policies}").bind()
     for name, value in policy.initial().items():
         if f"state.{name}" in graph.inputs:
@@ -72,7 +75,7 @@ def _graph(policies: int, rng: np.random.Generator) -> Graph:
 
 
 def _call(graph: Graph, times: int, rng: np.random.Generator) -> Call:
-    obs = rng.standard_normal((64, len(reacher.OBSERVATION))).astype(np.float32)
+    obs = rng.standard_normal((64, SPEC.n_obs)).astype(np.float32)
     target, turn = graph.inputs["obs"], iter(range(1 << 60))
 
     def call() -> None:

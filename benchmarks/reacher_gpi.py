@@ -1,6 +1,6 @@
 """The reacher's eight test targets, for which nobody trained: by successor features and GPI, against training for each.
 
-Returns are mean rewards per tick of greedy episodes, all from the same starts. A score is 0 for random actions and 1
+Returns are mean rewards per tick of greedy episodes, which begin alike for all. A score is 0 for random actions and 1
 for a policy that was trained on that very target (`scratch`): by the same algorithm, with as many transitions as the
 whole library of four had, and as many steps of the optimizer. Every seed trains everything anew, in
 runs/bench/reacher_gpi, and goes on there if it was interrupted. Figures over all targets have n = seeds · 8, each pair
@@ -19,7 +19,6 @@ universal       one network told w (Borsa et al. 2019), trained near the trainin
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections import defaultdict
@@ -38,13 +37,14 @@ from acclimate_export.graphs.onnx import to_onnx
 from acclimate_export.graphs.tracing import trace_adapt
 from acclimate_trainer.algorithms.successor.features import action_values
 from acclimate_trainer.algorithms.successor.library import Successor, grown
-from acclimate_trainer.algorithms.successor.policies import LibraryPolicy, inputs
-from acclimate_trainer.command.train import algorithm_of, run_training
+from acclimate_trainer.algorithms.successor.policies import LibraryPolicy
+from acclimate_trainer.api import train as train_config
 from acclimate_trainer.contract.policy import Adapt, Policy, Tensors, Window, stacked
 from acclimate_trainer.outer_loop.training import Progress, TrainingConfig, train
-from acclimate_trainer.play.reacher_trials import Played, play
-from acclimate_trainer.runs.run_directory import RunDirectory
+from acclimate_trainer.play.rollouts import Episodes, draw, rollout
+from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.tasks import reacher
+from acclimate_trainer.tasks.reacher import ReacherFamily, ReacherTasks
 from torch import Tensor
 
 from benchmarks.harness import Figure
@@ -56,8 +56,8 @@ TRIALS = 4  # in which w is inferred, on each target
 WINDOWS, GENTLE = 4, 0.02  # windows to refine from, and the noise that explores in them
 REFINE_STEPS, REFINE_LR = 10, 0.1
 REFINING = TrainingConfig(iterations=20, meta_batch_size=32, outer_lr=0.001, clip=10.0)
-TESTED = range(len(reacher.TRAINING), reacher.N_FEATURES)
-W = reacher.one_hot(torch.tensor(TESTED))  # (8, 12)
+FAMILY, TESTED = ReacherFamily(), tuple(reacher.TEST)
+W = reacher.task_vectors(TESTED)  # (8, 12)
 SHOWN = ("best_single", "gpi", "inferred", "inferred_longer", "device", "trainer", "universal")
 Found: TypeAlias = dict[str, list[float]]  # by condition, for each target
 
@@ -86,9 +86,9 @@ def _scores(found: Found, name: str) -> list[float]:
     return [(value - low) / (high - low) for value, low, high in rows]
 
 
-def _where(target: int) -> str:
+def _where(target: str) -> str:
     """Such as 22_0, in cm."""
-    return "_".join(f"{100 * float(x):.0f}" for x in reacher.TARGETS[target])
+    return "_".join(f"{100 * x:.0f}" for x in reacher.TEST[target])
 
 
 def _of_seed(seed: int) -> Found:
@@ -113,13 +113,10 @@ def _of_seed(seed: int) -> Found:
     return found
 
 
-def _trained(folder: Path, seed: int, name: str) -> tuple[Successor, dict[str, Tensor]]:
+def _trained(folder: Path, seed: int, name: str) -> tuple[Successor[object], dict[str, Tensor]]:
     """By the built-in config reacher_NAME, or where that was interrupted."""
-    out = folder / name
-    run_training(argparse.Namespace(config=f"reacher_{name}", out=str(out), seed=seed, iterations=None,
-                                    fresh=False, json=False))  # fmt: skip
-    opened = RunDirectory.open(out)
-    algorithm, progress = algorithm_of(opened.config), opened.load()
+    run = train_config(f"reacher_{name}", out=folder / name, seed=seed)
+    algorithm, progress = algorithm_of(run.config), run.checkpoint
     assert isinstance(algorithm, Successor)
     assert progress is not None
     return algorithm, {name: value.detach() for name, value in progress.meta.items()}
@@ -153,17 +150,14 @@ def _on_device(folder: Path, seed: int) -> Found:
     algorithm, meta = _trained(folder, seed, "library")
     config = replace(algorithm.config, refine_steps=REFINE_STEPS, refine_lr=REFINE_LR)
     plain = algorithm.policy(meta)
-    policy = Successor(algorithm.targets, algorithm.episode_steps, config).policy(meta)
+    policy = Successor(algorithm.family, config).policy(meta)
     assert policy.window is not None
     tasks, shape = len(TESTED) * TRIALS, (policy.window.episodes, policy.window.steps)
     truth, rng = W.repeat_interleave(TRIALS, 0), np.random.default_rng([seed, 7])
     infer, refine = _adapt_graph(plain), _adapt_graph(policy)
 
     def window(state: Tensors, scale: float) -> Window:
-        noise = scale * torch.tensor(
-            rng.standard_normal((tasks, *shape, policy.n_noise)), dtype=torch.float32
-        )
-        return play(policy, state, truth, reacher.reset((tasks, shape[0]), rng), noise).window
+        return _played(policy, state, truth, shape, scale, rng).window()
 
     begin = stacked(policy, tasks, 1)
     inferred = _adapted(infer, begin, window(begin, 1.0))
@@ -172,7 +166,7 @@ def _on_device(folder: Path, seed: int) -> Found:
     for _ in range(WINDOWS):
         longer = {**longer, **_adapted(infer, longer, window(longer, GENTLE)).next}
         state = {**state, **_adapted(refine, state, window(state, GENTLE)).next}
-    spanned = inferred.info["rank"] > reacher.N_FEATURES - 0.5
+    spanned = inferred.info["rank"] > W.shape[1] - 0.5
     error = (known["task_vector"] - truth).abs().amax(1)
     return {
         "inferred": _by_target(_returns(policy, seed, known, truth)),
@@ -187,8 +181,9 @@ def _in_trainer(folder: Path, seed: int) -> Found:
     algorithm, meta = _trained(folder, seed, "library")
     policy = algorithm.policy(meta)
     assert isinstance(policy, LibraryPolicy)
-    begin = reacher.reset((1, EPISODES), np.random.default_rng([seed, 8]))
-    psi = policy.psi(stacked(policy, 1, EPISODES), inputs(reacher.observe(begin, torch.zeros(1, EPISODES))))
+    rng = np.random.default_rng([seed, 8])
+    begin = FAMILY.open(ReacherTasks(W[:1]), EPISODES, TICKS, rng).obs
+    psi = policy.psi(stacked(policy, 1, EPISODES), FAMILY.inputs(begin))
     out = []
     for i, target in enumerate(TESTED):
         best = int(action_values(psi, W[i : i + 1]).amax(-1).mean((0, 1)).argmax())
@@ -204,16 +199,26 @@ def _returns(
     policy: Policy, seed: int, state: Tensors | None = None, truth: Tensor = W, noise: float = 0.0
 ) -> list[float]:
     """Mean reward per tick on each task of `truth` (T, 12); without a state, w is known."""
-    tasks, rng = len(truth), np.random.default_rng([seed, 9])
-    begin = reacher.reset((1, EPISODES), rng)  # the same starts for all
-    angle, velocity = (x.expand(tasks, EPISODES, 2) for x in begin)
-    known = {**stacked(policy, tasks, EPISODES), "task_vector": truth}
-    shape = (tasks, EPISODES, TICKS, policy.n_noise)
-    given = (
-        noise * torch.tensor(rng.standard_normal(shape), dtype=torch.float32) if noise else torch.zeros(shape)
-    )
-    played: Played = play(policy, state or known, truth, reacher.Arms(angle, velocity), given)
+    known = {**stacked(policy, len(truth), EPISODES), "task_vector": truth}
+    rng = np.random.default_rng([seed, 9])
+    played = _played(policy, state or known, truth, (EPISODES, TICKS), noise, rng)
     return [float(x) for x in played.reward.mean((1, 2))]
+
+
+@torch.no_grad()
+def _played(
+    policy: Policy,
+    state: Tensors,
+    truth: Tensor,
+    shape: tuple[int, int],
+    scale: float,
+    rng: np.random.Generator,
+) -> Episodes:
+    """Episodes and ticks of `shape` on the tasks of `truth` (T, 12), with noise of that scale."""
+    episodes, ticks = shape
+    tasks, n_noise = ReacherTasks(truth), policy.n_noise
+    around = draw(FAMILY, tasks, rng, explore=episodes, measure=0, steps=ticks, n_noise=n_noise)
+    return rollout(policy, state, FAMILY.spec, around._replace(noise=scale * around.noise))
 
 
 def _by_target(values: Sequence[float]) -> list[float]:
@@ -222,7 +227,7 @@ def _by_target(values: Sequence[float]) -> list[float]:
 
 
 def _adapt_graph(policy: Policy) -> Graph:
-    exported = to_onnx(trace_adapt(policy, len(reacher.OBSERVATION), len(reacher.ACTION)), "adapt")
+    exported = to_onnx(trace_adapt(policy, FAMILY.spec.n_obs, FAMILY.spec.n_act), "adapt")
     return OnnxEngine().load(exported.model, exported.spec, "adapt").bind()
 
 

@@ -6,31 +6,29 @@ Environment is what families compute, policy is the rest of playing, update is e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from acclimate.stats import mean_interval
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
-from acclimate_trainer.outer_loop.training import TrainingConfig, meta_gradient, start
-from acclimate_trainer.play.discrete import play
-from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import Session, Step
+from acclimate_trainer.outer_loop.training import meta_gradient, start
 from acclimate_trainer.runs.built_in import built_in
 from acclimate_trainer.runs.configuration import Config, load_config
-from acclimate_trainer.tasks.servo.family import ServoFamily
-from acclimate_trainer.tasks.trials import State, Tasks, trial_steps
+from torch import Tensor
 
 from benchmarks.harness import Figure
 
-BY_PPO = ("bandit_10_5", "bandit_100_10", "tabular_10", "tabular_25")
+BY_PPO = ("bandit_10_5", "bandit_100_10", "tabular_10", "tabular_25", "servo_wide_ppo")
 THROUGH_THE_SIMULATOR = ("servo_wide_rl2",)
 ROUNDS = 4
-_DISCRETE = ("sample", "reset", "step", "critic_features", "facts")
-_SERVO = ("sample", "reset", "reference", "coefficients", "step")
-P = ParamSpec("P")
 R = TypeVar("R")
+Work: TypeAlias = Callable[[np.random.Generator], None]
 
 
 def run(seed: int) -> Mapping[str, Figure]:
@@ -63,77 +61,77 @@ class Row(NamedTuple):
         return self.whole - self.playing
 
 
+class Timed(Complete[object]):
+    """A family that adds up the time that it and its sessions take."""
+
+    spent = 0.0  # s
+
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> object:
+        return self._timed(partial(super().sample, n, rng, progress))
+
+    def open(self, tasks: object, episodes: int, steps: int, rng: np.random.Generator) -> Session[object]:
+        session = self._timed(partial(super().open, tasks, episodes, steps, rng))
+        take = session.step
+
+        def step(action: Tensor) -> Step:
+            return self._timed(partial(take, action))
+
+        session.step = step  # type: ignore[method-assign]
+        return session
+
+    def _timed(self, work: Callable[[], R]) -> R:
+        begin = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.spent += time.perf_counter() - begin
+
+
 def _by_ppo(config: Config, seed: int) -> tuple[int, list[Row]]:
     """env-steps of an iteration, and measured iterations, after one to warm up."""
-    algorithm = algorithm_of(config)
-    assert isinstance(algorithm, Ppo)
-    watch = _Watch(algorithm.family, _DISCRETE)
-    rows = [_ppo_iteration(algorithm, config.training, seed, k, watch) for k in range(1 + ROUNDS)]
-    return config.training.meta_batch_size * trial_steps(algorithm.family), rows[1:]
+    ppo, training, family = config.ppo, config.training, Timed(config.opened.family)
+    assert ppo is not None
+    algorithm = Ppo(family, ppo)
+    meta = {name: value.requires_grad_() for name, value in start(algorithm, seed).meta.items()}
+    adam = torch.optim.Adam(meta.values())
+
+    def play(rng: np.random.Generator) -> None:
+        algorithm.play(meta, algorithm.trial(training.meta_batch_size, rng, 0.0))
+
+    def iterate(rng: np.random.Generator) -> None:
+        for _ in algorithm.updates(meta, training, rng, 0.0):
+            adam.step()
+
+    rows = [_row(family, play, iterate, seed, k) for k in range(1 + ROUNDS)]
+    return training.meta_batch_size * ppo.side_by_side * algorithm.ticks, rows[1:]
 
 
 def _through_the_simulator(config: Config, seed: int) -> tuple[int, list[Row]]:
     """The same; playing is the pass forwards, the update the one backwards and Adam."""
-    rl2, tasks = config.rl2, config.training.meta_batch_size
+    rl2, training, family = config.rl2, config.training, Timed(config.opened.family)
     assert rl2 is not None
-    family = ServoFamily(family_ranges(config.servos, config.name))
-    algorithm, watch, rows = Rl2(family, rl2), _Watch(family, _SERVO), []
+    algorithm, tasks = Rl2(family, rl2), config.training.meta_batch_size
     meta = {name: value.requires_grad_() for name, value in start(algorithm, seed).meta.items()}
     stacked = {name: value.expand(tasks, *value.shape) for name, value in meta.items()}
     adam = torch.optim.Adam(meta.values())
-    for k in range(1 + ROUNDS):
-        watch.spent = 0.0
-        playing = _seconds(lambda k=k: algorithm.losses(stacked, tasks, _rng(seed, k), 1.0))  # type: ignore[misc]
-        environment = watch.spent
 
-        def iteration(k: int = k) -> None:
-            meta_gradient(algorithm, meta, config.training, _rng(seed, k), 1.0)
-            adam.step()
+    def play(rng: np.random.Generator) -> None:
+        algorithm.losses(stacked, tasks, rng, 1.0)
 
-        rows.append(Row(_seconds(iteration), playing, environment))
+    def iterate(rng: np.random.Generator) -> None:
+        meta_gradient(algorithm, meta, training, rng, 1.0)
+        adam.step()
+
+    rows = [_row(family, play, iterate, seed, k) for k in range(1 + ROUNDS)]
     return tasks * rl2.side_by_side * rl2.episodes * rl2.episode_steps, rows[1:]
 
 
-class _Watch:
-    """Adds up the time spent in methods of an object, s."""
-
-    def __init__(self, watched: object, methods: Sequence[str]) -> None:
-        self.spent = 0.0
-        for method in methods:
-            setattr(watched, method, self._timed(getattr(watched, method)))
-
-    def _timed(self, function: Callable[P, R]) -> Callable[P, R]:
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-            begin = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.spent += time.perf_counter() - begin
-
-        return timed
-
-
-def _ppo_iteration(
-    algorithm: Ppo[Tasks, State], config: TrainingConfig, seed: int, number: int, watch: _Watch
-) -> Row:
+def _row(family: Timed, play: Work, iterate: Work, seed: int, number: int) -> Row:
     """Play once by itself, then a whole iteration of training."""
-    meta = {name: value.requires_grad_() for name, value in start(algorithm, seed).meta.items()}
-    adam, family, rng = torch.optim.Adam(meta.values()), algorithm.family, _rng(seed, number)
-    watch.spent = 0.0
-    playing = _seconds(
-        lambda: play(algorithm.agent, meta, family, family.sample(config.meta_batch_size, rng), rng)
-    )
-    environment = watch.spent
-
-    def iteration() -> None:
-        for _ in algorithm.updates(meta, config, _rng(seed, number), 0.0):
-            adam.step()
-
-    return Row(_seconds(iteration), playing, environment)
-
-
-def _rng(seed: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, number])
+    family.spent = 0.0
+    playing = _seconds(partial(play, np.random.default_rng([seed, number])))
+    environment = family.spent
+    return Row(_seconds(partial(iterate, np.random.default_rng([seed, number]))), playing, environment)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -36,12 +36,12 @@ def run(seed: int) -> Mapping[str, Figure]:
 
 
 def _collect(samples: dict[str, list[float]], preset: str, report: Mapping[str, Json]) -> None:
-    for device in rows_of(report, "devices"):
-        for controller, errors in mapping(device["errors"]).items():
-            assert isinstance(errors, list)
-            for k, error in enumerate(errors):
-                samples[f"{preset}.{controller}.{k}"].append(number(error))
-    for shots, share in mapping(mapping(report["gap_closed"])[preset]).items():
+    for machine in rows_of(report, "machines"):
+        for controller, stages in mapping(machine["figures"]).items():
+            assert isinstance(stages, list)
+            for k, figures in enumerate(stages):
+                samples[f"{preset}.{controller}.{k}"].append(number(mapping(figures)["error"]))
+    for shots, share in mapping(mapping(report["gap_closed"])[f"servo {preset}"]).items():
         samples[f"gap_closed.{preset}.{shots}"].append(number(share))
-    for shots, tail in mapping(mapping(report["tail"])[preset]).items():
+    for shots, tail in mapping(mapping(report["tail"])[f"servo {preset}"]).items():
         samples[f"share_worse.{preset}.{shots}"].append(number(mapping(tail)["share_worse"]))

@@ -19,11 +19,15 @@ from acclimate.control.trial import EpisodeKey
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import objective, set_objective
 from acclimate.policy.policy import Policy
-from acclimate.servo_features import FEATURES, servo_features
 from acclimate.stats import mean_interval
 from acclimate.task.episode import Episode, Window
-from acclimate_bridge.evaluation.rig import Bench, Field
-from acclimate_bridge.simulation.servo_files import load_servo
+from acclimate.task.features import features as phi_of
+from acclimate.task.features import reach
+from acclimate.task.spec import TaskSpec
+from acclimate_bridge.evaluation.rig import Contest, Place
+from acclimate_bridge.simulation.judge import Judge, JudgedSpecimen
+from acclimate_bridge.simulation.servo.files import load_servo
+from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_trainer.runs.built_in import find_config
 from acclimate_trainer.runs.configuration import load_config, to_toml
@@ -37,7 +41,7 @@ SERVOS = ("MX-64", "MX-106", "XL-320")
 DEVICES = 8  # per servo
 SECONDS = 8  # of driving
 SWITCH_AT = 200  # ticks
-NAMES = tuple(feature.name for feature in FEATURES)
+NAMES = ("accurate", "frugal", "smooth", "quiet", "fast")  # in the order of w
 Weights = Mapping[str, float]
 
 # The path of the Pareto picture, from accurate to frugal, and what else an operator may ask for.
@@ -78,28 +82,30 @@ def run(seed: int) -> Mapping[str, Figure]:
     """Errors (rad), energies (mean square duty) and returns by w, of one policy and of those trained for it alone."""
     out = FOLDER / f"seed{seed}"
     folders = _train(out, seed)
-    policy = Policy(load(folders["all"] / "objectives.acclimate"), "onnxruntime")
-    bench = Bench("all", {"all": policy}, None, shots={"all": 0}, steps=100, episodes=1, seed=seed)
-    fields = [bench.field(load_servo(name), device) for name in SERVOS for device in range(DEVICES)]
+    bundle = load(folders["all"] / "objectives.acclimate")
+    policy = Policy(bundle, "onnxruntime")
+    contest = Contest("all", {"all": policy}, shots={"all": 0}, steps=100, episodes=1, seed=seed)
+    groups = ServoFleet(tuple(load_servo(name) for name in SERVOS)).groups(bundle)
+    places = [contest.place(group, number) for group in groups for number in range(DEVICES)]
     figures: dict[str, Figure] = {}
     found: dict[str, Drives] = {}
     points: list[Point] = []
     for weights in (*PARETO, *OTHERS):
-        found[label(weights)] = _drive_all(bench, policy, weights, fields)
+        found[label(weights)] = _drive_all(contest, policy, weights, places)
         figures |= _figures("zero_shot", weights, found[label(weights)])
         print(f"{label(weights)}: {figures[f'error.zero_shot.{label(weights)}']}", flush=True)
     for weights in ALONE:
         name = label(weights)
         alone = Policy(load(folders[name] / "objectives.acclimate"), "onnxruntime")
-        done = _drive_all(bench, alone, weights, fields)
+        done = _drive_all(contest, alone, weights, places)
         figures |= _figures("alone", weights, done)
         # Paired, device by device: what the one policy leaves, and what driving on for accuracy alone would leave.
         best = done.returns(weights)
         figures[f"regret.zero_shot.{name}"] = mean_interval(best - found[name].returns(weights))
         figures[f"regret.unchanged.{name}"] = mean_interval(best - found["accurate=1"].returns(weights))
         points.append(Point(name, float(done.energy.mean()), float(done.error.mean())))
-    figures |= _inferred(bench, policy, fields)
-    effect, switch = _switch(bench, policy, fields)
+    figures |= _inferred(contest, policy, places)
+    effect, switch = _switch(contest, policy, places)
     figures["ticks_to_effect"] = effect
     path = [found[label(w)] for w in PARETO]
     zero_shot = [
@@ -142,16 +148,16 @@ def _train(out: Path, seed: int) -> dict[str, Path]:
     return {name: out / name for name in jobs}
 
 
-def _drive_all(bench: Bench, policy: Policy, weights: Weights, fields: Sequence[Field]) -> Drives:
-    episodes = [_drive(bench, policy, weights, field) for field in fields]
-    phi = np.stack([features(episode).mean(0) for episode in episodes])
+def _drive_all(contest: Contest, policy: Policy, weights: Weights, places: Sequence[Place]) -> Drives:
+    episodes = [_drive(contest, policy, weights, place) for place in places]
+    phi = np.stack([features(contest.task, episode).mean(0) for episode in episodes])
     errors = [np.sqrt(np.mean((e.obs[1:, 0] - e.obs[1:, 2]) ** 2)) for e in episodes]
     energy = [np.mean(e.applied**2) for e in episodes]
     return Drives(phi, np.array(errors), np.array(energy))
 
 
 def _drive(
-    bench: Bench, policy: Policy, weights: Weights, field: Field, switch: Weights | None = None
+    contest: Contest, policy: Policy, weights: Weights, place: Place, switch: Weights | None = None
 ) -> Episode:
     """One drive without a pause from a fresh policy; at `SWITCH_AT`, other weights, if any."""
     policy.restore()
@@ -164,18 +170,24 @@ def _drive(
             set_objective(policy, {name: switch.get(name, 0.0) for name in NAMES})
         done += 1
 
-    with bench.rig(policy, field, policy.manifest) as rig:
+    with contest.rig(policy, place, policy.manifest) as rig:
         ticks = round(SECONDS / policy.manifest.control_dt)
-        reference = bench.references(field, ticks)(rig.loop.measure(), EpisodeKey(0, "measure", 0))
+        reference = contest.references(place, ticks)(rig.loop.measure(), EpisodeKey(0, "measure", 0))
         return rig.loop.run_episode(reference, between=between)
 
 
-def features(episode: Episode) -> FloatArray:
+def features(task: TaskSpec, episode: Episode) -> FloatArray:
     """φ of every tick with three before it, (steps − 2, d), of what was measured and commanded."""
-    position, target = episode.obs[:, 0].astype(float), episode.obs[:, 2].astype(float)
-    duty = episode.applied[:, 0].astype(float)
-    back = (position[3:], position[2:-1], position[1:-2], position[:-3])
-    return np.stack(servo_features(back, target[3:], duty[2:], duty[1:-1]), axis=-1)
+    past, steps = reach(task.features), len(episode.applied)
+    actions = task.action_scalars
+
+    def observed(name: str, ago: int) -> FloatArray:
+        return episode.obs[past - ago : steps + 1 - ago, task.index(name)].astype(float)
+
+    def commanded(name: str, ago: int) -> FloatArray:
+        return episode.applied[past - 1 - ago : steps - ago, actions.index(name)].astype(float)
+
+    return np.stack(phi_of(task.features, observed, commanded), axis=-1)
 
 
 def _figures(kind: str, weights: Weights, drives: Drives) -> dict[str, Figure]:
@@ -188,16 +200,17 @@ def _figures(kind: str, weights: Weights, drives: Drives) -> dict[str, Figure]:
     }
 
 
-def _inferred(bench: Bench, policy: Policy, fields: Sequence[Field]) -> dict[str, Figure]:
+def _inferred(contest: Contest, policy: Policy, places: Sequence[Place]) -> dict[str, Figure]:
     """How far from the truth w is that was inferred from the rewards of one second, relative to its largest weight."""
     errors = []
-    for field in fields:
+    for place in places:
         policy.restore()
         spec = policy.manifest.window
         assert spec is not None
-        with bench.rig(policy, field, policy.manifest, reward=REWARDED) as rig:
-            references = bench.references(field, spec.steps)
-            noise = bench.exploration(field)
+        judged = JudgedSpecimen(place.machine, Judge(contest.task, REWARDED))
+        with contest.rig(policy, replace(place, machine=judged), policy.manifest) as rig:
+            references = contest.references(place, spec.steps)
+            noise = contest.exploration(place)
             reference = references(rig.loop.measure(), EpisodeKey(0, "explore", 0))
             window = Window.of([rig.loop.run_episode(reference, explore=True, rng=noise)])
             result = policy.adapt(window)
@@ -209,13 +222,13 @@ def _inferred(bench: Bench, policy: Policy, fields: Sequence[Field]) -> dict[str
     return {"inferred_w_error": mean_interval(errors), "inferred_w_error_worst": max(errors)}
 
 
-def _switch(bench: Bench, policy: Policy, fields: Sequence[Field]) -> tuple[float, Switch]:
+def _switch(contest: Contest, policy: Policy, places: Sequence[Place]) -> tuple[float, Switch]:
     """After how many ticks the commands differ from those of a twin whose weights stay; the slowest device's count."""
     before, after = {"fast": 1.0}, {"accurate": 0.2, "quiet": 1.0}
     late, shown = 0, None
-    for field in fields:
-        changed = _drive(bench, policy, before, field, after)
-        same = _drive(bench, policy, before, field)
+    for place in places:
+        changed = _drive(contest, policy, before, place, after)
+        same = _drive(contest, policy, before, place)
         first = int(np.argmax(np.abs(changed.applied - same.applied).max(1) > 0.0))
         late = max(late, first - SWITCH_AT)
         shown = shown or Switch(changed.obs, changed.applied, SWITCH_AT, label(before), label(after))

@@ -77,7 +77,7 @@ def _evaluate(out: Path, preset: str, change: str, seed: int, cores: int) -> dic
 def _figures(report: Mapping[str, Json]) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     for row in rows_of(report, "summary"):
-        if row["servo"] == ALL and _told(row):
+        if row["machine"] == ALL and _told(row):
             name = f"error.{_place(report, row)}.{row['controller']}"
             figures[name] = Interval(
                 number(row["mean"]), number(row["low"]), number(row["high"]), int(number(row["n"]))
@@ -101,4 +101,5 @@ def _told(row: Row) -> bool:
 def _place(report: Mapping[str, Json], row: Row) -> str:
     """Such as wide.payload.change.1_to_12."""
     span = f"{number(row['from']):g}_to_{number(row['to']):g}"
-    return f"{row['preset']}.{report['change']}.{row['since']}.{span}"
+    preset = str(row["family"]).removeprefix("servo ")
+    return f"{preset}.{report['change']}.{row['since']}.{span}"

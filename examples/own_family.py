@@ -8,8 +8,8 @@ To train a policy that finds out how the robot at hand behaves, and to drive a s
     acclimate export runs/own_family_rl2
     acclimate run own_family_rl2.acclimate --port sim:
 
-A family has four members: `spec` says what is measured, commanded and wanted, `sample` draws robots, `parameters` tells
-an oracle what is true of them, and `open` lets them be driven. Tensors hold T robots with E episodes each.
+A family says what is measured, commanded and wanted (`spec`), draws robots (`sample`), tells what is true of them
+(`parameters`), and lets them be driven (`open`). `costs` puts a price on shaking the thruster. See docs/families.md.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from acclimate.task import spec as task
-from acclimate_trainer.contract.family import Step
+from acclimate_trainer.contract.family import Cost, Step
+from acclimate_trainer.contract.policy import Window
 from torch import Tensor
 
 DT, SUBSTEPS = 0.05, 2  # s, and steps of the simulation within it
 DEEPEST, FASTEST = 3.0, 4.0  # m either way of the middle, m/s
+TRACK = task.Track("depth", "target", "target_speed")
 
 
 class Divers(NamedTuple):
-    """T robots, each number (T, 1); named as in the spec, so that a simulated one can be asked for by number."""
+    """T robots, each number (T, 1)."""
 
     mass: Tensor
     thrust: Tensor
@@ -64,21 +66,23 @@ class DiverFamily:
                 task.Parameter("wired", "1", -1.0 if self.miswired else 1.0, 1.0, "sign"),
             ),
             metrics=(task.Metric("error", "rms", "m", (("depth", "target"),)), task.CHATTER),
-            reference=task.TrackingReference(
-                (task.Track("depth", "target", "target_speed"),),
-                speed=(0.3, 1.0), smoothing=(0.2, 0.4), dwell=(1.0, 2.5), sine_hz=(0.1, 0.4),
-            ),
-            horizon=100,
+            reference=task.TrackingReference((TRACK,), (0.3, 1.0), (0.2, 0.4), (1.0, 2.5), (0.1, 0.4)),
             episodes=2,
             differentiable=True,
-        )  # fmt: skip
+        )
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Divers:
-        log, share = [np.log((p.low, p.high)) for p in self.spec.parameters[:3]], progress * self.miswired
+        log = [np.log((p.low, p.high)) for p in self.spec.parameters[:3]]
         drawn = [np.exp(rng.uniform(low, high, (n, 1))) for low, high in log]
-        drawn += [rng.uniform(-4.0, 4.0, (n, 1)), np.where(rng.random((n, 1)) < share, -1.0, 1.0)]
-        drawn += [rng.uniform(0.0, 0.01, (n, 1))]
+        wired = np.where(rng.random((n, 1)) < progress * self.miswired, -1.0, 1.0)
+        drawn += [rng.uniform(-4.0, 4.0, (n, 1)), wired, rng.uniform(0.0, 0.01, (n, 1))]
         return Divers(*(torch.tensor(column, dtype=torch.float32) for column in drawn))
+
+    def costs(self, window: Window, _: Tensor) -> tuple[Cost, ...]:
+        command = window.action[..., 0].clamp(-1.0, 1.0)
+        change = command.diff(dim=2, prepend=command[:, :, :1])
+        error = window.obs[:, :, 1:, 0] - window.obs[:, :, 1:, 2]
+        return Cost("error", error.square()), Cost("change", change.square(), weight=0.05)
 
     def parameters(self, tasks: Divers) -> Tensor:
         return torch.cat(tasks[:5], -1)
@@ -108,9 +112,9 @@ class DiverSession:
             depth = (depth + h * speed).clamp(-DEEPEST, DEEPEST)
         self.state = (depth, speed, depth + t.noise * self.noise[..., self.tick])
         self.tick += 1
-        nothing, never = torch.zeros_like(depth), torch.zeros_like(depth, dtype=torch.bool)
-        return Step(nothing, never, never)
+        never = torch.zeros_like(depth, dtype=torch.bool)
+        return Step(torch.zeros_like(depth), never, never)
 
     def become(self, tasks: Divers, where: Tensor) -> None:
-        pairs = zip(tasks, self.tasks, strict=True)
-        self.tasks = Divers(*(torch.where(where.unsqueeze(-1), new, old) for new, old in pairs))
+        here, pairs = where.unsqueeze(-1), zip(tasks, self.tasks, strict=True)
+        self.tasks = Divers(*(torch.where(here, new, old) for new, old in pairs))

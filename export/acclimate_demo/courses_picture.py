@@ -27,10 +27,10 @@ def draw_curves(reports: Sequence[Mapping[str, Json]], path: Path) -> None:
     figure = Figure(figsize=(11, 3.6 * len(reports)), layout="constrained")
     axes = figure.subplots(len(reports), 2, squeeze=False, sharey="row")
     for report, (left, right) in zip(reports, axes, strict=True):
-        points = [point for point in rows_of(report, "curves") if point["servo"] == ALL]
-        preset, change = points[0]["preset"], report["change"]
-        _draw(left, [p for p in points if p["since"] == "start"], f"{preset}: since the start")
-        _draw(right, [p for p in points if p["since"] == "change"], f"{preset}: since the change ({change})")
+        points = [point for point in rows_of(report, "curves") if point["machine"] == ALL]
+        family, change = points[0]["family"], report["change"]
+        _draw(left, [p for p in points if p["since"] == "start"], f"{family}: since the start")
+        _draw(right, [p for p in points if p["since"] == "change"], f"{family}: since the change ({change})")
         means = [number(point["mean"]) for point in points]
         left.set(ylabel="RMS tracking error, rad", ylim=(0.7 * min(means), 1.4 * max(means)))
         left.legend(fontsize=8)

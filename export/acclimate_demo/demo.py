@@ -55,7 +55,7 @@ def run_demo(args: argparse.Namespace) -> int:
     reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]
     report = merged(reports) | {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
     write_atomically(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
-    draw_picture(report, {p.name: out / p.name / "trial.npz" for p in PRESETS}, out / "demo.png")
+    draw_picture(report, {f"servo {p.name}": out / p.name / "trial.npz" for p in PRESETS}, out / "demo.png")
     return _tell(out, report, as_json=args.json)
 
 
@@ -133,7 +133,11 @@ def _told(log: Path) -> str:
         rows = json.loads(log.read_text(encoding="utf-8"))["rows"]
     except (ValueError, KeyError) as error:
         raise DeviceFault(f"{log} is not what `acclimate run --json` prints ({error})") from None
-    return "RMS error after " + ", ".join(f"{steps(row['shots'])} {row['rms']:.4f}" for row in rows) + " rad"
+    return (
+        "RMS error after "
+        + ", ".join(f"{steps(row['shots'])} {row['figures']['error']:.4f}" for row in rows)
+        + " rad"
+    )
 
 
 def evaluate_preset(out: Path, preset: str, seed: int, devices: int, cores: int) -> dict[str, Json]:

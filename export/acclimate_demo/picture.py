@@ -24,16 +24,18 @@ _GAP = 0.15  # s, between two episodes in the picture
 
 
 def draw_picture(report: Mapping[str, Json], trials: Mapping[str, Path], path: Path) -> None:
-    """Write a PNG with a row per preset. `trials`: what `acclimate run --record` left, by preset."""
+    """Write a PNG with a row per family. `trials`: what `acclimate run --record` left, by family."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6 * len(trials)), layout="constrained")
     axes = figure.subplots(len(trials), 2, squeeze=False, width_ratios=(2, 3))
-    for (preset, trial), (left, right) in zip(trials.items(), axes, strict=True):
+    for (family, trial), (left, right) in zip(trials.items(), axes, strict=True):
         _bars(
-            left, [r for r in rows_of(report, "rows") if r["preset"] == preset and r["servo"] == ALL], preset
+            left,
+            [r for r in rows_of(report, "rows") if r["family"] == family and r["machine"] == ALL],
+            family,
         )
-        _trace(right, trial, preset)
+        _trace(right, trial, family)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     write_atomically(path, buffer.getvalue())

@@ -37,10 +37,10 @@ def table(report: Mapping[str, Json]) -> list[str]:
         "",
     ]
     lines.append(
-        f"{'preset':<10} {'controller':<10} {'steps':>5}  {'error':>7}  {'interval':<18} {'n':>4}  gap closed"
+        f"{'family':<14} {'controller':<10} {'steps':>5}  {'error':>7}  {'interval':<18} {'n':>4}  gap closed"
     )
     for row in rows_of(report, "rows"):
-        if row["servo"] == ALL:
+        if row["machine"] == ALL:
             lines.append(_line(row, report))
     lines.append("")
     for preset, tail in mapping(report["tail"]).items():
@@ -52,13 +52,13 @@ def table(report: Mapping[str, Json]) -> list[str]:
 
 
 def _line(row: Row, report: Mapping[str, Json]) -> str:
-    gap = mapping(mapping(report["gap_closed"])[str(row["preset"])]).get(str(row["shots"]))
+    gap = mapping(mapping(report["gap_closed"])[str(row["family"])]).get(str(row["shots"]))
     closed = f"{number(gap):.0%}" if row["controller"] == "maml" and gap is not None else ""
     interval = (
         "one device" if row["low"] is None else f"{number(row['low']):.4f} to {number(row['high']):.4f}"
     )
     return (
-        f"{row['preset']:<10} {row['controller']:<10} {row['shots']:>5}  {number(row['mean']):7.4f}  "
+        f"{row['family']:<14} {row['controller']:<10} {row['shots']:>5}  {number(row['mean']):7.4f}  "
         f"{interval:<18} {row['n']:>4}  {closed:>10}"
     )
 
@@ -69,22 +69,25 @@ def conclusions(report: Mapping[str, Json]) -> list[Check]:
 
 
 def _of_preset(report: Mapping[str, Json], preset: str) -> Iterator[Check]:
-    here = [c for c in rows_of(report, "comparisons") if c["preset"] == preset]
+    here = [c for c in rows_of(report, "comparisons") if c["family"] == preset]
     taken = sorted({int(number(c["shots"])) for c in here})
     for shots in taken:
         last = shots == taken[-1]
         now = [c for c in here if c["shots"] == shots]
         for c in now:
-            if c["servo"] == ALL and c["b"] in ("unadapted", "pid"):
+            if c["machine"] == ALL and c["b"] in ("unadapted", "pid"):
                 below = c["high"] is not None and number(c["high"]) < 0.0
                 verdict = "better" if below else "not better beyond the interval"
                 yield Check(
                     below, f"{preset}, {steps(shots)}: {verdict} than {c['b']} by {_difference(c)}", last
                 )
         worse = [
-            str(c["servo"])
+            str(c["machine"])
             for c in now
-            if c["b"] == "unadapted" and c["servo"] != ALL and c["low"] is not None and number(c["low"]) > 0.0
+            if c["b"] == "unadapted"
+            and c["machine"] != ALL
+            and c["low"] is not None
+            and number(c["low"]) > 0.0
         ]
         found = f"worse than unadapted on {', '.join(worse)}" if worse else "on no servo worse than unadapted"
         yield Check(not worse, f"{preset}, {steps(shots)}: {found}", last)

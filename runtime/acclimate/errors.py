@@ -13,6 +13,10 @@ class UsageError(AcclimateError):
     """An argument, option or setting that cannot be right."""
 
 
+class MissingPartError(UsageError, AttributeError):
+    """A function of the Python API whose extra is not installed; an AttributeError, so that `hasattr` is False."""
+
+
 class BundleError(AcclimateError):
     """A bundle that is refused: truncated, altered, or not consistent with itself."""
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from acclimate.errors import UsageError
-from acclimate_bridge.simulation.changes import KINDS, SAGGED, Change, ChangeKind, changed
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.command.options import moment
+from acclimate_bridge.simulation.servo.changes import KINDS, SAGGED, ChangeKind, changed
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 SERVO = replace(BUILT_IN["MX-64"], encoder_noise=0.0, backlash=0.0)
 LOADED = Deployment(drive_gain=2.0, delay=0.01, gravity=1.0, inertia=0.02)
@@ -74,12 +75,12 @@ def test_a_flipped_motor_pulls_the_other_way() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_change_is_read_from_text(kind: ChangeKind) -> None:
-    assert Change.parse(f"{kind}@2.5") == Change(kind, 2.5)
+    assert moment("change", f"{kind}@2.5", "KIND", KINDS) == (kind, 2.5)
 
 
 @pytest.mark.parametrize(
     "text", ["polarity", "fire@1", "supply@", "supply@x", "supply@nan", "payload@-1", "@1"]
 )
 def test_other_text_is_refused_with_the_valid_names(text: str) -> None:
-    with pytest.raises(UsageError, match=r"is not KIND@SECONDS with KIND one of payload, polarity, supply"):
-        Change.parse(text)
+    with pytest.raises(UsageError, match="is not KIND@SECONDS, as in payload@5"):
+        moment("change", text, "KIND", KINDS)

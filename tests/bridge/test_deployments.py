@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acclimate.errors import MismatchError
-from acclimate_bridge.simulation.deployments import draw_deployment, privileged, stated_deployment
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.deployments import (
+    draw_deployment,
+    stated_deployment,
+    true_parameters,
+)
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 
 SERVO = BUILT_IN["MX-64"]
 RANGES = {
@@ -63,18 +66,19 @@ def test_stating_one_thing_leaves_the_other_draws_alone() -> None:
     assert with_delay == replace(drawn, delay=0.02)
 
 
-def test_the_oracle_is_told_the_simple_model_in_the_order_it_asks() -> None:
+def test_the_truth_is_that_of_the_simple_model() -> None:
     field = Deployment(drive_gain=2.0, polarity=-1.0, delay=0.02, gravity=0.3, inertia=0.01)
     m1 = SERVO.m1
-    names = ("delay", "voltage", "inertia", "kt", "resistance", "coulomb", "viscous", "gravity", "polarity")
-    told = privileged(SERVO, field, names)
-    expected = (0.02, 30.0, m1.armature + 0.01, m1.kt, m1.resistance, m1.coulomb, m1.viscous, 0.3, -1.0)
-    assert told.dtype == np.float32
-    assert told == pytest.approx(expected)
-
-
-def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        MismatchError, match=r"'colour', which a servo does not have: expected kt, resistance"
-    ):
-        privileged(SERVO, Deployment(), ("kt", "colour"))
+    assert true_parameters(SERVO, field) == pytest.approx(
+        {
+            "kt": m1.kt,
+            "resistance": m1.resistance,
+            "voltage": 30.0,
+            "inertia": m1.armature + 0.01,
+            "coulomb": m1.coulomb,
+            "viscous": m1.viscous,
+            "gravity": 0.3,
+            "delay": 0.02,
+            "polarity": -1.0,
+        }
+    )

@@ -10,10 +10,12 @@ import pytest
 from acclimate.errors import DeviceFault
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.link.messages import State
+from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import servo_device
-from acclimate_bridge.simulation.servos import BUILT_IN, Servo
+from acclimate_bridge.simulation.profile import Profile
+from acclimate_bridge.simulation.servo.machine import SCHEMA, LiveServo
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo
 
 DT = 0.01
 BOOT_ID = 1234
@@ -32,8 +34,12 @@ class Lossy(LockstepTransport):
         super().write(self.to_device(data))
 
 
-def plant(servo: Servo = BUILT_IN["MX-64"], q0: float = 0.0) -> SimulatedServo:
-    return SimulatedServo(servo, Deployment(), np.random.default_rng(0), q0=q0)
+def plant(servo: Servo = BUILT_IN["MX-64"], q0: float = 0.0) -> LiveServo:
+    return LiveServo(servo, Deployment(), np.random.default_rng(0), q0=q0)
+
+
+def servo_device(plant: LiveServo, boot_id: int) -> DeviceCore:
+    return DeviceCore(plant, Profile(SCHEMA), boot_id)
 
 
 class Setup:
@@ -232,7 +238,7 @@ def test_a_missing_sensor_value_is_not_a_number(setup: Setup) -> None:
     setup.link.start()
     setup.tick(0.0, times=4)
     before = setup.link.latest()
-    setup.plant.blind = True
+    setup.core.blind = True
     setup.tick(0.0, times=2)
     after = setup.link.latest()
     assert before is not None

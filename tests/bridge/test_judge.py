@@ -1,58 +1,88 @@
-"""A simulated servo that judges itself: what it measures is wᵀφ of what it measured and was told."""
+"""A machine that is judged: what it measures is wᵀφ of what it measured and was told, whatever the phase."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from acclimate.servo_features import FEATURES, servo_features
-from acclimate_bridge.simulation.judge import JudgedServo
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import JUDGED_SCHEMA, SCHEMA
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate.errors import UsageError
+from acclimate.task.features import features
+from acclimate.task.spec import TaskSpec
+from acclimate_bridge.simulation.judge import Judge, JudgedPlant, JudgedSpecimen
+from acclimate_bridge.simulation.servo.machine import SCHEMA, ServoSpecimen
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.world import ServoWorld
 
+from .sled import HOMING, SLED, SledWorld
+
+TASK: TaskSpec = ServoWorld().spec
 WEIGHTS = {"accurate": 1.0, "quiet": 0.5, "smooth": 0.25}
+MACHINE = ServoSpecimen(BUILT_IN["MX-64"], Deployment())
+DUTIES = [0.5, -0.2, 0.9, 0.9, -1.0, 0.1]
+TARGET = 0.3
 
 
-def servo(weights: dict[str, float]) -> JudgedServo:
-    return JudgedServo(SimulatedServo(BUILT_IN["MX-64"], Deployment(), np.random.default_rng(0)), weights)
+def judged(weights: dict[str, float]) -> JudgedPlant:
+    return JudgedSpecimen(MACHINE, Judge(TASK, weights)).start(np.random.default_rng(0))
 
 
-def drive(judged: JudgedServo, duties: list[float], target: float) -> list[tuple[float, ...]]:
-    """A measurement after each period."""
+def drive(plant: JudgedPlant, at: tuple[float, ...] = (0.01,)) -> list[tuple[float, ...]]:
+    """The last measurement of each period; measured so many seconds after each command."""
     out = []
-    for k, duty in enumerate(duties):
-        judged.set_targets((duty, target), k * 0.01)
-        judged.advance((k + 1) * 0.01)
-        out.append(judged.measure())
+    for k, duty in enumerate(DUTIES):
+        plant.set_targets((duty, TARGET), k * 0.01)
+        for later in at:
+            plant.advance(k * 0.01 + later)
+            row = plant.measure()
+        out.append(row)
     return out
 
 
-def test_the_reward_is_that_of_the_period_that_has_ended() -> None:
-    duties = [0.5, -0.2, 0.9, 0.9, -1.0, 0.1]
-    rows = drive(servo(WEIGHTS), duties, 0.3)
-    positions = [row[0] for row in rows]
-    for k in range(3, 6):
-        phi = servo_features(
-            (positions[k], positions[k - 1], positions[k - 2], positions[k - 3]),
-            0.3,
-            duties[k],
-            duties[k - 1],
-        )
-        expected = sum(WEIGHTS.get(f.name, 0.0) * value for f, value in zip(FEATURES, phi, strict=True))
-        assert rows[k][2] == pytest.approx(expected, abs=1e-9)
+def expected(rows: list[tuple[float, ...]], k: int) -> float:
+    """wᵀφ of the period k, by the definition that trainer and graphs share."""
+
+    def observed(name: str, ago: int) -> float:
+        return {"position": rows[k - ago][0], "velocity": rows[k - ago][1], "target": TARGET}[name]
+
+    def commanded(name: str, ago: int) -> float:
+        assert name == "duty"
+        return DUTIES[k - ago]
+
+    phi = features(TASK.features, observed, commanded)
+    return sum(WEIGHTS.get(f.name, 0.0) * value for f, value in zip(TASK.features, phi, strict=True))
+
+
+@pytest.mark.parametrize("at", [(0.01,), (0.0025, 0.0075), (0.005, 0.01), (0.002,)])
+def test_the_reward_is_that_of_the_period_that_has_ended(at: tuple[float, ...]) -> None:
+    """However often a host asks, and wherever in the period."""
+    rows = drive(judged(WEIGHTS), at)
+    for k in range(3, len(rows)):
+        assert rows[k][2] == pytest.approx(expected(rows, k), abs=1e-9)
 
 
 def test_what_is_not_named_counts_nothing() -> None:
-    assert [row[2] for row in drive(servo({}), [0.5, -0.5], 1.0)] == [0.0, 0.0]
+    assert [row[2] for row in drive(judged({}))] == [0.0] * len(DUTIES)
 
 
-def test_it_is_still_the_servo() -> None:
-    plain = SimulatedServo(BUILT_IN["MX-64"], Deployment(), np.random.default_rng(0))
-    rows = drive(servo(WEIGHTS), [0.5, 0.5, -0.3], 0.0)
-    assert [row[:2] for row in rows] == [plain.step(duty) for duty in (0.5, 0.5, -0.3)]
+def test_it_is_still_the_machine() -> None:
+    plain = MACHINE.start(np.random.default_rng(0))
+    assert [row[:2] for row in drive(judged(WEIGHTS))] == [plain.step(duty) for duty in DUTIES]
 
 
-def test_its_channels_are_the_servos_and_two_more() -> None:
-    assert JUDGED_SCHEMA.sensors[:2] == SCHEMA.sensors
-    assert [c.name for c in JUDGED_SCHEMA.sensors[2:]] == ["reward"]
-    assert [c.name for c in JUDGED_SCHEMA.actuators] == ["duty", "target"]
+def test_its_channels_are_the_machines_and_what_a_judge_needs() -> None:
+    schema = JudgedSpecimen(MACHINE, Judge(TASK, WEIGHTS)).profile.schema
+    assert schema.sensors[:2] == SCHEMA.sensors
+    assert [c.name for c in schema.sensors[2:]] == ["reward"]
+    assert [c.name for c in schema.actuators] == ["duty", "target"]
+
+
+def test_a_machine_that_measures_rewards_or_has_no_features_is_not_judged() -> None:
+    sled = JudgedSpecimen(SledWorld(HOMING).specimen(), Judge(replace(SLED, name=HOMING.name), {}))
+    with pytest.raises(
+        UsageError, match="machines of family 'homing_sled' measure 'reward' by themselves already"
+    ):
+        assert sled.profile
+    with pytest.raises(UsageError, match="have no features to be rewarded for"):
+        Judge(HOMING, {})

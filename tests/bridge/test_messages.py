@@ -45,7 +45,7 @@ def test_packing_and_unpacking_are_inverse(message: Hello | Caps | Cmd | Obs) ->
 
 
 def test_a_channel_description_survives() -> None:
-    channel = WireChannel("a_name_of_16_byt", "Nm s/rad", 0.25, -1.5, 2.5)
+    channel = WireChannel("a_name_of_up_to_thirty-two_bytes", "N·m·s/rad", 0.25, -1.5, 2.5)
     assert ChannelInfo.unpack(channel.pack(Kind.ACTUATOR, 3)) == (Kind.ACTUATOR, 3, channel)
 
 

@@ -7,8 +7,8 @@ from math import pi, sin
 
 import numpy as np
 import pytest
-from acclimate_bridge.simulation.plant import CONTROL_DT, END_STOP, Deployment, SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN, Friction, RichMotor, Servo
+from acclimate_bridge.simulation.servo.plant import CONTROL_DT, END_STOP, Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN, Friction, RichMotor, Servo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

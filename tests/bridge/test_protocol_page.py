@@ -104,7 +104,7 @@ def test_a_peer_written_from_the_page_alone_reads_the_vectors() -> None:
                 raw.append(0)
         seed = 0 if kind in OPEN_LAYOUT else schema_hash
         assert zlib.crc32(seed.to_bytes(4, "little") + raw[:-4]) == int.from_bytes(raw[-4:], "little")
-        assert raw[:2] == bytes([1, kind])
+        assert raw[:2] == bytes([VERSION, kind])
         assert raw[10:-4] == PAYLOADS[kind]
 
 

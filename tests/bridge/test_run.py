@@ -41,7 +41,7 @@ def test_a_trial_reports_errors_loop_and_link(
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [row["shots"] for row in report["rows"]] == [0, 1, 2]
-    assert all(len(row["errors"]) == 2 and 0.0 < row["rms"] < 1.0 for row in report["rows"])
+    assert all(len(row["episodes"]) == 2 and 0.0 < row["figures"]["error"] < 1.0 for row in report["rows"])
     assert len(report["shots"]) == 2
     assert report["shots"][0]["info"]["step_norm"] > 0.0
     # 2 episodes before, and per shot 3 to explore, at least 1 while adapting, and 2 after, of 20 ticks each
@@ -67,12 +67,12 @@ def test_a_drive_without_a_pause(
     report = json.loads(done.stdout)
     assert (report["seconds"], report["resets"]) == (2.5, [])
     assert [(c["from"], c["to"]) for c in report["curve"]] == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
-    squares = [c["rms"] ** 2 * (c["to"] - c["from"]) for c in report["curve"]]
-    assert report["rms"] ** 2 == pytest.approx(sum(squares) / 2.5)
+    squares = [c["value"] ** 2 * (c["to"] - c["from"]) for c in report["curve"]]
+    assert report["figures"]["error"] ** 2 == pytest.approx(sum(squares) / 2.5)
     with np.load(recorded) as drive:
         assert drive["obs"].shape == (1, 251, 4)
         error = drive["obs"][0, 1:, 0] - drive["obs"][0, 1:, 2]
-    assert report["rms"] == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-5)
+    assert report["figures"]["error"] == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-5)
     text = acclimate(*arguments)
     assert text.stdout.startswith("2.5 s of driving")
 
@@ -204,14 +204,14 @@ def test_a_bundle_for_other_channels_is_refused_with_all_differences(
     ("arguments", "words"),
     [
         (("--port", "/dev/ttyNONE"), "/dev/ttyNONE does not exist"),
-        (("--port", "/dev/null", "--shots", "9"), "--shots must be from 0 to 2"),
+        (("--port", "/dev/null", "--shots", "9"), "shots must be from 0 to 2"),
         (("--port", "/dev/null", "--episodes", "0"), "--episodes must be at least 1"),
         (("--port", "/dev/null", "--seed", "-1"), "--seed must be at least 0"),
         (("--port", "/dev/null", "--seconds", "0"), "--seconds must be from 0.1 to 3600, found 0"),
         (("--port", "/dev/null", "--seconds", "nan"), "--seconds must be from 0.1 to 3600, found nan"),
         (("--port", "/dev/null", "--seconds", "9", "--shots", "1"), "leave out --shots and --episodes"),
         (("--port", "/dev/null", "--reset", "trial@1"), "--reset needs --seconds"),
-        (("--port", "/dev/null", "--seconds", "9", "--reset", "never@1"), "SCOPE one of trial, episode"),
+        (("--port", "/dev/null", "--seconds", "9", "--reset", "never@1"), "valid SCOPE: trial, episode"),
         (("--port", "/dev/null", "--seconds", "9", "--reset", "trial"), "is not SCOPE@SECONDS"),
         (("--port", "/dev/null", "--seconds", "9", "--reset", "trial@9"), "comes after the end"),
         (("--port", "/dev/null", "--save", "/no/such/folder/x"), "the folder /no/such/folder does not exist"),

@@ -103,7 +103,7 @@ def test_each_kind_of_damage_has_its_counter() -> None:
     decoder.feed(encode(Frame(9, 0, 0, 0, b""), {9: TypeLayout(0, 0)}))
     decoder.feed(encode(Frame(2, 0, 0, 0, b"8 bytes "), longer))
     decoder.feed(encode(good, resealed))
-    decoder.feed(data[:1] + b"\x02" + data[2:])  # the first byte after the COBS code is the version
+    decoder.feed(data[:1] + b"\x01" + data[2:])  # the first byte after the COBS code is the version
     assert asdict(decoder.counters) == {
         "frames": 0,
         "overlong": 1,

@@ -16,7 +16,7 @@ from acclimate.control.channel_map import differences
 from acclimate.control.device import Channel, DeviceCaps
 from acclimate.errors import UsageError
 from acclimate.policy.policy import Policy
-from acclimate_bridge.simulation.servo_device import SCHEMA
+from acclimate_bridge.simulation.servo.machine import SCHEMA
 from acclimate_export.bundle.bundling import GOLDEN_TICKS, record_golden, trust_radius
 from acclimate_export.bundle.practice import practise
 from acclimate_export.bundle.trained import META, Trained

@@ -14,8 +14,8 @@ def report(change: str | None) -> dict[str, Json]:
     interval: dict[str, Json] = {"mean": 0.1, "low": 0.02, "high": 0.2, "n": 9}
     points: list[Json] = [
         {
-            "preset": "wide",
-            "servo": servo,
+            "family": "servo wide",
+            "machine": servo,
             "controller": name,
             "since": since,
             "from": k,

@@ -22,24 +22,31 @@ def report(
     preset: str, difference: float, low: float, high: float, *, one_servo_low: float = -1.0
 ) -> dict[str, Json]:
     """As `evaluate` would give it for one step; `difference`: maml less unadapted and less PID."""
-    row: dict[str, Json] = {"preset": preset, "servo": "all", "mean": 0.02, "low": 0.01, "high": 0.03, "n": 9}
-    compared: dict[str, Json] = {"preset": preset, "a": "maml", "shots": 1, "n": 9}
-    over_all: dict[str, Json] = {**compared, "servo": "all", "mean": difference, "low": low, "high": high}
-    one: dict[str, Json] = {**over_all, "servo": "MX-64", "b": "unadapted", "low": one_servo_low}
+    row: dict[str, Json] = {
+        "family": preset,
+        "machine": "all",
+        "mean": 0.02,
+        "low": 0.01,
+        "high": 0.03,
+        "n": 9,
+    }
+    compared: dict[str, Json] = {"family": preset, "a": "maml", "shots": 1, "n": 9}
+    over_all: dict[str, Json] = {**compared, "machine": "all", "mean": difference, "low": low, "high": high}
+    one: dict[str, Json] = {**over_all, "machine": "MX-64", "b": "unadapted", "low": one_servo_low}
     return {
-        "metric": "tracking_error_rms",
+        "metric": "error",
         "unit": "rad",
         "rows": [{**row, "controller": "pid", "shots": 0}, {**row, "controller": "maml", "shots": 1}],
         "gap_closed": {preset: {"1": 0.75}},
         "comparisons": [{**over_all, "b": "unadapted"}, {**over_all, "b": "pid"}, one],
         "tail": {preset: {"1": {"share_worse": 0.125, "n": 9}}},
-        "devices": [],
+        "machines": [],
     }
 
 
 def test_reports_of_presets_become_one() -> None:
     both = merged([report("wide", -0.1, -0.2, -0.05), report("miswired", -0.1, -0.2, -0.05)])
-    assert {row["preset"] for row in rows_of(both, "rows")} == {"wide", "miswired"}
+    assert {row["family"] for row in rows_of(both, "rows")} == {"wide", "miswired"}
     assert set(mapping(both["gap_closed"])) == set(mapping(both["tail"])) == {"wide", "miswired"}
     assert len(rows_of(both, "comparisons")) == 6
 
@@ -81,7 +88,7 @@ def test_jobs_run_side_by_side_and_end_with_the_first_failure(tmp_path: Path) ->
     with pytest.raises(DeviceFault, match="train ended"):
         run_jobs("jobs", [simulate, failing], 2)
     assert time.monotonic() - begin < 60.0
-    assert "/dev/" in (tmp_path / "device.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "device.txt").is_file()
 
 
 def test_the_whole_demo_with_hardly_any_training(tmp_path: Path) -> None:
@@ -92,9 +99,9 @@ def test_the_whole_demo_with_hardly_any_training(tmp_path: Path) -> None:
     assert f"report   {out / 'report.json'}" in done.stdout, done.stderr
     assert (out / "demo.png").read_bytes().startswith(PNG)
     found = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert {(row["preset"], row["controller"], row["shots"]) for row in found["rows"]} == {
+    assert {(row["family"], row["controller"], row["shots"]) for row in found["rows"]} == {
         (preset, controller, shots)
-        for preset in ("wide", "miswired")
+        for preset in ("servo wide", "servo miswired")
         for controller, shots in [
             ("pid", 0),
             ("robust", 0),
@@ -102,7 +109,7 @@ def test_the_whole_demo_with_hardly_any_training(tmp_path: Path) -> None:
             *(("maml", k) for k in range(3)),
         ]
     }
-    assert {row["servo"] for row in found["rows"]} == {"MX-64", "MX-106", "XL-320", "all"}
+    assert {row["machine"] for row in found["rows"]} == {"MX-64", "MX-106", "XL-320", "all"}
     assert all(number(row["mean"]) > 0.0 for row in found["rows"])
     with np.load(out / "wide" / "trial.npz") as trial:
         assert np.bincount(trial["purpose"])[:2].tolist() == [12, 16]  # measured and exploring episodes

@@ -15,14 +15,16 @@ from acclimate.control.loop import ControlLoop
 from acclimate.control.trial import EpisodeKey
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
-from acclimate_bridge.evaluation.evaluation import Plan, evaluate
-from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps
+from acclimate_bridge.evaluation.episodes import SeededEpisodes, episode_steps
+from acclimate_bridge.evaluation.evaluation import Plan, evaluate_all
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.simulation.deployments import privileged
+from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import servo_device
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.deployments import true_parameters
+from acclimate_bridge.simulation.servo.fleet import ServoFleet
+from acclimate_bridge.simulation.servo.machine import ServoSpecimen
+from acclimate_bridge.simulation.servo.plant import Deployment
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_export.bundle.practice import replay
 from acclimate_export.bundle.trained import Trained
 from acclimate_trainer.contract import policy as contract
@@ -36,11 +38,12 @@ SERVO, DEPLOYMENT = BUILT_IN["MX-64"], Deployment(drive_gain=0.6, delay=0.01)
 def _loop(policy: Policy) -> Iterator[tuple[ControlLoop, FloatArray]]:
     """The policy on a device in this process, and a reference that begins where the joint stands."""
     clock = VirtualClock()
-    plant = SimulatedServo(SERVO, DEPLOYMENT, np.random.default_rng(0))
-    device = LockstepTransport(servo_device(plant, 1), clock)
+    machine = ServoSpecimen(SERVO, DEPLOYMENT)
+    core = DeviceCore(machine.start(np.random.default_rng(0)), machine.profile, 1)
+    device = LockstepTransport(core, clock)
     m = policy.manifest
     with HostLink(device, clock, samples_per_period=1) as link, ControlLoop(policy, link, clock, m) as loop:
-        references = TrackingReferences(m, episode_steps(m), 0)
+        references = SeededEpisodes(m.task, episode_steps(m), 0)
         yield loop, references(loop.measure(), EpisodeKey(0, "measure", 0))
 
 
@@ -49,7 +52,8 @@ def test_an_episode_on_the_device_is_the_policy_in_torch(bundle: Bundle, trained
     policy, rng = Policy(bundle), np.random.default_rng(4)
     state = {name: value.unsqueeze(0) for name, value in trained.policy.initial().items()}
     if bundle.manifest.privileged:
-        told = privileged(SERVO, DEPLOYMENT, bundle.manifest.privileged)
+        truth = true_parameters(SERVO, DEPLOYMENT)
+        told = np.array([truth[name] for name in bundle.manifest.privileged], np.float32)
         policy.set_state("task", told)
         state["task"] = torch.from_numpy(told).unsqueeze(0)
     with _loop(policy) as (loop, reference):
@@ -83,11 +87,15 @@ def test_adapting_on_the_device_is_adapting_in_torch(adaptive: Bundle, adaptive_
 
 def test_all_three_meet_the_same_devices(exported: dict[str, Path]) -> None:
     plan = Plan(
-        exported["maml"], (SERVO,), (exported["robust"], exported["oracle"]), devices=1, episodes=1, seed=1
+        exported["maml"],
+        ServoFleet((SERVO,)),
+        (exported["robust"], exported["oracle"]),
+        machines=1,
+        episodes=1,
+        seed=1,
     )
-    results = evaluate(plan)
-    (device,) = results.devices
-    assert set(device.errors) == {"maml", "robust", "oracle", "pid"}
-    assert len(device.errors["maml"]) == 3
-    assert all(0.0 < error < 2.0 for errors in device.errors.values() for error in errors)
+    (device,) = evaluate_all(plan).machines
+    assert set(device.figures) == {"maml", "robust", "oracle", "pid"}
+    assert len(device.figures["maml"]) == 3
+    assert all(0.0 < f["error"] < 2.0 for stages in device.figures.values() for f in stages)
     assert device.refusals == ("", "")

@@ -15,9 +15,11 @@ from acclimate_export.graphs.tracing import trace_act, trace_adapt
 from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig
 from acclimate_trainer.contract.policy import Policy, Window, stacked
 from acclimate_trainer.tasks import reacher
+from acclimate_trainer.tasks.reacher import ReacherFamily, ReacherTasks
 from torch import Tensor
 
-N_OBS, N_ACT = len(reacher.OBSERVATION), len(reacher.ACTION)
+FAMILY = ReacherFamily()
+N_OBS, N_ACT = FAMILY.spec.n_obs, FAMILY.spec.n_act
 KINDS: Mapping[str, Mapping[str, object]] = {
     "library": {},
     "learned": {"features": "learned", "refine_steps": 2},
@@ -25,9 +27,9 @@ KINDS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def policy_of(kind: str) -> Policy:
-    config = SuccessorConfig(hidden=16, replay=10, **KINDS[kind])  # type: ignore[arg-type]
-    algorithm = Successor(range(4), 10, config)
+def policy_of(kind: str, policies: int = 4) -> Policy:
+    config = SuccessorConfig(train_on=reacher.NAMES[:policies], hidden=16, replay=10, **KINDS[kind])  # type: ignore[arg-type]
+    algorithm = Successor(FAMILY, config)
     return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
 
 
@@ -43,16 +45,14 @@ def ran(graph: Graph, given: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def trajectory(rng: np.random.Generator) -> Window:
-    """Ten short episodes of random torques, rewarded by the seventh target."""
-    arms, obs, actions = reacher.reset((1, 5), rng), [], []
-    reward = torch.zeros(1, 5)
-    for _ in range(11):
-        obs.append(reacher.observe(arms, reward))
-        action = torch.from_numpy(rng.integers(0, 9, (1, 5)))
-        actions.append(reacher.ACTIONS[action])
-        arms = reacher.step(arms, action)
-        reward = reacher.features(reacher.directions(arms.angle))[..., 6]
-    return Window(torch.stack(obs, 2), torch.stack(actions[:-1], 2), torch.ones(1, 5, 10))
+    """Five short episodes of random torques, rewarded by the seventh target."""
+    session = FAMILY.open(ReacherTasks(reacher.task_vectors(reacher.NAMES[6:7])), 5, 10, rng)
+    obs, actions = [session.obs], []
+    for _ in range(10):
+        actions.append(reacher.ACTIONS[torch.from_numpy(rng.integers(0, 9, (1, 5)))])
+        session.step(actions[-1])
+        obs.append(session.obs)
+    return Window(torch.stack(obs, 2), torch.stack(actions, 2), torch.ones(1, 5, 10))
 
 
 @pytest.mark.parametrize("kind", ["library", "universal"])
@@ -91,7 +91,7 @@ def test_adapt_agrees_with_torch_window_after_window(kind: str) -> None:
             )
         state = state | dict(expected.next)
     d = len(state["task_vector"][0])
-    if d == reacher.N_FEATURES:
+    if d == len(reacher.NAMES):
         assert float(found["info.rank"][0]) == d
         np.testing.assert_allclose(found["next.task_vector"], np.eye(d)[6], atol=1e-3)
 
@@ -100,9 +100,7 @@ def test_act_of_a_library_is_one_batched_graph() -> None:
     """As many nodes for 8 policies as for 2: one product per layer, one with w, one for the links' angles."""
     counts = []
     for policies in (2, 8):
-        algorithm = Successor(range(policies), 10, SuccessorConfig(hidden=16, replay=10))
-        lib = algorithm.policy(algorithm.initial(np.random.default_rng(0)))
-        exported = to_onnx(trace_act(lib, N_OBS, N_ACT), "act")
+        exported = to_onnx(trace_act(policy_of("library", policies), N_OBS, N_ACT), "act")
         nodes = [node.op_type for node in onnx.load_from_string(exported.model).graph.node]
         counts.append((exported.nodes, nodes.count("MatMul") + nodes.count("Gemm"), nodes.count("ArgMax")))
     assert counts[0] == counts[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from acclimate.command.cli import Verb, find_verbs
 from acclimate.fields import Json
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_bridge.simulation.spawn import simulated_port
 
 from tests.export import runs
@@ -22,7 +22,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8
 SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 VERBS = {name: verb for name, verb in find_verbs().items() if isinstance(verb, Verb)}
 # Objects whose keys are not the verb's own.
-FREE = {"manifest", "info", "figures", "members", "facts", "nodes", "verify"}
+FREE = {
+    "manifest", "info", "figures", "members", "facts", "nodes", "verify", "beside", "parameters", "before", "after",
+}  # fmt: skip
 
 
 def _actions(verb: Verb) -> list[argparse.Action]:
@@ -96,7 +98,7 @@ def test_fields_of_ports() -> None:
 
 def test_fields_of_evaluate(bundle: Path) -> None:
     assert _undocumented("evaluate", bundle, "--servo", "MX-64", "--devices", "1", "--episodes", "1") <= {
-        "wide", "maml", "pid", "1", "2",
+        "servo wide", "maml", "pid", "1", "2",
     }  # fmt: skip
 
 

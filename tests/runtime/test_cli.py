@@ -82,8 +82,29 @@ def test_an_unknown_verb_is_refused_with_what_may_be_meant(
 ) -> None:
     _verbs(monkeypatch, _raises(ValueError()), Verb("inspect", "look", lambda _: None, lambda _: 0))
     assert cli.main(["inspct"]) == 2
-    expected = "acclimate: unknown verb 'inspct'; did you mean 'inspect'? verbs here: break, inspect\n"
+    expected = "acclimate: unknown verb 'inspct'; did you mean 'inspect'? verbs here: break, inspect, help\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("Inspect", "inspect"), ("INSPECT", "inspect"), ("hlep", "help")]
+)
+def test_case_does_not_hide_what_is_meant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str, meant: str
+) -> None:
+    _verbs(monkeypatch, Verb("inspect", "look", lambda _: None, lambda _: 0))
+    assert cli.main([said]) == 2
+    assert f"unknown verb {said!r}; did you mean {meant!r}?" in capsys.readouterr().err
+
+
+def test_help_is_a_verb_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    walk = Verb("walk", "go on foot", lambda parser: parser.add_argument("--far"), lambda _: 0)
+    _verbs(monkeypatch, walk)
+    for arguments, shown in ((["help"], "walk  go on foot"), (["help", "walk"], "--far FAR")):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 0
+        assert shown in capsys.readouterr().out
 
 
 def test_a_verb_whose_needs_are_not_installed_is_not_listed_and_says_what_to_install(
@@ -164,7 +185,7 @@ def test_inspect_shows_the_facts(tmp_path: Path) -> None:
         "tiny (maml)",
         "100 Hz",
         "position",
-        "from the reference",
+        "to be followed",
         "written by adapt",
         "6 ticks reproduced",
     ):
@@ -223,6 +244,24 @@ def test_inspect_of_a_policy_that_does_not_adapt(tmp_path: Path) -> None:
     frozen = bundles.without_adapt(bundles.manifest())
     done = _run("inspect", str(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))
     assert "none: this policy does not adapt" in done.stdout
+
+
+def test_inspect_of_a_policy_that_adapts_as_it_acts(tmp_path: Path) -> None:
+    rl2 = bundles.recurrent(bundles.manifest())
+    done = _run("inspect", str(bundles.write_tiny(tmp_path / "rl2.acclimate", rl2)))
+    assert "adapt        no graph: it adapts in its memory as it acts (previous, ticks)" in done.stdout
+
+
+def test_inspect_shows_the_task(tmp_path: Path) -> None:
+    text = _run("inspect", str(bundles.write_tiny(tmp_path / "tiny.acclimate"))).stdout
+    for shown in (
+        "observes     position         rad       -3.2 to 3.2, measured",
+        "commands     duty             1         -1 to 1, neutral: 0",
+        "varies in    kt                         0.001 to 50",
+        "follows      target           within 1 of 0, for position, and its rate target_velocity",
+        "is judged by error            rad       rms of position − target; lower is better",
+    ):
+        assert shown in text
 
 
 def test_inspect_refuses_a_truncated_bundle_in_one_sentence(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ class TestMyPolicy(AdaptivePolicyConformance):  # PolicyConformance, if it has n
     @pytest.fixture
     def policy(self) -> Policy: ...
 
-A policy that fulfils this can be trained in stacks, exported, and run by a device, which makes these very calls.
+A policy that fulfils this can be trained in stacks, exported, and run by a device, which makes these very calls. What
+it is given is drawn from its own spec: whatever its channels may hold.
 """
 
 from __future__ import annotations
@@ -15,27 +16,9 @@ from itertools import product
 import pytest
 import torch
 from acclimate.bundle import manifest_json
-from acclimate.bundle.manifest import (
-    Family,
-    Graphs,
-    GraphSpec,
-    Limits,
-    Manifest,
-    NoiseSpec,
-    TensorSpec,
-)
+from acclimate.bundle.manifest import Family, Graphs, GraphSpec, Limits, Manifest, NoiseSpec, TensorSpec
 from acclimate.fields import is_identifier
-from acclimate.task.spec import (
-    CHATTER,
-    ActionChannel,
-    ObservationChannel,
-    Parameter,
-    TaskSpec,
-    Track,
-    TrackingReference,
-)
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
-from acclimate_trainer.tasks.servo import ACTION, OBSERVATION
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
@@ -47,11 +30,7 @@ Function = Callable[..., tuple[Tensor, ...]]
 
 
 class PolicyConformance:
-    """Subclasses override `policy`; for another task family the channels, too."""
-
-    observation: tuple[ObservationChannel, ...] = OBSERVATION
-    action: tuple[ActionChannel, ...] = ACTION
-    control_dt = 0.01  # s
+    """Subclasses override `policy`."""
 
     @pytest.fixture
     def policy(self) -> Policy:
@@ -59,21 +38,14 @@ class PolicyConformance:
 
     # What the tests below feed to a policy.
 
-    @property
-    def n_obs(self) -> int:
-        return sum(channel.size for channel in self.observation)
-
-    @property
-    def n_act(self) -> int:
-        return sum(channel.size for channel in self.action)
-
-    def obs(self, *axes: int, seed: int) -> Tensor:
+    @staticmethod
+    def obs(policy: Policy, *axes: int, seed: int) -> Tensor:
         """Anything that the channels may hold, (*axes, n_obs)."""
-        channels = [c for c in self.observation for _ in range(c.size)]
+        channels = [c for c in policy.spec.observation for _ in range(c.size)]
         low = torch.tensor([c.minimum for c in channels])
         high = torch.tensor([c.maximum for c in channels])
         rng = torch.Generator().manual_seed(seed)
-        return low + (high - low) * torch.rand(*axes, self.n_obs, generator=rng)
+        return low + (high - low) * torch.rand(*axes, len(channels), generator=rng)
 
     def state(self, policy: Policy, tasks: int, episodes: int, *, seed: int) -> dict[str, Tensor]:
         """States in the neighbourhood of the initial one, all different; what is not zero keeps its sign."""
@@ -90,9 +62,16 @@ class PolicyConformance:
         assert spec is not None
         rng = torch.Generator().manual_seed(seed)
         shape = (tasks, spec.episodes, spec.steps)
-        action = 0.5 * torch.randn(*shape, self.n_act, generator=rng)
+        action = 0.5 * torch.randn(*shape, policy.spec.n_act, generator=rng)
         mask = (torch.rand(shape, generator=rng) > 0.1).float()
-        return Window(self.obs(tasks, spec.episodes, spec.steps + 1, seed=seed), action, mask)
+        obs = self.obs(policy, tasks, spec.episodes, spec.steps + 1, seed=seed)
+        return Window(obs, self.physical(policy, action), mask)
+
+    @staticmethod
+    def physical(policy: Policy, action: Tensor) -> Tensor:
+        """Actions (…, n_act) within ±1 of full scale in the channels' units."""
+        low, high = (torch.tensor(ends) for ends in policy.spec.limits())
+        return 0.5 * (low + high) + 0.5 * (high - low) * action
 
     @staticmethod
     def noise(policy: Policy, *axes: int, seed: int) -> Tensor:
@@ -121,7 +100,8 @@ class PolicyConformance:
         adapts = isinstance(self, AdaptivePolicyConformance)
         assert [policy.window is not None, policy.adaptation is not None] == [adapts, adapts]
         if not adapts:
-            window = Window(self.obs(1, 2, 4, seed=0), torch.zeros(1, 2, 3, self.n_act), torch.ones(1, 2, 3))
+            action = torch.zeros(1, 2, 3, policy.spec.n_act)
+            window = Window(self.obs(policy, 1, 2, 4, seed=0), action, torch.ones(1, 2, 3))
             with pytest.raises(NotImplementedError):
                 policy.adapt(stacked(policy, 1, 1), window)
 
@@ -129,7 +109,7 @@ class PolicyConformance:
 
     def test_act_gives_what_it_declares(self, policy: Policy) -> None:
         act = self._act(policy, self.state(policy, TASKS, EPISODES, seed=0), seed=1)
-        assert act.action.shape == (TASKS, EPISODES, self.n_act)
+        assert act.action.shape == (TASKS, EPISODES, policy.spec.n_act)
         written = {t.name: (TASKS, EPISODES, *t.shape) for t in policy.state if t.written_by == "act"}
         assert {name: tuple(value.shape) for name, value in act.next.items()} == written
         _check_info(act.info, (TASKS, EPISODES))
@@ -137,7 +117,7 @@ class PolicyConformance:
 
     def test_act_is_pure(self, policy: Policy) -> None:
         state = self.state(policy, TASKS, EPISODES, seed=0)
-        obs, noise = self.obs(TASKS, EPISODES, seed=1), self.noise(policy, TASKS, EPISODES, seed=2)
+        obs, noise = self.obs(policy, TASKS, EPISODES, seed=1), self.noise(policy, TASKS, EPISODES, seed=2)
         given = {"obs": obs, "noise": noise, **state}
         before = {name: value.clone() for name, value in given.items()}
         first = policy.act(state, obs, noise)
@@ -150,7 +130,7 @@ class PolicyConformance:
         assert_close([first.action, *first.next.values()], kept, rtol=0, atol=0)
 
     def test_without_noise_it_acts_alike_whatever_chance_does(self, policy: Policy) -> None:
-        state, obs = self.state(policy, TASKS, EPISODES, seed=0), self.obs(TASKS, EPISODES, seed=1)
+        state, obs = self.state(policy, TASKS, EPISODES, seed=0), self.obs(policy, TASKS, EPISODES, seed=1)
         actions = []
         for seed in (0, 1):
             torch.manual_seed(seed)
@@ -168,13 +148,25 @@ class PolicyConformance:
             assert_close(found, [x[one] for x in together], rtol=1e-4, atol=1e-5)
 
     def test_actions_are_finite_for_whatever_the_sensors_say(self, policy: Policy) -> None:
-        extremes = torch.tensor([list(product((-1e6, 0.0, 1e6), repeat=self.n_obs))])
+        extremes = torch.tensor([list(product((-1e6, 0.0, 1e6), repeat=policy.spec.n_obs))])
         state = self.state(policy, 1, extremes.shape[1], seed=0)
         for noise in (-6.0, 6.0, 0.0):
             act = policy.act(state, extremes, torch.full((*extremes.shape[:2], policy.n_noise), noise))
             assert act.action.isfinite().all()
             assert all(value.isfinite().all() for value in act.next.values())
             state |= act.next
+
+    def test_what_it_remembers_as_its_last_action_is_what_the_device_took(self, policy: Policy) -> None:
+        """Within ±1 of full scale, also where it asked for more."""
+        state, obs = self.state(policy, TASKS, EPISODES, seed=0), self.obs(policy, TASKS, EPISODES, seed=1)
+        if "previous_action" not in state:
+            return
+        low, high = (torch.tensor(ends) for ends in policy.spec.limits())
+        for scale in (0.0, 9.0, -9.0):
+            act = policy.act(state, obs, torch.full((TASKS, EPISODES, policy.n_noise), scale))
+            taken = torch.minimum(torch.maximum(act.action, low), high)
+            assert_close(self.physical(policy, act.next["previous_action"]), taken, rtol=1e-4, atol=1e-5)
+            assert scale == 0.0 or not policy.n_noise or (taken != act.action).all()
 
     def test_act_can_be_traced(self, policy: Policy) -> None:
         def function(obs: Tensor, noise: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -183,7 +175,7 @@ class PolicyConformance:
 
         def example(seed: int) -> tuple[Tensor, ...]:
             state = self.state(policy, 1, 1, seed=seed)
-            return self.obs(1, 1, seed=seed), self.noise(policy, 1, 1, seed=seed), *state.values()
+            return self.obs(policy, 1, 1, seed=seed), self.noise(policy, 1, 1, seed=seed), *state.values()
 
         _check_trace(function, [example(seed) for seed in range(3)])
 
@@ -191,49 +183,40 @@ class PolicyConformance:
 
     def _act(self, policy: Policy, state: Tensors, *, seed: int) -> Act:
         axes = next((state[t.name].shape[:2] for t in policy.state if t.written_by == "act"), (1, 1))
-        return policy.act(state, self.obs(*axes, seed=seed), self.noise(policy, *axes, seed=seed))
+        return policy.act(state, self.obs(policy, *axes, seed=seed), self.noise(policy, *axes, seed=seed))
 
     def _drive(self, policy: Policy, state: Tensors, part: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """Actions and states of a few ticks, on a part of the same random inputs."""
         live, out = dict(state), []
         for tick in range(TICKS):
-            obs = self.obs(TASKS, EPISODES, seed=tick)
+            obs = self.obs(policy, TASKS, EPISODES, seed=tick)
             noise = self.noise(policy, TASKS, EPISODES, seed=tick)
             act = policy.act(live, part(obs), part(noise))
             live |= act.next
             out += [act.action, *act.next.values()]
         return out
 
-    def _task(self, policy: Policy) -> TaskSpec:
-        sensor = next(c.scalars[0] for c in self.observation if c.source != "reference")
-        given = [name for c in self.observation if c.source == "reference" for name in c.scalars]
-        return TaskSpec(
-            "tested", self.control_dt, self.observation, self.action,
-            tuple(Parameter(name, "", -1.0, 1.0) for name in policy.privileged), (CHATTER,),
-            TrackingReference(tuple(Track(sensor, name) for name in given)) if given else None,
-        )  # fmt: skip
-
     def _manifest(self, policy: Policy) -> Manifest:
         """As export makes it; the constructor checks what its parts owe each other."""
         state = tuple(TensorSpec(f"state.{t.name}", t.shape) for t in policy.state)
-        window = policy.window
+        window, spec = policy.window, policy.spec
         head = (window.episodes, window.steps) if window else ()
         adapt = GraphSpec(
             (
-                TensorSpec("window.obs", (*head[:1], head[1] + 1, self.n_obs)),
-                TensorSpec("window.action", (*head, self.n_act)),
+                TensorSpec("window.obs", (*head[:1], head[1] + 1, spec.n_obs)),
+                TensorSpec("window.action", (*head, spec.n_act)),
                 TensorSpec("window.mask", head),
                 *state,
             ),
             _written(policy, "adapt"),
         ) if window else None  # fmt: skip
         act = GraphSpec(
-            (TensorSpec("obs", (self.n_obs,)), TensorSpec("noise", (policy.n_noise,)), *state),
-            (TensorSpec("action", (self.n_act,)), *_written(policy, "act")),
+            (TensorSpec("obs", (spec.n_obs,)), TensorSpec("noise", (policy.n_noise,)), *state),
+            (TensorSpec("action", (spec.n_act,)), *_written(policy, "act")),
         )
         return Manifest(
-            "candidate", policy.algorithm, self._task(policy), policy.state,
-            Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("servo"),
+            "candidate", policy.algorithm, spec, policy.state,
+            Graphs(act, adapt), NoiseSpec((policy.n_noise,)), Limits({}, 1.0), Family("candidate"),
             window, policy.adaptation, privileged=policy.privileged,
         )  # fmt: skip
 
@@ -316,7 +299,9 @@ class AdaptivePolicyConformance(PolicyConformance):
         at = window.action.shape[2] // 2
         window.mask[:, 0, at - 1 : at + 1] = 0.0
         expected = policy.adapt(state, window)
-        sensed = torch.tensor([c.source != "reference" for c in self.observation for _ in range(c.size)])
+        sensed = torch.tensor(
+            [c.source != "reference" for c in policy.spec.observation for _ in range(c.size)]
+        )
         window.obs[:, 0, at, sensed] = junk
         self._same(policy.adapt(state, window), expected)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
-from acclimate_trainer.tasks.servo import MAX_LAG, PRESETS, ServoFamily, ServoState, ServoTasks
+from acclimate_trainer.tasks.servo.dynamics import ServoState, ServoTasks, coefficients, step
+from acclimate_trainer.tasks.servo.family import ServoFamily
+from acclimate_trainer.tasks.servo.ranges import MAX_LAG, ServoRanges
 from torch import Tensor
 
-FAMILY = ServoFamily(PRESETS["wide"])
+FAMILY = ServoFamily()
+MISWIRED = ServoFamily(preset="miswired")
 
 # An MX-64 with a small load, as in BAM's model m1, at its nominal supply.
 PLAIN = {
@@ -15,6 +18,11 @@ PLAIN = {
     "armature": 0.01,
 }  # fmt: skip
 FRICTIONLESS = {"coulomb": 0.0, "viscous": 0.0}
+
+
+def family_of(ranges: ServoRanges) -> ServoFamily:
+    """Servos drawn from these ranges."""
+    return ServoFamily(ranges=ranges.as_dict())
 
 
 def servos(**parameters: float | list[float]) -> ServoTasks:
@@ -33,10 +41,10 @@ def at(q: float | Tensor, omega: float | Tensor = 0.0) -> ServoState:
 
 def drive(tasks: ServoTasks, start: ServoState, duties: list[float]) -> list[ServoState]:
     """States after each duty, without encoder noise."""
-    coefficients, states = FAMILY.coefficients(tasks), [start]
+    c, states = coefficients(tasks), [start]
     for duty in duties:
         command = torch.full((*start.q.shape, 1), duty)
-        states.append(FAMILY.step(states[-1], command, coefficients, torch.zeros(())))
+        states.append(step(states[-1], command, c, torch.zeros(())))
     return states[1:]
 
 

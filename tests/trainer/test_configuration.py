@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -12,36 +13,38 @@ from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
-from acclimate_trainer.algorithms.rl2.servo_ppo import ServoPpoConfig
+from acclimate_trainer.algorithms.rl2.student import StudentConfig
 from acclimate_trainer.algorithms.successor.library import SuccessorConfig
-from acclimate_trainer.baselines.pid_search import PidConfig
-from acclimate_trainer.command.train import algorithm_of
+from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
 from acclimate_trainer.outer_loop.training import TrainingConfig
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import built_in, find_config
 from acclimate_trainer.runs.configuration import (
     ALGORITHMS,
-    BanditConfig,
     Config,
-    ConfigError,
     FamilyConfig,
-    TabularConfig,
-    built_in,
-    family_ranges,
-    find_config,
     load_config,
     parse_config,
     to_toml,
 )
-from acclimate_trainer.tasks.servo import PRESETS, ServoRanges
+from acclimate_trainer.settings.tables import ConfigError, Value
+from acclimate_trainer.tasks.registry import families
+from acclimate_trainer.tasks.servo.family import ServoFamily
+from acclimate_trainer.tasks.servo.ranges import PRESETS, ServoRanges
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from .servo_tasks import FAMILY
 
 SMALL = """
 name = "small"
 seed = 0
 [family]
+name = "servo"
 [training]
 [robust]
 """
+SERVO = '[family]\nname = "servo"'
 
 
 def keys(section: type) -> str:
@@ -50,7 +53,8 @@ def keys(section: type) -> str:
 
 NAME = "name must be letters, digits, '_', '.' and '-', beginning with a letter"
 SECTIONS = "expected exactly one of the sections " + ", ".join(f"[{name}]" for name in ALGORITHMS)
-RANGE_KEYS = f"valid keys: {keys(ServoRanges)}"
+RANGES = f"valid keys: {keys(ServoRanges)}"
+FAMILIES = ", ".join(families())
 
 
 def refusal(text: str, path: Path) -> str:
@@ -71,12 +75,13 @@ def refusal(text: str, path: Path) -> str:
         ("[training]", "[training]\nlr = 1", f"[training] unknown key 'lr'; valid keys: {keys(TrainingConfig)}"),
         ("[robust]", "[robust]\nwidth = 1", f"[robust] unknown key 'width'; valid keys: {keys(ReactiveConfig)}"),
         ("[robust]", "[maml]\nk = 1", f"[maml] unknown key 'k'; valid keys: {keys(MamlConfig)}"),
-        ("[robust]", "[robust]\n[pid]\nkp = 1", f"[pid] unknown key 'kp'; valid keys: {keys(PidConfig)}"),
         ("[family]", "[family]\nkind = 1", f"[family] unknown key 'kind'; valid keys: {keys(FamilyConfig)}"),
-        ("[family]", "[family.ranges]\nmass = 1", f"[family.ranges] unknown key 'mass'; {RANGE_KEYS}"),
+        (SERVO, f"{SERVO}\noptions.kind = 1", f"[family.options] unknown key 'kind'; valid keys: {keys(ServoFamily)}"),
+        (SERVO, f"{SERVO}\noptions.ranges.mass = 1", f"[family.options] ranges: unknown key 'mass'; {RANGES}"),
         ('name = "small"', "", "lacks 'name'"),
         ("seed = 0", "", "lacks 'seed'"),
         ("[training]", "", "lacks 'training'"),
+        (SERVO, "", "lacks 'family'"),
         ('name = "small"', "name = 3", "name must be a string, found 3"),
         ('"small"', '"../up"', f"{NAME}, found '../up'"),
         ('"small"', '""', f"{NAME}, found ''"),
@@ -84,6 +89,7 @@ def refusal(text: str, path: Path) -> str:
         ("seed = 0", "seed = true", "seed must be an integer, found True"),
         ("seed = 0", "seed = 0.0", "seed must be an integer, found 0.0"),
         ("seed = 0", 'seed = "0"', "seed must be an integer, found '0'"),
+        ("seed = 0", "seed = 0\nclassical = 1", "classical must be true or false, found 1"),
         ("[training]", "[training]\nouter_lr = '1'", "training.outer_lr must be a finite number, found '1'"),
         ("[training]", "[training]\nouter_lr = nan", "training.outer_lr must be a finite number, found nan"),
         ("[training]", "[training]\nouter_lr = inf", "training.outer_lr must be a finite number, found inf"),
@@ -94,63 +100,41 @@ def refusal(text: str, path: Path) -> str:
         ("[training]", "[training]\nmeta_batch_size = -2", "[training] meta_batch_size must be at least 1, found -2"),
         ("[training]", "[training]\nfinal_lr = 2", "[training] final_lr must be from 0 to 1, found 2.0"),
         ("[robust]", "[robust]\nhidden = 0", "[robust] hidden must be at least 1, found 0"),
+        ("[robust]", "[robust]\ndepth = 0", "[robust] depth must be at least 1, found 0"),
+        ("[robust]", '[robust]\nactivation = "sine"', "robust.activation is 'sine'; valid: tanh, relu, elu, silu"),
+        ("[robust]", "[robust]\nactivation = [1]", "robust.activation is [1]; valid: tanh, relu, elu, silu"),
+        ("[robust]", "[robust]\ncurriculum = 1", "robust.curriculum must be two numbers, found 1"),
+        ("[robust]", "[robust]\ncurriculum = [1]", "robust.curriculum must be two numbers, found [1]"),
         ("[robust]", "[oracle]\nepisodes = 0", "[oracle] episodes must be at least 1, found 0"),
         ("[robust]", "[maml]\ndiscount = 1.5", "[maml] discount must be from 0 to 1, found 1.5"),
         ("[robust]", "[maml]\nadapt_steps = 0", "[maml] adapt_steps must be at least 1, found 0"),
         ("[robust]", "[rl2]\nwidth = 1", f"[rl2] unknown key 'width'; valid keys: {keys(Rl2Config)}"),
         ("[robust]", "[rl2]\nepisodes = 0", "[rl2] episodes must be at least 1, found 0"),
         ("[robust]", "[rl2]\nchange = 1.5", "[rl2] change must be from 0 to 1, found 1.5"),
+        ("[robust]", "[rl2]\nblock = 0", "[rl2] block must be at least 1, found 0"),
+        ("[robust]", "[rl2_oracle]\nhidden = 0", "[rl2_oracle] hidden must be at least 1, found 0"),
         ("[robust]", "[student]", "[student] teacher must name the folder of a run of an oracle"),
         ("[robust]", "[student]\nteacher = 'x'\ntolerance = 0", "[student] tolerance must be above 0, found 0.0"),
         ("[robust]", "[student]\nteacher = 'x'\nexplore = 9", "[student] explore must be from 0 to side_by_side, 6, found 9"),  # noqa: E501
-        ("[robust]", "[robust]\n[pid]\nrounds = 0", "[pid] rounds must be at least 1, found 0"),
-        ("[family]", '[family]\nname = "arm"', "[family] name is 'arm'; valid: 'servo', 'bandit', 'tabular', 'reacher'"),  # noqa: E501
-        ("[family]", '[family]\nname = "bandit"\narms = 0', "[family] arms must be at least 1, found 0"),
-        ("[family]", '[family]\nname = "tabular"\npreset = "wide"', "[family] unknown key 'preset'; valid keys: name, episodes"),  # noqa: E501
-        ("[family]", '[family]\nname = "bandit"', "[robust] does not train on the family 'bandit'; valid there: [ppo]"),
-        ("[family]", '[family]\nname = ["bandit"]', "[family] name is ['bandit']; valid: 'servo', 'bandit', 'tabular', 'reacher'"),  # noqa: E501
-        ("[family]", '[family]\nname = "reacher"', "[robust] does not train on the family 'reacher'; valid there: [successor]"),  # noqa: E501
-        ("[robust]", "[successor]", "[successor] does not train on the family 'servo'; valid there: " + ", ".join(f"[{name}]" for name in ALGORITHMS[:-1])),  # noqa: E501
-        ("[family]", '[family]\nname = "reacher"\ntargets = "all"', "[family] targets is 'all'; valid: training, test"),
-        ("[family]", '[family]\nname = "reacher"\nepisode_steps = 0', "[family] episode_steps must be at least 1, found 0"),  # noqa: E501
+        ("[robust]", "[objectives]\ndefault.quiet = -1", "[objectives] default: quiet must be a finite number, at least 0, found -1"),  # noqa: E501
+        ("[robust]", "[objectives]\nlibrary = 3", "objectives.library must be a list of tables, found 3"),
+        ("[robust]", "[objectives]\nlibrary = [3]", "objectives.library must be a section, found 3"),
+        ("[family]\nname", '[family]\nkind = "arm"\nname', f"[family] unknown key 'kind'; valid keys: {keys(FamilyConfig)}"),  # noqa: E501
+        ('"servo"', '"hexapod"', f"[family] name is 'hexapod'; valid: {FAMILIES}"),
+        ('"servo"', '["servo"]', "family.name must be a string, found ['servo']"),
+        (SERVO, "[family]", f'[family] needs either name, one of {FAMILIES}, or use = "FILE.py:Class"'),
+        (SERVO, f'{SERVO}\nuse = "x.py:X"', f'[family] needs either name, one of {FAMILIES}, or use = "FILE.py:Class"'),
+        (SERVO, f"{SERVO}\noptions = 3", "family.options must be a section, found 3"),
+        (SERVO, f'{SERVO}\noptions.preset = "narrow"', f"[family.options] preset is 'narrow'; valid: {', '.join(PRESETS)}"),  # noqa: E501
+        (SERVO, f"{SERVO}\noptions.ranges = 3", "family.options.ranges must be a section, found 3"),
+        (SERVO, f"{SERVO}\noptions.through_stops = 3", "family.options.through_stops must be true or false, found 3"),
         ("[robust]", "[successor]\nwidth = 1", f"[successor] unknown key 'width'; valid keys: {keys(SuccessorConfig)}"),
-        ("[robust]", '[successor]\nnetwork = "one"', "[successor] network is 'one'; valid: library, separate, universal"),  # noqa: E501
-        ("[robust]", '[successor]\nfeatures = "none"', "[successor] features is 'none'; valid: given, learned"),
-        ("[robust]", '[successor]\nobjectives = "far"', "[successor] objectives is 'far'; valid: near, all"),
-        ("[robust]", "[successor]\nexploration = [1, 2]", "[successor] exploration must be two numbers from 0 to 1, found [1.0, 2.0]"),  # noqa: E501
         ("[robust]", "[successor]\ndiscount = 1", "[successor] discount must be from 0 to below 1, found 1.0"),
-        ("[robust]", "[successor]\nrefine_steps = -1", "[successor] refine_steps must be at least 0, found -1"),
-        ("[robust]", '[successor]\nnetwork = "universal"\nrefine_steps = 2', "[successor] refine_steps refines one policy of a library, which network 'universal' is not; expected 0, found 2"),  # noqa: E501
-        ("[robust]", "[successor]\ntrace = 2", "[successor] trace must be from 0 to 1, found 2.0"),
-        ("[robust]", "[successor]\nwindow_steps = 0", "[successor] window_steps must be at least 1, found 0"),
-        ("[robust]", '[successor]\nnetwork = "universal"\nfeatures = "learned"', "[successor] network 'universal' learns from the family's features; expected features 'given', found 'learned'"),  # noqa: E501
-        ("[robust]", "[ppo]\nentropy = 0.1", f"[ppo] unknown key 'entropy'; valid keys: {keys(ServoPpoConfig)}"),
+        ("[robust]", "[ppo]\nwidth = 0.1", f"[ppo] unknown key 'width'; valid keys: {keys(PpoConfig)}"),
         ("[robust]", "[ppo]\nclip_ratio = 0", "[ppo] clip_ratio must be above 0, found 0.0"),
-        ("[robust]", "[ppo]\nchange = 2", "[ppo] change must be from 0 to 1, found 2.0"),
         ("[robust]", "[ppo]\nminibatches = 0", "[ppo] minibatches must be at least 1, found 0"),
-        ("[family]", '[family]\npreset = "narrow"', f"[family] preset is 'narrow'; valid: {', '.join(PRESETS)}"),
-        ("[family]", "[family]\nranges = 3", "family.ranges must be a section, found 3"),
-        ("[family]", "[family.ranges]\nkt = 3", "family.ranges.kt must be two numbers, found 3"),
-        ("[family]", "[family.ranges]\nkt = [1]", "family.ranges.kt must be two numbers, found [1]"),
-        ("[family]", "[family.ranges]\nkt = [1, 'a']", "family.ranges.kt must be a finite number, found 'a'"),
-        ("[family]", "[family.ranges]\nkt = [1, inf]", "family.ranges.kt must be a finite number, found inf"),
-        ("[family]", "[family.ranges]\nspread = [1, 2]", "family.ranges.spread must be a finite number, found [1, 2]"),
-        (
-            "[family]",
-            "[family.ranges]\narmature = [-0.01, 0.02]",
-            "[family.ranges] range armature must lie above 0, found [-0.01, 0.02]",
-        ),
-        (
-            "[family]",
-            "[family.ranges]\ndelay = [0, 0.05]",
-            "[family.ranges] range delay must lie from 0 to 0.03, found [0.0, 0.05]",
-        ),
         ("[robust]", "", f"{SECTIONS}, found none"),
-        (
-            "[robust]",
-            "[maml]\n[oracle]",
-            f"{SECTIONS}, found [maml] and [oracle]",
-        ),
+        ("[robust]", "[maml]\n[oracle]", f"{SECTIONS}, found [maml] and [oracle]"),
         ('name = "small"', 'name = "small"\nmaml = 3', "[maml] must be a section, found 3"),
     ],
 )  # fmt: skip
@@ -159,10 +143,32 @@ def test_what_is_wrong_is_refused_with_its_place(old: str, new: str, sentence: s
     assert refusal(SMALL.replace(old, new, 1), tmp_path / "small.toml") == sentence
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("kt = 3", "ranges: kt must be two numbers, found 3"),
+        ("kt = [1]", "ranges: kt must be two numbers, found [1]"),
+        ("kt = [1, 'a']", "ranges: kt must be a finite number, found 'a'"),
+        ("kt = [1, inf]", "ranges: kt must be a finite number, found inf"),
+        ("spread = [1, 2]", "ranges: spread must be a finite number, found [1, 2]"),
+        ("armature = [-0.01, 0.02]", "ranges: range armature must lie above 0, found [-0.01, 0.02]"),
+        ("delay = [0, 0.05]", "ranges: range delay must lie from 0 to 0.03, found [0.0, 0.05]"),
+    ],
+)
+def test_ranges_that_cannot_be_are_refused_with_their_place(line: str, sentence: str, tmp_path: Path) -> None:
+    text = SMALL.replace(SERVO, f"{SERVO}\n[family.options.ranges]\n{line}")
+    assert refusal(text, tmp_path / "small.toml") == f"[family.options] {sentence}"
+
+
 def test_the_small_config_itself_is_right(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
-    expected = Config("small", 0, FamilyConfig(), TrainingConfig(), robust=ReactiveConfig())
+    expected = Config("small", 0, FamilyConfig("servo"), TrainingConfig(), robust=ReactiveConfig())
     assert load_config(tmp_path / "small.toml") == expected
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_bytes(b"\xef\xbb\xbf" + SMALL.encode())
+    assert load_config(tmp_path / "small.toml").name == "small"
 
 
 @pytest.mark.parametrize("text", ["name = ", "[family", "name = 'a'\nname = 'b'", "\x00"])
@@ -187,29 +193,40 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == f"cannot read config {tmp_path}: Is a directory"
 
 
-@pytest.mark.parametrize("name", ["nowhere.toml", "servo_wide", ""])
-def test_a_config_that_is_not_there_is_refused_with_the_built_in_ones(name: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+# The configs that come with Acclimate.
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("nowhere.toml", ""), ("servo_wide_mamml", "; did you mean servo_wide_maml?"), ("", "")],
+)
+def test_a_config_that_is_not_there_is_refused_with_the_built_in_ones(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
         find_config(name)
     listed = ", ".join(built_in())
-    assert str(caught.value) == f"there is no config {name}; give a TOML file, or a built-in one: {listed}"
+    assert (
+        str(caught.value) == f"there is no config {name}{hint}; give a TOML file, or a built-in one: {listed}"
+    )
 
 
-def test_the_built_in_configs_cover_every_preset_and_algorithm_under_their_own_names() -> None:
-    for name, path in built_in().items():
-        config = load_config(path)
-        assert config.name == name
-        if isinstance(config.family, FamilyConfig):
-            assert name == f"servo_{config.servos.preset}_{config.algorithm}"
-        assert algorithm_of(config)
-    wanted = {
-        f"servo_{preset}_{algorithm}" for preset in PRESETS for algorithm in ("maml", "robust", "oracle")
-    }
-    assert wanted <= built_in().keys()
+@pytest.mark.parametrize("name", built_in())
+def test_a_built_in_config_has_its_own_name_and_trains_and_reads_back_as_itself(name: str) -> None:
+    config = load_config(built_in()[name])
+    assert config.name == name
+    assert algorithm_of(config)
+    again = parse_config(tomllib.loads(to_toml(config)), "resolved")
+    assert again.tree() == config.tree()
+    assert again.opened.family.spec == config.opened.family.spec
+
+
+def test_the_built_in_configs_cover_every_preset_of_servos() -> None:
+    wanted = ("maml", "robust", "oracle", "rl2", "rl2_oracle", "student")
+    assert {f"servo_{preset}_{algorithm}" for preset in PRESETS for algorithm in wanted} <= built_in().keys()
     for preset in PRESETS:
-        assert (
-            load_config(built_in()[f"servo_{preset}_maml"]).pid is not None
-        )  # the bundle's classical baseline
+        for algorithm in wanted:
+            config = load_config(built_in()[f"servo_{preset}_{algorithm}"])
+            assert config.algorithm == algorithm
+            assert config.opened.options["preset"] == preset
 
 
 def test_a_built_in_name_is_found_and_a_file_of_that_name_comes_first(
@@ -221,75 +238,162 @@ def test_a_built_in_name_is_found_and_a_file_of_that_name_comes_first(
     assert find_config("servo_wide_maml") == Path("servo_wide_maml")
 
 
+# What is written is read back.
+
+
+def read_back(config: Config) -> Config:
+    return parse_config(tomllib.loads(to_toml(config)), "resolved")
+
+
 def test_ranges_replace_the_presets_one_by_one() -> None:
-    ranges = family_ranges(FamilyConfig(preset="miswired", ranges={"delay": [0, 0.01], "spread": 2}), "here")
-    assert ranges == replace(PRESETS["miswired"], delay=(0.0, 0.01), spread=2.0)
-
-
-@pytest.mark.parametrize("name", built_in())
-def test_a_resolved_config_reads_back_as_itself(name: str) -> None:
-    config = load_config(built_in()[name])
-    assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+    family = ServoFamily("miswired", {"delay": [0, 0.01], "spread": 2})
+    assert family.training == replace(PRESETS["miswired"], delay=(0.0, 0.01), spread=2.0)
+    config = Config(
+        "small", 0, FamilyConfig("servo", options=family.options()), TrainingConfig(), rl2=Rl2Config()
+    )
+    opened = read_back(config).opened.family
+    assert isinstance(opened, ServoFamily)
+    assert opened.training == family.training
 
 
 def test_a_resolved_config_states_every_default() -> None:
     tree = tomllib.loads(to_toml(load_config(built_in()["servo_wide_maml"])))
-    for section, found in (("maml", MamlConfig()), ("training", TrainingConfig()), ("pid", PidConfig())):
+    for section, found in (("maml", MamlConfig()), ("training", TrainingConfig())):
         assert tree[section].keys() == asdict(found).keys()
+    assert tree["family"] == {"name": "servo", "options": FAMILY.options()}
+
+
+def test_a_resolved_config_is_json_as_well() -> None:
+    tree = load_config(built_in()["servo_wide_objectives"]).tree()
+    assert json.loads(json.dumps(tree)) == tree
 
 
 positive = st.floats(1e-9, 1e9)
 counts = st.integers(1, 10**12)
+shares = st.floats(0, 1)
 intervals = st.tuples(st.floats(1e-6, 1.0), st.floats(1.0, 1e6)).map(list)
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+bends = st.sampled_from(["tanh", "relu", "elu", "silu"])
+objective = st.dictionaries(st.sampled_from(["quiet", "fast", 'odd "name"\n']), positive, max_size=2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     name=st.from_regex(r"[A-Za-z][A-Za-z0-9_.\-]{0,20}", fullmatch=True),
-    seed=st.integers(0, 2**70),
-    preset=st.sampled_from(sorted(PRESETS)),
-    ranges=st.fixed_dictionaries(
-        {}, optional={"kt": intervals, "drive_gain": intervals, "spread": st.floats(1, 9)}
+    seed=st.integers(0, 2**63 - 1),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "preset": st.sampled_from(sorted(PRESETS)),
+            "ranges": st.fixed_dictionaries(
+                {}, optional={"kt": intervals, "drive_gain": intervals, "spread": st.floats(1, 9)}
+            ),
+            "through_stops": st.booleans(),
+        },
     ),
-    training=st.builds(TrainingConfig, counts, counts, positive, st.floats(0, 1), positive, positive),
-    robust=st.builds(ReactiveConfig, counts, counts, counts, st.floats(0, 1)),
-    pid=st.none() | st.builds(PidConfig, counts, counts, counts, counts),
+    training=st.builds(TrainingConfig, counts, counts, positive, shares, positive, positive),
+    section=st.one_of(
+        st.builds(lambda *a: {"robust": ReactiveConfig(*a)}, counts, counts, bends, counts, counts, shares),
+        st.builds(
+            lambda teacher, share: {"student": StudentConfig(teacher=teacher + "x", imitation=share)},
+            text,
+            shares,
+        ),
+        st.builds(
+            lambda default, library: {
+                "objectives": ObjectivesConfig(default=default, library=tuple(library))
+            },
+            objective,
+            st.lists(objective, max_size=2),
+        ),
+    ),
+    classical=st.booleans(),
 )
 def test_any_config_reads_back_as_itself(
     name: str,
     seed: int,
-    preset: str,
-    ranges: dict[str, list[float]],
+    options: dict[str, Value],
     training: TrainingConfig,
-    robust: ReactiveConfig,
-    pid: PidConfig | None,
+    section: dict[str, ReactiveConfig],
+    classical: bool,
 ) -> None:
-    config = Config(name, seed, FamilyConfig("servo", preset, ranges), training, robust=robust, pid=pid)
-    assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+    """Whatever characters its strings hold; the family's options with every default, and so just once."""
+    config = Config(name, seed, FamilyConfig("servo", options=options), training, classical, **section)  # type: ignore[arg-type]
+    once = read_back(config)
+    assert replace(once, family=config.family) == config
+    assert once.opened.family.spec == config.opened.family.spec
+    assert read_back(once) == once
 
 
-@pytest.mark.parametrize("family", [BanditConfig(arms=3, episodes=7), TabularConfig(episodes=25)])
-def test_a_config_of_a_discrete_family_reads_back_as_itself(family: BanditConfig | TabularConfig) -> None:
-    config = Config("small", 1, family, TrainingConfig(), ppo=PpoConfig(hidden=5))
-    assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+# Changes on the command line.
 
 
-def test_on_servos_the_section_of_ppo_is_that_of_servos(tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(SMALL.replace("[robust]", "[ppo]\nside_by_side = 2"))
-    config = load_config(tmp_path / "small.toml")
-    assert config == Config("small", 0, FamilyConfig(), TrainingConfig(), ppo=ServoPpoConfig(side_by_side=2))
-    assert parse_config(tomllib.loads(to_toml(config)), "resolved") == config
+def changed(*changes: str, text: str = SMALL.replace("[robust]", "[objectives]")) -> Config:
+    return parse_config(tomllib.loads(text), "small", changes=changes)
 
 
-def test_on_other_families_it_is_theirs(tmp_path: Path) -> None:
-    bandit = SMALL.replace("[family]", '[family]\nname = "bandit"').replace(
-        "[robust]", "[ppo]\nside_by_side = 2"
-    )
-    expected = f"[ppo] unknown key 'side_by_side'; valid keys: {keys(PpoConfig)}"
-    assert refusal(bandit, tmp_path / "small.toml") == expected
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        ("objectives.hidden=64", "hidden", 64),
+        (" objectives . hidden = 64 ", "hidden", 64),
+        ("objectives.change=0.25", "change", 0.25),
+        ("objectives.change=1", "change", 1.0),
+        ("objectives.curriculum=[0.1, 0.5]", "curriculum", (0.1, 0.5)),
+        ("objectives.default={quiet=2.0}", "default", {"quiet": 2.0}),
+        ("objectives.default.quiet=2.0", "default", {"quiet": 2.0}),
+        ("objectives.library=[{quiet=1}, {fast=1}]", "library", ({"quiet": 1}, {"fast": 1})),
+    ],
+)
+def test_a_value_is_set_as_in_toml(change: str, key: str, value: object) -> None:
+    assert getattr(changed(change).objectives, key) == value
 
 
-def test_only_servos_have_servos() -> None:
-    config = Config("small", 1, BanditConfig(), TrainingConfig(), ppo=PpoConfig())
-    with pytest.raises(UsageError, match="small is trained on the family 'bandit', which no device has"):
-        _ = config.servos
+def test_several_are_set_in_their_order_and_the_tree_stays_as_it_was() -> None:
+    tree = tomllib.loads(SMALL)
+    config = parse_config(tree, "small", changes=["seed=3", "robust.hidden=8", "seed=4", "name=other"])
+    assert (config.seed, config.name, config.robust) == (4, "other", ReactiveConfig(hidden=8))
+    assert tree == tomllib.loads(SMALL)
+
+
+@pytest.mark.parametrize("text", ["silu", '"silu"', "'silu'"])
+def test_quotes_may_be_left_out(text: str) -> None:
+    found = changed(f"robust.activation={text}", text=SMALL).robust
+    assert found is not None
+    assert found.activation == "silu"
+
+
+def test_options_of_the_family_are_set_at_any_depth() -> None:
+    family = changed(
+        "family.options.preset=miswired", "family.options.ranges.delay=[0.0, 0.01]"
+    ).opened.family
+    assert isinstance(family, ServoFamily)
+    assert family.training == replace(PRESETS["miswired"], delay=(0.0, 0.01))
+
+
+def test_a_section_that_was_not_there_is_made() -> None:
+    assert changed("robust.hidden=8", text=SMALL.replace("[robust]", "")).robust == ReactiveConfig(hidden=8)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("hidden", "--set 'hidden' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
+        ("=3", "--set '=3' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
+        ("objectives.=3", "--set 'objectives.=3' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
+        (".hidden=3", "--set '.hidden=3' is not SECTION.KEY=VALUE, as in maml.hidden=64"),
+        ("seed.x=3", "--set 'seed.x=3': seed is no section"),
+        ("objectives.width=3", f"small: [objectives] unknown key 'width'; valid keys: {keys(ObjectivesConfig)}"),
+        ("objective.hidden=3", f"small: unknown key 'objective'; valid keys: {keys(Config)}"),
+        ("objectives.hidden=x", "small: objectives.hidden must be an integer, found 'x'"),
+        ("objectives.hidden=2.0", "small: objectives.hidden must be an integer, found 2.0"),
+        ("objectives.hidden=", "small: objectives.hidden must be an integer, found ''"),
+        ("objectives.hidden=0", "small: [objectives] hidden must be at least 1, found 0"),
+        ("objectives.default.quiet=loud", "small: [objectives] default: quiet must be a finite number, at least 0, found 'loud'"),  # noqa: E501
+        ("robust.hidden=8", f"small: {SECTIONS}, found [objectives] and [robust]"),
+    ],
+)  # fmt: skip
+def test_a_change_that_cannot_be_is_refused(change: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        changed(change)
+    assert str(caught.value) == sentence

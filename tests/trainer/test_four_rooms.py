@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.tasks.four_rooms import (
     HORIZON,
     MAZE,
@@ -11,11 +13,64 @@ from acclimate_trainer.tasks.four_rooms import (
     N_ACTIONS,
     N_TYPES,
     FourRooms,
+    FourRoomsFamily,
     RoomsState,
+    RoomsTasks,
 )
+from acclimate_trainer.testing import FamilyConformance
+from torch.testing import assert_close
 
 ROOMS = FourRooms()
 UP, RIGHT, DOWN, LEFT = range(N_ACTIONS)
+
+
+class TestFourRoomsConformance(FamilyConformance):
+    def family(self) -> FourRoomsFamily:
+        return FourRoomsFamily()
+
+
+def walked(family: FourRoomsFamily, tasks: RoomsTasks, actions: torch.Tensor) -> tuple[Window, torch.Tensor]:
+    """What was observed and what was paid on walks of moves (T, E, S)."""
+    session = family.open(tasks, actions.shape[1], actions.shape[2], np.random.default_rng(0))
+    obs, reward = [session.obs], []
+    for move in actions.float().unsqueeze(-1).unbind(2):
+        reward.append(session.step(move).reward)
+        obs.append(session.obs)
+    window = Window(torch.stack(obs, 2), actions.float().unsqueeze(-1), torch.ones(actions.shape))
+    return window, torch.stack(reward, 2)
+
+
+def test_rewards_are_what_the_features_of_the_observations_are_worth() -> None:
+    """Over long random walks, in which every object is picked up and the goal is reached."""
+    family, rng = FourRoomsFamily(), np.random.default_rng(0)
+    tasks = family.sample(20, rng)
+    window, reward = walked(family, tasks, torch.from_numpy(rng.integers(0, 4, (20, 10, 400))))
+    phi, known = family.features(window)
+    w = torch.cat([tasks.worth, torch.ones(20, 1)], 1)
+    assert known.all()
+    assert (phi.sum((0, 1, 2)) > 2).all()
+    assert_close(torch.einsum("tesd,td->tes", phi, w), reward)
+    assert torch.equal(window.obs[:, :, 1:, -1], reward)
+
+
+def test_the_network_sees_the_place_and_what_is_gone() -> None:
+    family = FourRoomsFamily()
+    moves = torch.tensor(["urdl".index(move) for move in "urrrrr"]).view(1, 1, -1)  # onto an object of type 2
+    window, _ = walked(family, RoomsTasks(torch.zeros(1, 3)), moves)
+    x = family.inputs(window.obs)[0, 0]
+    assert x[0].nonzero().flatten().tolist() == [12, 13]  # row 12, column 0
+    assert x[-1].nonzero().flatten().tolist()[:2] == [11, 18]
+    assert x[-1].sum() == 3.0
+
+
+def test_the_goal_is_seen_as_the_last_reward_from_the_start_of_the_next_episode() -> None:
+    family = FourRoomsFamily()
+    session = family.open(RoomsTasks(torch.zeros(1, 3)), 1, 400, np.random.default_rng(0))
+    for move in "rr" + "u" * 6 + "u" * 3 + "r" * 10 + "u" * 3:
+        step = session.step(torch.tensor([[[float("urdl".index(move))]]]))
+    assert step.terminated.all()
+    assert step.reward.tolist() == [[1.0]]
+    assert session.obs[0, 0, [0, 1, -1]].tolist() == [12.0, 0.0, 1.0]
 
 
 def walk(actions: str, state: RoomsState | None = None) -> tuple[RoomsState, list[list[float]]]:

@@ -13,7 +13,7 @@ import torch
 from acclimate.errors import UsageError
 from acclimate.task.spec import ActionChannel, Metric, ObservationChannel, Parameter, TaskSpec
 from acclimate_trainer.tasks.gymnasium import Env, GymnasiumFamily, make
-from acclimate_trainer.tasks.pendulum import TORQUE, PendulumFamily
+from acclimate_trainer.tasks.pendulum import TORQUE, PendulumFamily, PendulumModel
 from acclimate_trainer.testing import FamilyConformance
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -22,6 +22,26 @@ gymnasium = pytest.importorskip("gymnasium")
 class TestPendulum(FamilyConformance):
     def family(self) -> PendulumFamily:
         return PendulumFamily()
+
+
+class TestModel(FamilyConformance):
+    def family(self) -> PendulumFamily:
+        return PendulumFamily(model=True)
+
+
+def test_the_model_is_the_environment() -> None:
+    """From the same state and under the same torques both go the same way, for a while: pendulums are chaotic."""
+    family, rng = PendulumFamily(), np.random.default_rng(3)
+    tasks = family.sample(20, rng)
+    session, model = family.open(tasks, 2, 20, rng), PendulumFamily(model=True).open(tasks, 2, 20, rng)
+    assert isinstance(model, PendulumModel)
+    cos, sin, velocity, reward = session.obs.unbind(-1)
+    model.state = (torch.atan2(sin, cos), velocity, reward)
+    for _ in range(20):
+        torque = torch.from_numpy(rng.uniform(-3.0, 3.0, (20, 2, 1))).float()
+        one, other = session.step(torque), model.step(torque)
+        assert torch.allclose(session.obs, model.obs, atol=1e-3)
+        assert torch.allclose(one.reward, other.reward, atol=2e-2)
 
 
 class CartPoles(GymnasiumFamily):

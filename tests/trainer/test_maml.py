@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from acclimate_trainer.algorithms.maml import maml
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
-from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy, maml
+from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Tensors, Window
-from acclimate_trainer.networks.feedforward import mean_action, sigma, tracking_features
-from acclimate_trainer.outer_loop.training import Losses, TrainingConfig, start, train
-from acclimate_trainer.play.rollouts import Surroundings, draw
-from acclimate_trainer.tasks.servo import PRESETS, ServoFamily, ServoTasks
+from acclimate_trainer.networks.feedforward import mean_action, sigma
+from acclimate_trainer.networks.view import View
+from acclimate_trainer.outer_loop.training import Losses, Progress, TrainingConfig, start, train
+from acclimate_trainer.play.rollouts import Surroundings, draw, rollout, total_cost
+from acclimate_trainer.tasks.servo import dynamics
+from acclimate_trainer.tasks.servo.dynamics import ServoSession, ServoState, ServoTasks
+from acclimate_trainer.tasks.servo.family import ServoFamily
+from acclimate_trainer.tasks.servo.ranges import PRESETS
 from torch import Tensor
 from torch.testing import assert_close
 
-from .servo_tasks import FAMILY
+from .families import GliderFamily
+from .servo_tasks import FAMILY, family_of
 from .windows import random_window
+
+GLIDERS = GliderFamily()
 
 SMALL = MamlConfig(
     hidden=4, adapt_steps=2, support_episodes=3, query_episodes=2, episode_steps=12, adjoint_decay=1.0,
@@ -27,7 +37,7 @@ SMALL = MamlConfig(
 )  # fmt: skip
 
 
-def general(algorithm: Maml, *, seed: int = 0) -> dict[str, Tensor]:
+def general(algorithm: Maml[Any], *, seed: int = 0) -> dict[str, Tensor]:
     """Meta-parameters in general position, in the default precision: what starts at zero is not zero."""
     rng = torch.Generator().manual_seed(seed)
     meta = algorithm.initial(np.random.default_rng(seed))
@@ -40,12 +50,13 @@ def general(algorithm: Maml, *, seed: int = 0) -> dict[str, Tensor]:
 # The inner step.
 
 
-def naive_loss(params: Tensors, window: Window, config: MamlConfig) -> Tensor:
+def naive_loss(params: Tensors, window: Window, config: MamlConfig, family: TaskFamily[Any]) -> Tensor:
     """L(θ) of one task, transition by transition; the baseline by numpy."""
     episodes, steps = window.mask.shape[1:]
-    reward = pg.tracking_reward(window)[0] * window.mask[0]
+    view, complete, n_act = View.of(family), Complete.of(family), family.spec.n_act
+    reward = complete.reward(window)[0] * window.mask[0]
     discount = pg.discount_matrix(config.discount ** torch.arange(steps), steps)
-    features = pg.baseline_features(window, discount)[0].numpy().astype(float)
+    features = complete.baseline(window, discount)[0].numpy().astype(float)
     valid, returns = window.mask[0].numpy() == 1.0, np.zeros((episodes, steps))
     if config.exploration_memory:
         valid[:, 1:] &= valid[:, :-1].copy()
@@ -61,13 +72,13 @@ def naive_loss(params: Tensors, window: Window, config: MamlConfig) -> Tensor:
     advantages = iter((rest - rest.mean()) / np.sqrt(rest.var() + 1e-6))
     total = torch.zeros(())
     for episode in range(episodes):
-        before, deviation = torch.zeros(1), torch.zeros(1)
+        before, deviation = torch.zeros(n_act), torch.zeros(n_act)
         for t in range(steps):
-            action = window.action[0, episode, t]
-            row = tracking_features(window.obs[0, episode, t], before)
-            mean = mean_action({n: v[None] for n, v in params.items()}, row.reshape(1, 1, -1)).reshape(1)
+            action = view.normal(window.action[0, episode, t])
+            row = view.inputs(window.obs[0, episode, t], before)
+            mean = mean_action({n: v[None] for n, v in params.items()}, row.reshape(1, 1, -1)).reshape(n_act)
             expected = mean + config.exploration_memory * deviation
-            spread = sigma(params).reshape(1) * (1.0 - config.exploration_memory**2) ** 0.5
+            spread = sigma(params).reshape(n_act) * (1.0 - config.exploration_memory**2) ** 0.5
             if valid[episode, t]:
                 total = total - torch.distributions.Normal(expected, spread).log_prob(action).sum() * next(
                     advantages
@@ -77,17 +88,19 @@ def naive_loss(params: Tensors, window: Window, config: MamlConfig) -> Tensor:
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.6])
-def test_the_inner_gradient_is_autograds_of_a_naive_loss(memory: float) -> None:
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_the_inner_gradient_is_autograds_of_a_naive_loss(family: TaskFamily[Any], memory: float) -> None:
     config = replace(SMALL, episode_steps=20, support_episodes=4, exploration_memory=memory)
-    policy = Maml(FAMILY, config).policy(general(Maml(FAMILY, config)))
+    algorithm = Maml(family, config)
+    policy = algorithm.policy(general(algorithm))
     names = list(policy._params)
     rng = torch.Generator().manual_seed(1)
     stack = {n: v + 0.1 * torch.randn(3, *v.shape, generator=rng) for n, v in policy._params.items()}
-    window = random_window(3, 4, 20, masked=0.15)
+    window = random_window(3, 4, 20, masked=0.15, spec=family.spec)
     found = torch.func.grad(policy._loss, has_aux=True)(stack, window)[0]
     for task in range(3):
         params = {name: stack[name][task].clone().requires_grad_() for name in names}
-        loss = naive_loss(params, Window(*(x[task : task + 1] for x in window)), config)
+        loss = naive_loss(params, Window(*(x[task : task + 1] for x in window)), config, family)
         naive = dict(zip(names, torch.autograd.grad(loss, list(params.values())), strict=True))
         for name in names:
             assert_close(
@@ -136,15 +149,20 @@ def test_reward_and_loss_are_means_over_what_is_valid() -> None:
     info = policy.adapt({n: v.expand(2, *v.shape) for n, v in policy.initial().items()}, window).info
     for task in range(2):
         valid = window.mask[task] == 1.0
-        assert_close(info["reward"][task], pg.tracking_reward(window)[task][valid].mean())
+        assert_close(info["reward"][task], Complete.of(FAMILY).reward(window)[task][valid].mean())
 
 
 # The outer gradient.
 
 
 class DoubleFamily(ServoFamily):
-    def sample(self, n: int, rng: np.random.Generator) -> ServoTasks:
-        return ServoTasks(*(column.double() for column in super().sample(n, rng)))
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
+        return ServoTasks(*(column.double() for column in super().sample(n, rng, progress)))
+
+    def open(self, tasks: ServoTasks, episodes: int, steps: int, rng: np.random.Generator) -> ServoSession:
+        start = ServoState(*(x.double() for x in dynamics.at_rest(tasks, episodes, rng)))
+        noise = torch.from_numpy(rng.standard_normal((*start.q.shape, steps)))
+        return ServoSession(tasks, start, noise * tasks.noise.unsqueeze(-1))
 
 
 class Outer(NamedTuple):
@@ -154,7 +172,7 @@ class Outer(NamedTuple):
     names: list[str]
 
     def loss(self, meta: Tensors) -> Tensor:
-        algorithm = Maml(DoubleFamily(PRESETS["wide"]), SMALL)
+        algorithm = Maml(DoubleFamily(), SMALL)
         stack = {name: value.expand(2, *value.shape) for name, value in meta.items()}
         return algorithm.losses(stack, 2, np.random.default_rng(3), 0.99).total.sum()
 
@@ -171,9 +189,9 @@ class Outer(NamedTuple):
         return (values[0] - values[1]) / (2.0 * h)
 
 
-def double_draw(*args: object, **options: object) -> Surroundings:
-    begin, *others = draw(*args, **options)  # type: ignore[arg-type]
-    return Surroundings(type(begin)(*(x.double() for x in begin)), *(x.double() for x in others))
+def double_draw(*args: Any, **options: Any) -> Surroundings[Any]:
+    session, reference, noise = draw(*args, **options)
+    return Surroundings(session, reference.double(), noise.double())
 
 
 @pytest.fixture
@@ -223,6 +241,47 @@ def test_the_outer_loss_is_made_of_the_errors_before_and_after_every_step() -> N
     assert_close(total, SMALL.unadapted_weight * errors["error_0"] + errors["error_1"] + errors["error_2"])
 
 
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_the_outer_loss_is_that_of_a_plain_loop(family: TaskFamily[Any]) -> None:
+    """Explore, and measure beside it; adapt by what the exploring episodes showed, and by nothing else; and again."""
+    algorithm, tasks = Maml(family, SMALL), 3
+    meta = {n: v.expand(tasks, *v.shape) for n, v in general(algorithm).items()}
+    found = algorithm.losses(meta, tasks, np.random.default_rng(0), 0.99)
+    rng, policy, complete = np.random.default_rng(0), algorithm.policy(meta), Complete.of(family)
+    machines, state = family.sample(tasks, rng), dict[str, Tensor](policy.initial())
+    state["shots"], errors = torch.zeros(tasks, 1), []
+    for explore in (3, 3, 0):
+        around = draw(family, machines, rng, explore=explore, measure=2, steps=12)
+        episodes = rollout(policy, state, family.spec, around)
+        measured = episodes.window()._replace(
+            obs=episodes.obs[:, explore:], action=episodes.action[:, explore:]
+        )
+        errors.append(total_cost(complete.costs(measured, episodes.reward[:, explore:])))
+        if explore:
+            deviation = episodes.action[:, :explore].std(dim=1)
+            assert (deviation > 0.0).all()
+            window = Window(episodes.obs[:, :3], episodes.action[:, :3], torch.ones(tasks, 3, 12))
+            state |= policy.adapt(state, window).next
+    assert_close(found.total, 0.3 * errors[0] + errors[1] + errors[2])
+    for k, error in enumerate(errors):
+        assert_close(found.report[f"error_{k}"], error, rtol=1e-4, atol=1e-4)
+
+
+def test_at_first_it_learns_to_drive_easier_machines_without_adapting() -> None:
+    """At a gain of 1, whatever gain it will begin to adapt with."""
+    algorithm = Maml(GLIDERS, replace(SMALL, pretraining=0.4, initial_gain=0.01))
+    meta = {n: v.expand(3, *v.shape) for n, v in general(algorithm).items()}
+    found = algorithm.losses(meta, 3, np.random.default_rng(0), 0.39)
+    rng = np.random.default_rng(0)
+    machines = GLIDERS.sample(3, rng, progress=0.0)
+    assert (machines.side > 0.0).all()
+    around = draw(GLIDERS, machines, rng, explore=0, measure=2, steps=12)
+    full = {**meta, "gain": torch.ones_like(meta["gain"])}
+    episodes = rollout(algorithm.policy(full), full, GLIDERS.spec, around)
+    assert_close(found.total, total_cost(Complete.of(GLIDERS).costs(episodes.window(), episodes.reward)))
+    assert list(found.report) == ["error_0"]
+
+
 def test_errors_are_of_noise_free_episodes_alone() -> None:
     """How widely a policy explores changes what it learns, not how it does before."""
     narrow, wide = (outer_losses(sigma=torch.full((1, 1), sigma)).report for sigma in (0.2, 2.0))
@@ -239,7 +298,7 @@ def test_training_makes_a_step_worth_something() -> None:
         hidden=8, adapt_steps=1, support_episodes=4, query_episodes=1, episode_steps=30, initial_gain=0.1,
         unadapted_weight=0.0,
     )  # fmt: skip
-    algorithm, states = Maml(ServoFamily(easy), config), []
+    algorithm, states = Maml(family_of(easy), config), list[Progress]()
     training = TrainingConfig(iterations=60, meta_batch_size=8, outer_lr=0.03)
     train(algorithm, training, 0, start(algorithm, 0), lambda progress, _: states.append(progress))
 

@@ -17,8 +17,8 @@ from acclimate_trainer.baselines.mdp_players import (
     score,
     tune,
 )
-from acclimate_trainer.tasks.tabular import TabularFamily, TabularState, TabularTasks, oracle_value
-from acclimate_trainer.tasks.trials import Step
+from acclimate_trainer.contract.family import Step
+from acclimate_trainer.tasks.tabular import TabularFamily, TabularSession, TabularTasks, oracle_value
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -104,16 +104,26 @@ def test_optimism_moves_probability_from_the_worst_states_to_the_best() -> None:
     assert_close(optimistic_value(transition, torch.zeros_like(slack), value), plain)
 
 
-class Watched(TabularFamily):
+class WatchedSession(TabularSession):
     """Remembers what was done."""
 
     taken: Tensor
 
-    def step(
-        self, tasks: TabularTasks, state: TabularState, action: Tensor, rng: np.random.Generator
-    ) -> Step[TabularState]:
-        self.taken = action
-        return super().step(tasks, state, action, rng)
+    def step(self, action: Tensor) -> Step:
+        self.taken = action.flatten().long()
+        return super().step(action)
+
+
+class Watched(TabularFamily):
+    """Remembers the last session that it opened."""
+
+    def open(
+        self, tasks: TabularTasks, episodes: int, steps: int, rng: np.random.Generator
+    ) -> TabularSession:
+        del steps
+        session = WatchedSession(tasks, episodes, self.horizon, rng)
+        self.__dict__["session"] = session
+        return session
 
 
 def test_ties_are_broken_at_random_and_epsilon_of_the_time_anything_is_done() -> None:
@@ -121,7 +131,7 @@ def test_ties_are_broken_at_random_and_epsilon_of_the_time_anything_is_done() ->
     values = torch.tensor([1.0, 2.0, 2.0]).expand(n, 1, 1, 3)
     for epsilon, expected in ((0.0, [0.0, 0.5, 0.5]), (0.3, [0.1, 0.45, 0.45])):
         play(Player(lambda *_: values, epsilon), family, n, np.random.default_rng(0))
-        shares = torch.bincount(family.taken, minlength=3) / n
+        shares = torch.bincount(family.__dict__["session"].taken, minlength=3) / n
         assert_close(shares, torch.tensor(expected), atol=0.02, rtol=0)
 
 

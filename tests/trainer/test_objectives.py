@@ -1,38 +1,44 @@
-"""Servo objectives: what the features are, who learns when, and that weights decide what is done."""
+"""Objectives: what the features are, who learns when, and that weights decide what is done."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from acclimate.errors import UsageError
-from acclimate.servo_features import servo_features
 from acclimate_trainer.algorithms.rl2.rl2 import new_trial
 from acclimate_trainer.algorithms.successor.objective_policies import (
-    N_FEATURES,
-    NAMES,
     ActorPolicy,
     ObjectivesPolicy,
     actions,
     direction,
     rewarded,
-    window_features,
 )
 from acclimate_trainer.algorithms.successor.objectives import (
-    DEFAULT,
     Objectives,
     ObjectivesConfig,
     successor_features,
 )
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Act, Tensors, Window, stacked
+from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress, TrainingConfig, start, train
 from acclimate_trainer.play.trials import run_trial
 from torch import Tensor
 from torch.testing import assert_close
 
+from .families import GliderFamily
 from .servo_tasks import FAMILY
+from .windows import random_window
+
+GLIDERS = GliderFamily()
+NAMES = tuple(feature.name for feature in FAMILY.spec.features)
+N_FEATURES = len(NAMES)
 
 SMALL = ObjectivesConfig(
     hidden=6, mixing=6, critic=8, episodes=2, episode_steps=20, side_by_side=2, others=2, actor_share=0.5
@@ -40,57 +46,64 @@ SMALL = ObjectivesConfig(
 BATCH = TrainingConfig(iterations=4, meta_batch_size=3)
 
 
-def fresh(config: ObjectivesConfig = SMALL) -> tuple[Objectives, dict[str, Tensor]]:
-    algorithm = Objectives(FAMILY, config)
+def fresh(
+    config: ObjectivesConfig = SMALL, family: TaskFamily[Any] = FAMILY
+) -> tuple[Objectives[Any], dict[str, Tensor]]:
+    algorithm = Objectives(family, config)
     return algorithm, algorithm.initial(np.random.default_rng(0))
 
 
-def window(seed: int = 0, tasks: int = 3, episodes: int = 2, steps: int = 12) -> Window:
-    rng = torch.Generator().manual_seed(seed)
-    obs = torch.randn(tasks, episodes, steps + 1, 4, generator=rng)
-    return Window(
-        obs, torch.randn(tasks, episodes, steps, 1, generator=rng), torch.ones(tasks, episodes, steps)
-    )
+def window(family: TaskFamily[Any] = FAMILY) -> Window:
+    """Two episodes of twelve steps on each of three machines."""
+    return random_window(3, 2, 12, spec=family.spec)
 
 
-# Features.
+# Inferring what is rewarded.
 
 
-def test_the_features_of_a_window_are_those_of_its_ticks() -> None:
-    w = window()
-    phi, follows = window_features(w)
-    position, target = w.obs[0, 1, :, 0].tolist(), w.obs[0, 1, :, 2].tolist()
-    duty = w.action[0, 1, :, 0].clamp(-1, 1).tolist()
-    for t in range(2, 12):
-        back = (position[t + 1], position[t], position[t - 1], position[t - 2])
-        expected = servo_features(back, target[t + 1], duty[t], duty[t - 1])
-        assert_close(phi[0, 1, t], torch.tensor(expected), rtol=1e-4, atol=1e-4)
-    assert follows[0, 1].tolist() == [0.0, 0.0] + [1.0] * 10
+def test_rewards_are_the_weighted_features_of_what_has_just_happened() -> None:
+    for family in (FAMILY, GLIDERS):
+        given, complete = window(family), Complete.of(family)
+        w = torch.rand(3, N_FEATURES, generator=torch.Generator().manual_seed(1))
+        seen = rewarded(View.of(family), given, w)
+        assert torch.equal(seen.obs[..., :4], given.obs)
+        assert (seen.obs[:, :, 0, 4] == 0.0).all()
+        phi = complete.features(given)[0]
+        for task in range(3):
+            assert_close(seen.obs[task, :, 1:, 4], phi[task] @ w[task])
 
 
-def test_what_follows_a_masked_transition_is_masked_as_well() -> None:
-    w = window()
-    w.mask[0, 0, 5] = 0.0
-    follows = window_features(w)[1][0, 0]
-    assert follows.tolist() == [0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1]
-
-
-def test_w_is_inferred_from_rewards_and_reported_where_it_cannot_be() -> None:
-    algorithm, meta = fresh()
-    policy = algorithm.policy(meta)
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_w_is_inferred_from_rewards_and_reported_where_it_cannot_be(family: TaskFamily[Any]) -> None:
+    algorithm, meta = fresh(family=family)
+    policy, view = algorithm.policy(meta), View.of(family)
     true = torch.rand(3, N_FEATURES, generator=torch.Generator().manual_seed(1))
-    state = stacked(policy, 3, 1)
-    adapt = policy.adapt(state, rewarded(window(), true))
-    assert_close(adapt.next["task_vector"], true, rtol=1e-3, atol=1e-3)
+    state, given = stacked(policy, 3, 1), near(family, window(family))
+    adapt = policy.adapt(state, rewarded(view, given, true))
+    assert_close(adapt.next["task_vector"], true, rtol=3e-3, atol=3e-3)
     assert (adapt.info["rank"] == N_FEATURES).all()
-    noise = rewarded(window(), true)
+    noise = rewarded(view, given, true)
     noise.obs[:, :, :, 4] = torch.randn(noise.obs.shape[:3], generator=torch.Generator().manual_seed(2))
     assert (policy.adapt(state, noise).info["residual_share"] > 0.3).all()
-    still = window()
+
+
+def near(family: TaskFamily[Any], window: Window) -> Window:
+    """The window, with targets so near that every feature says something."""
+    obs = window.obs.clone()
+    for measured, wanted in family.spec.headline.pairs:
+        i, j = family.spec.index(measured), family.spec.index(wanted)
+        obs[..., j] = obs[..., i] + 0.05 * obs[..., j]
+    return window._replace(obs=obs)
+
+
+def test_what_is_not_seen_of_an_objective_stays_as_it_was() -> None:
+    algorithm, meta = fresh()
+    policy, still = algorithm.policy(meta), window()
+    true = torch.rand(3, N_FEATURES, generator=torch.Generator().manual_seed(1))
     still.action[...] = 0.0  # nothing is commanded, and so nothing is seen of frugal and quiet
-    kept = policy.adapt(state, rewarded(still, true))
+    kept = policy.adapt(stacked(policy, 3, 1), rewarded(View.of(FAMILY), still, true))
     assert (kept.info["rank"] == N_FEATURES - 2).all()
-    assert_close(kept.next["task_vector"], torch.tensor(DEFAULT).expand(3, -1), rtol=0, atol=0)
+    assert_close(kept.next["task_vector"], torch.eye(N_FEATURES)[:1].expand(3, -1), rtol=0, atol=0)
 
 
 # Acting.
@@ -109,6 +122,18 @@ def acted(policy: ObjectivesPolicy, w: Tensor, **changed: Tensor) -> Tensor:
     rng = torch.Generator().manual_seed(3)
     state = stacked(policy, 1, 8) | {"task_vector": w.unsqueeze(0)} | changed
     return policy.act(state, torch.randn(1, 8, 5, generator=rng), torch.zeros(1, 8, 1)).action
+
+
+def test_by_default_the_first_feature_is_driven_for_and_the_library_has_each_and_all_of_them() -> None:
+    algorithm, meta = fresh()
+    initial = algorithm.policy(meta).initial()
+    assert initial["task_vector"].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert torch.equal(initial["library"][:5], torch.eye(5))
+    assert_close(initial["library"][5], torch.full((5,), 0.2))
+    config = replace(SMALL, default={"quiet": 2.0}, library=({"fast": 1.0}, {"fast": 1.0, "quiet": 0.5}))
+    initial = fresh(config)[0].policy(meta).initial()
+    assert initial["task_vector"].tolist() == [0.0, 0.0, 0.0, 2.0, 0.0]
+    assert initial["library"].tolist() == [[0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.5, 1.0]]
 
 
 def test_the_action_is_within_what_the_policies_propose_and_not_changed_by_the_reward() -> None:
@@ -156,7 +181,7 @@ def test_trained_for_one_objective_there_is_nothing_to_choose_from() -> None:
     assert w.tolist() == [1.0, 0.0, 0.0, 3.0, 0.0]
     assert_close(acted(policy, w), acted(algorithm.actor(meta), w))
     drawn = [algorithm.objectives(5, np.random.default_rng(0), progress) for progress in (0.0, 0.25, 1.0)]
-    usual, wanted = torch.tensor(DEFAULT) / sum(DEFAULT), torch.tensor([0.25, 0.0, 0.0, 0.75, 0.0])
+    usual, wanted = torch.eye(N_FEATURES)[0], torch.tensor([0.25, 0.0, 0.0, 0.75, 0.0])
     for w, expected in zip(drawn, (usual, (usual + wanted) / 2.0, wanted), strict=True):
         assert_close(w, expected.expand(5, -1))
 
@@ -173,13 +198,14 @@ def test_objectives_are_drawn_from_all_directions() -> None:
     assert float((w.amax(-1) > 0.9).float().mean()) > 0.01  # some care for hardly anything else
 
 
-def test_the_loss_is_minus_the_reward_and_each_tasks_own() -> None:
-    algorithm, meta = fresh()
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_the_loss_is_minus_the_reward_and_each_tasks_own(family: TaskFamily[Any]) -> None:
+    algorithm, meta = fresh(family=family)
     given = {n: v.expand(3, *v.shape).clone().requires_grad_() for n, v in meta.items()}
     losses = algorithm.losses(given, 3, np.random.default_rng(1), 0.0)
     assert_close(losses.total, -losses.report["return"])
     w = algorithm.objectives(3, np.random.default_rng(1))
-    phi = torch.stack([losses.report[name] for name in NAMES], dim=-1)
+    phi = torch.stack([losses.report[feature.name] for feature in family.spec.features], dim=-1)
     assert_close((w * phi).sum(-1), losses.report["return"])
     gradient = torch.autograd.grad(losses.total[1], list(given.values()), materialize_grads=True)
     for name, value in zip(given, gradient, strict=True):
@@ -188,8 +214,25 @@ def test_the_loss_is_minus_the_reward_and_each_tasks_own() -> None:
         assert bool((value[1] != 0.0).any()) is acts, name
 
 
-def trained(iterations: int, config: ObjectivesConfig = SMALL) -> list[Progress]:
-    algorithm, seen = Objectives(FAMILY, config), list[Progress]()
+def test_the_return_is_that_of_the_actor_told_its_objective() -> None:
+    """Recomputed from a trial that is driven here, the features averaged tick by tick."""
+    algorithm, meta = fresh(family=GLIDERS)
+    complete, given = Complete.of(GLIDERS), {n: v.expand(3, *v.shape) for n, v in meta.items()}
+    found = algorithm.losses(given, 3, np.random.default_rng(1), 0.9)
+    rng = np.random.default_rng(1)
+    w = algorithm.objectives(3, rng)
+    trial = new_trial(complete, SMALL, 3, rng, 0.9)
+    episodes = run_trial(algorithm.actor(meta), {**given, "task_vector": w}, complete, trial)
+    phi = torch.cat([complete.features(part.window())[0] for part in episodes], dim=2)
+    assert_close(
+        found.report["return"], (phi * w[:, None, None]).sum(-1).mean(dim=(1, 2)), rtol=1e-3, atol=1e-4
+    )
+
+
+def trained(
+    iterations: int, config: ObjectivesConfig = SMALL, family: TaskFamily[Any] = FAMILY
+) -> list[Progress]:
+    algorithm, seen = Objectives(family, config), list[Progress]()
     settings = TrainingConfig(iterations=iterations, meta_batch_size=4)
     train(algorithm, settings, 0, start(algorithm, 0), lambda progress, _: seen.append(progress))
     return seen
@@ -204,12 +247,15 @@ def test_first_the_actor_learns_and_then_its_successor_features() -> None:
         }
 
 
-def test_the_target_is_the_features_now_and_what_the_policy_earns_after() -> None:
-    algorithm, meta = fresh()
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_the_target_is_the_features_now_and_what_the_policy_earns_after(family: TaskFamily[Any]) -> None:
+    algorithm, meta = fresh(family=family)
     w = algorithm.objectives(3, np.random.default_rng(2))
     batch, phi = algorithm.transitions(meta, w, np.random.default_rng(3), 0.5)
     n = 2 * 2 * (20 - 1)  # episodes, side by side, ticks that have a next one
-    assert batch.x.shape[:2] == batch.action.shape == (3, n)
+    assert batch.x.shape[:2] == (3, n)
+    assert batch.action.shape == (3, n, family.spec.n_act)
+    assert batch.action.abs().max() <= 1.0
     assert batch.z.shape == (3, 1 + SMALL.others, N_FEATURES)
     assert phi.shape == (3, N_FEATURES)
     target = algorithm.targets(meta, batch)
@@ -237,7 +283,7 @@ def test_the_belief_in_a_batch_is_that_of_the_drive() -> None:
             return act
 
     w = algorithm.objectives(3, np.random.default_rng(2))
-    algorithm.actor = lambda m: Watched(m, algorithm._library, algorithm._default)  # type: ignore[method-assign]
+    algorithm.actor = lambda m: Watched(m, View.of(FAMILY), algorithm._library, algorithm._default)  # type: ignore[method-assign]
     with torch.no_grad():
         batch, _ = algorithm.transitions(meta, w, np.random.default_rng(3), 0.5)
     driven = torch.stack(seen).view(2, 20, 3, 2, SMALL.hidden)  # (episodes, S, T, E, H)
@@ -246,7 +292,7 @@ def test_the_belief_in_a_batch_is_that_of_the_drive() -> None:
 
 
 def returns(progress: Progress, config: ObjectivesConfig) -> float:
-    algorithm = Objectives(FAMILY, config)
+    algorithm: Objectives[Any] = Objectives(FAMILY, config)
     given = {n: v.expand(64, *v.shape) for n, v in progress.meta.items()}
     with torch.no_grad():
         return float(algorithm.losses(given, 64, np.random.default_rng(9), 1.0).report["return"].mean())
@@ -266,14 +312,14 @@ def test_it_learns_to_earn_what_is_asked_for() -> None:
     seen = trained(40, config)
     first, last = returns(seen[0], config), returns(seen[-1], config)
     assert last > first + 0.3
-    algorithm, meta = Objectives(FAMILY, config), seen[-1].meta
+    algorithm, meta, complete = Objectives(FAMILY, config), seen[-1].meta, Complete.of(FAMILY)
     duty = {}
     for name in ("accurate", "frugal"):
         w = torch.eye(N_FEATURES)[NAMES.index(name)].expand(32, -1)
         given = {n: v.expand(32, *v.shape) for n, v in meta.items()} | {"task_vector": w}
         with torch.no_grad():
-            trial = new_trial(FAMILY, config, 32, np.random.default_rng(5), 1.0)
-            episodes = run_trial(algorithm.actor(meta), given, FAMILY, trial)
+            trial = new_trial(complete, config, 32, np.random.default_rng(5), 1.0)
+            episodes = run_trial(algorithm.actor(meta), given, complete, trial)
         duty[name] = float(torch.cat([e.action for e in episodes], dim=2).clamp(-1, 1).square().mean())
     assert duty["frugal"] < 0.5 * duty["accurate"]
 
@@ -281,7 +327,6 @@ def test_it_learns_to_earn_what_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("only", "message"),
     [
-        ({"loud": 1.0}, "there is no objective 'loud'; valid names: accurate, frugal, smooth, quiet, fast"),
         ({"quiet": -1.0}, "quiet must be a finite number, at least 0"),
         ({"quiet": float("nan")}, "quiet must be a finite number"),
         ({"quiet": 0.0}, "at least one weight must be above 0"),
@@ -290,3 +335,13 @@ def test_it_learns_to_earn_what_is_asked_for() -> None:
 def test_an_objective_that_cannot_be(only: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ObjectivesConfig(only=only)
+
+
+@pytest.mark.parametrize("key", ["default", "only", "library"])
+def test_an_objective_that_the_family_does_not_have(key: str) -> None:
+    objective = {"near": 1.0, "loud": 1.0}
+    config = replace(SMALL, **{key: (objective,) if key == "library" else objective})
+    with pytest.raises(UsageError) as caught:
+        Objectives(GLIDERS, config)
+    expected = f"{key}: there is no objective 'loud'; valid names: near, exact, calm, level, soft"
+    assert str(caught.value) == expected

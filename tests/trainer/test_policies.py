@@ -1,8 +1,10 @@
-"""Every algorithm's policy passes the conformance suite, and explores as it says."""
+"""Every algorithm's policy passes the conformance suite, on servos and on gliders, and explores as it says."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,20 +13,22 @@ from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, Rl2Policy
 from acclimate_trainer.algorithms.successor import task_vector
-from acclimate_trainer.algorithms.successor.objective_policies import REWARD
+from acclimate_trainer.algorithms.successor.objective_policies import ObjectivesPolicy
 from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
+from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Act, Policy, Tensors, stacked
-from acclimate_trainer.tasks.servo import OBSERVATION, PRESETS, PRIVILEGED, ServoFamily
 from torch import Tensor
 
+from .families import GliderFamily, HomingFamily
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
+from .servo_tasks import FAMILY
 
-FAMILY = ServoFamily(PRESETS["wide"])
 SMALL = MamlConfig(hidden=8, support_episodes=3, episode_steps=30)
+GLIDERS = GliderFamily()
 
 
-def maml(config: MamlConfig = SMALL) -> MamlPolicy:
-    algorithm = Maml(FAMILY, config)
+def maml(config: MamlConfig = SMALL, family: TaskFamily[Any] = FAMILY) -> MamlPolicy:
+    algorithm = Maml(family, config)
     meta = algorithm.initial(np.random.default_rng(0))
     rng = torch.Generator().manual_seed(0)
     for name, value in meta.items():
@@ -33,8 +37,8 @@ def maml(config: MamlConfig = SMALL) -> MamlPolicy:
     return algorithm.policy(meta)
 
 
-def reactive(*, oracle: bool) -> Policy:
-    algorithm = Reactive(FAMILY, ReactiveConfig(hidden=8), oracle=oracle)
+def reactive(*, oracle: bool, family: TaskFamily[Any] = FAMILY) -> Policy:
+    algorithm = Reactive(family, ReactiveConfig(hidden=8), oracle=oracle)
     return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
 
 
@@ -50,8 +54,8 @@ class TestMamlThatExploresSmoothly(AdaptivePolicyConformance):
         return maml(replace(SMALL, exploration_memory=0.6))
 
 
-def rl2() -> Rl2Policy:
-    algorithm = Rl2(FAMILY, Rl2Config(hidden=8))
+def rl2(*, oracle: bool = False, family: TaskFamily[Any] = FAMILY) -> Rl2Policy:
+    algorithm = Rl2(family, Rl2Config(hidden=8), oracle=oracle)
     return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
 
 
@@ -61,8 +65,12 @@ class TestRl2(PolicyConformance):
         return rl2()
 
 
+def objectives(family: TaskFamily[Any] = FAMILY) -> ObjectivesPolicy:
+    algorithm = Objectives(family, ObjectivesConfig(hidden=8, mixing=6, critic=8))
+    return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
+
+
 class TestObjectives(AdaptivePolicyConformance):
-    observation = (*OBSERVATION, REWARD)
     counters = tuple(
         t.name for t in task_vector.state_tensors(1) if t.name != "task_vector"
     )  # what w comes from
@@ -74,8 +82,7 @@ class TestObjectives(AdaptivePolicyConformance):
 
     @pytest.fixture
     def policy(self) -> Policy:
-        algorithm = Objectives(FAMILY, ObjectivesConfig(hidden=8, mixing=6, critic=8))
-        return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
+        return objectives()
 
 
 class TestRobust(PolicyConformance):
@@ -88,6 +95,54 @@ class TestOracle(PolicyConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return reactive(oracle=True)
+
+
+class TestRecurrentOracle(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return rl2(oracle=True)
+
+
+class TestRobustOnGliders(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return reactive(oracle=False, family=GLIDERS)
+
+
+class TestOracleOnGliders(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return reactive(oracle=True, family=GLIDERS)
+
+
+class TestRl2OnGliders(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return rl2(family=GLIDERS)
+
+
+class TestRecurrentOracleOnGliders(PolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return rl2(oracle=True, family=GLIDERS)
+
+
+class TestMamlOnGliders(AdaptivePolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return maml(replace(SMALL, exploration_memory=0.3), GLIDERS)
+
+
+class TestMamlOnAMachineThatMeasuresItsReward(AdaptivePolicyConformance):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return maml(family=HomingFamily())
+
+
+class TestObjectivesOnGliders(TestObjectives):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return objectives(GLIDERS)
 
 
 def explored(sigma: float, episodes: int = 10_000) -> torch.Tensor:
@@ -111,14 +166,26 @@ def test_exploration_never_ends() -> None:
     assert explored(-3.0).std() > 0.01
 
 
-def test_an_oracle_uses_what_it_is_told() -> None:
-    policy = reactive(oracle=True)
-    state, obs = stacked(policy, 1, 1), torch.ones(1, 1, 4) * 0.3
-    usual = policy.act(state, obs, torch.zeros(1, 1, 1)).action
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+@pytest.mark.parametrize("oracle", [reactive, rl2])
+def test_an_oracle_uses_what_it_is_told(oracle: Callable[..., Policy], family: TaskFamily[Any]) -> None:
+    policy = oracle(oracle=True, family=family)
+    assert policy.algorithm == "oracle"
+    assert policy.privileged == tuple(parameter.name for parameter in family.spec.parameters)
+    state, obs = stacked(policy, 1, 1), torch.full((1, 1, 4), 0.3)
+    noise = torch.zeros(1, 1, policy.n_noise)
+    usual = policy.act(state, obs, noise).action
     for i in range(len(policy.privileged)):
         told = state["task"].clone()
         told[0, i] *= 1.5
-        assert not torch.equal(policy.act({**state, "task": told}, obs, torch.zeros(1, 1, 1)).action, usual)
+        assert not torch.equal(policy.act({**state, "task": told}, obs, noise).action, usual)
+
+
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_who_is_no_oracle_is_told_nothing(family: TaskFamily[Any]) -> None:
+    for policy in (reactive(oracle=False, family=family), rl2(family=family), maml(family=family)):
+        assert policy.privileged == ()
+        assert "task" not in policy.initial()
 
 
 def test_an_oracle_is_trained_on_what_is_true_of_each_servo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,12 +199,16 @@ def test_an_oracle_is_trained_on_what_is_true_of_each_servo(monkeypatch: pytest.
     monkeypatch.setattr(ReactivePolicy, "act", watched)
     meta = {n: v.expand(3, *v.shape) for n, v in algorithm.initial(np.random.default_rng(0)).items()}
     algorithm.losses(meta, 3, np.random.default_rng(5), 0.99)
-    assert torch.equal(told[0], FAMILY.sample(3, np.random.default_rng(5)).privileged())
+    assert torch.equal(told[0], FAMILY.parameters(FAMILY.sample(3, np.random.default_rng(5))))
 
 
-def test_the_oracles_typical_task_is_in_the_middle_of_the_family() -> None:
-    task = dict(zip(PRIVILEGED, reactive(oracle=True).initial()["task"].tolist(), strict=True))
-    drawn = FAMILY.sample(2000, np.random.default_rng(1))
-    for name in PRIVILEGED:
-        low, high = np.quantile(getattr(drawn, name).numpy(), (0.2, 0.8))
-        assert low <= task[name] <= high, name
+@pytest.mark.parametrize("oracle", [reactive, rl2])
+@pytest.mark.parametrize("family", [FAMILY, GliderFamily(mirrored=False)])
+def test_the_oracles_typical_task_is_in_the_middle_of_the_family(
+    oracle: Callable[..., Policy], family: TaskFamily[Any]
+) -> None:
+    task = oracle(oracle=True, family=family).initial()["task"]
+    drawn = family.parameters(family.sample(2000, np.random.default_rng(1))).numpy()
+    low, high = np.quantile(drawn, (0.2, 0.8), axis=0)
+    assert (low <= task.numpy() * 1.000001).all()
+    assert (task.numpy() <= high * 1.000001).all()

@@ -23,7 +23,7 @@ class Candidate(MamlPolicy):
 
     def __init__(self) -> None:
         good = maml()
-        super().__init__(good._meta, good._config)
+        super().__init__(good._meta, good._view, good._config)
         self.calls = 0
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
+from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Tensors, Window, stacked
-from acclimate_trainer.networks.feedforward import mean_action, sigma, tracking_features
+from acclimate_trainer.networks.feedforward import mean_action, sigma
+from acclimate_trainer.networks.view import View
+from acclimate_trainer.tasks.servo import perception
 from torch import Tensor
 from torch.testing import assert_close
 
+from .families import GliderFamily
 from .servo_tasks import FAMILY
 from .windows import random_window
+
+GLIDERS = GliderFamily()
 
 
 def window_of(obs: list[list[float]], action: list[float]) -> Window:
@@ -22,9 +30,11 @@ def window_of(obs: list[list[float]], action: list[float]) -> Window:
     return Window(torch.tensor(obs)[None, None], actions, torch.ones(1, 1, len(action)))
 
 
-def policy_of(seed: int = 0, **config: float) -> tuple[MamlPolicy, dict[str, Tensor]]:
+def policy_of(
+    seed: int = 0, family: TaskFamily[Any] = FAMILY, **config: float
+) -> tuple[MamlPolicy, dict[str, Tensor]]:
     """A small policy in some general position, and its parameters."""
-    algorithm = Maml(FAMILY, MamlConfig(hidden=4, **config))  # type: ignore[arg-type]
+    algorithm = Maml(family, MamlConfig(hidden=4, **config))  # type: ignore[arg-type]
     meta = algorithm.initial(np.random.default_rng(seed))
     rng = torch.Generator().manual_seed(seed)
     params = {n: v + 0.3 * torch.rand(v.shape, generator=rng) for n, v in meta.items() if "." not in n}
@@ -39,13 +49,13 @@ def test_reward_is_what_the_error_after_the_step_and_the_effort_cost() -> None:
         [[0.0, 0, 9.0, 0], [0.4, 0, 0.4, 0], [0.1, 0, 0.22, 0], [0.0, 0, 1.0, 0]], [0.0, 0.5, -3.0]
     )
     expected = [0.0, -5.0 * (0.13 - 0.05) - 0.02 * 0.25, -5.0 * (np.hypot(1.0, 0.05) - 0.05) - 0.02]
-    assert_close(pg.tracking_reward(window), torch.tensor([[expected]], dtype=torch.float32))
+    assert_close(perception.reward(window), torch.tensor([[expected]], dtype=torch.float32))
 
 
 def test_reward_does_not_depend_on_the_side_of_the_error() -> None:
     window = random_window(2, 3, 5)
     mirrored = window._replace(obs=-window.obs, action=-window.action)
-    assert_close(pg.tracking_reward(mirrored), pg.tracking_reward(window))
+    assert_close(perception.reward(mirrored), perception.reward(window))
 
 
 @pytest.mark.parametrize("discount", [0.0, 0.6, 0.95, 1.0])
@@ -72,7 +82,7 @@ def test_the_baseline_sees_the_reference_that_is_to_come() -> None:
     window, discount = random_window(1, 1, 30), pg.discount_matrix(0.9 ** torch.arange(30), 30)
     changed = window._replace(obs=window.obs.clone())
     changed.obs[0, 0, 13, 2] += 1.0
-    before, after = pg.baseline_features(window, discount), pg.baseline_features(changed, discount)
+    before, after = perception.baseline(window, discount), perception.baseline(changed, discount)
     differs = (after != before).any(-1)
     assert differs[0, 0, :14].all()  # before it, what is to come; at it, the tracking error
     assert not differs[0, 0, 14:].any()
@@ -84,7 +94,7 @@ def test_what_is_to_come_is_the_discounted_way_that_the_reference_goes() -> None
     wanted = torch.stack([
         torch.stack([0.9 ** (s - t) * (target[s + 1] - target[t]) for s in range(t, 12)]).sum() for t in range(12)
     ])  # fmt: skip
-    features = pg.baseline_features(window, discount)[0, 0]
+    features = perception.baseline(window, discount)[0, 0]
     distance = (features - wanted[:, None]).abs().amax(0)
     assert float(distance.min()) < 1e-5
 
@@ -95,7 +105,7 @@ def test_the_baseline_does_not_see_what_actions_lead_to() -> None:
     discount = pg.discount_matrix(0.9 ** torch.arange(30), 30)
     changed = window._replace(obs=window.obs.clone(), action=window.action + 1.0)
     changed.obs[0, 0, 13:, :2] += 1.0
-    differs = (pg.baseline_features(changed, discount) != pg.baseline_features(window, discount)).any(-1)
+    differs = (perception.baseline(changed, discount) != perception.baseline(window, discount)).any(-1)
     assert not differs[0, 0, :13].any()
     assert differs[0, 0, 13:].all()
 
@@ -151,20 +161,24 @@ def test_equal_advantages_are_none() -> None:
 # The likelihood.
 
 
-def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
-    _, params = policy_of()
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_the_likelihood_is_that_of_a_normal_distribution(family: TaskFamily[Any]) -> None:
+    """Of actions in shares of full scale, each entry by itself."""
+    _, params = policy_of(family=family)
     params = {name: value[None] for name, value in params.items()}
-    window = random_window(1, 2, 6)
-    found = pg.log_likelihood(params, window).reshape(2, 6)
+    window, view, n_act = random_window(1, 2, 6, spec=family.spec), View.of(family), family.spec.n_act
+    low, high = (torch.tensor(ends) for ends in family.spec.limits())
+    found = pg.log_likelihood(view, params, window).reshape(2, 6)
     for episode in range(2):
-        previous = torch.zeros(1)
+        previous = torch.zeros(n_act)
         for t in range(6):
-            x = tracking_features(window.obs[0, episode, t], previous)
-            mean = mean_action(params, x.reshape(1, 1, -1)).reshape(1)
-            normal = torch.distributions.Normal(mean, sigma(params).reshape(1))
-            action = window.action[0, episode, t]
+            x = view.inputs(window.obs[0, episode, t], previous)
+            mean = mean_action(params, x.reshape(1, 1, -1)).reshape(n_act)
+            normal = torch.distributions.Normal(mean, sigma(params).reshape(n_act))
+            action = 2.0 * (window.action[0, episode, t] - low) / (high - low) - 1.0
             constant = 0.5 * np.log(2.0 * np.pi)
-            assert_close(found[episode, t], (normal.log_prob(action) + constant)[0], rtol=1e-4, atol=1e-4)
+            expected = (normal.log_prob(action) + constant).sum()
+            assert_close(found[episode, t], expected, rtol=1e-4, atol=1e-4)
             previous = action.clamp(-1.0, 1.0)
 
 
@@ -195,7 +209,7 @@ def test_the_inner_gradient_is_that_of_the_expected_return(
     start = torch.rand(tasks, episodes, 4, generator=rng) - 0.5
     noise = torch.randn(tasks, episodes, steps, 1, generator=rng)
     window = simulate(policy, many, start, noise)
-    gain = pg.tracking_reward(window).sum(-1).mean(-1)  # expected return of each task
+    gain = perception.reward(window).sum(-1).mean(-1)  # expected return of each task
     exact = torch.autograd.grad(gain.sum(), list(many.values()))
     with torch.no_grad():
         sampled = Window(*(x.detach() for x in window))

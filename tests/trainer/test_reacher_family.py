@@ -7,9 +7,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from acclimate.errors import UsageError
 from acclimate_trainer.tasks import reacher
-from acclimate_trainer.tasks.reacher import Arms
+from acclimate_trainer.tasks.reacher import Arms, ReacherFamily, ReacherTasks
+from acclimate_trainer.testing import FamilyConformance
 from torch.testing import assert_close
+
+
+class TestReacherConformance(FamilyConformance):
+    def family(self) -> ReacherFamily:
+        return ReacherFamily()
+
+
+class TestAnyTorques(FamilyConformance):
+    def family(self) -> ReacherFamily:
+        return ReacherFamily(targets="training", discrete=False)
 
 
 def arms(angle: tuple[float, float], velocity: tuple[float, float] = (0.0, 0.0)) -> Arms:
@@ -43,7 +55,7 @@ def test_a_step_follows_the_equation() -> None:
     for _ in range(n):
         velocity = fine.velocity + reacher.CONTROL_DT / n * reacher.acceleration(fine, torque)
         fine = Arms(fine.angle + reacher.CONTROL_DT / n * velocity, velocity)
-    found = reacher.step(start, torch.tensor([2]))
+    found = reacher.driven(start, torque)
     assert_close(found.angle, fine.angle, rtol=0, atol=0.02)
     assert_close(found.velocity, fine.velocity, rtol=0, atol=0.1)
 
@@ -61,15 +73,33 @@ def test_features_are_one_at_a_target_and_fall_by_four_per_metre() -> None:
 
 
 def test_there_are_4_targets_to_train_on_and_8_to_test_on_and_9_actions() -> None:
-    assert (len(reacher.TRAINING), len(reacher.TEST), reacher.N_FEATURES) == (4, 8, 12)
-    assert len({tuple(a) for a in reacher.ACTIONS.tolist()}) == 9
-    assert reacher.one_hot(torch.tensor([3])).tolist() == [[0.0] * 3 + [1.0] + [0.0] * 8]
+    assert (len(reacher.TRAINING), len(reacher.TEST)) == (4, 8)
+    spec = ReacherFamily().spec
+    assert len(set(spec.choices)) == 9
+    assert [feature.name for feature in spec.features] == [*reacher.TRAINING, *reacher.TEST]
+    assert reacher.task_vectors(["south"]).tolist() == [[0.0] * 3 + [1.0] + [0.0] * 8]
+
+
+@pytest.mark.parametrize(
+    ("targets", "numbers"), [("training", range(4)), ("test", range(4, 12)), ("all", range(12))]
+)
+def test_a_task_is_one_of_the_targets_that_are_asked_for(targets: str, numbers: range) -> None:
+    w = ReacherFamily(targets).sample(200, np.random.default_rng(0)).w
+    assert torch.equal(w.sum(1), torch.ones(200))
+    assert set(w.argmax(1).tolist()) == set(numbers)
+
+
+def test_other_targets_are_refused() -> None:
+    with pytest.raises(UsageError, match="targets is 'near'; valid: training, test, all"):
+        ReacherFamily("near")
+    with pytest.raises(UsageError, match="the reacher has no target 'up'; targets: east, west"):
+        reacher.task_vectors(["up"])
 
 
 def test_the_elbow_stops_at_its_stop() -> None:
     state = arms((0.0, 2.9), (0.0, 8.0))
     for _ in range(3):
-        state = reacher.step(state, torch.tensor([5]))  # the elbow's torque pushes on
+        state = reacher.driven(state, reacher.ACTIONS[[5]])  # the elbow's torque pushes on
     assert float(state.angle[0, 1]) == pytest.approx(reacher.ELBOW_STOP)
     assert float(state.velocity[0, 1]) == 0.0
 
@@ -78,7 +108,7 @@ def test_without_torque_an_arm_comes_to_rest() -> None:
     state = arms((1.0, 0.5), (4.0, -3.0))
     before = float(reacher.energy(state))
     for _ in range(60):
-        state = reacher.step(state, torch.tensor([4]))
+        state = reacher.driven(state, reacher.ACTIONS[[4]])
     assert float(reacher.energy(state)) < 1e-4 * before
 
 
@@ -92,16 +122,13 @@ def test_episodes_begin_at_rest_and_anywhere_and_alike_for_the_same_seed() -> No
     assert torch.equal(state.angle, reacher.reset((3, 500), np.random.default_rng(0)).angle)
 
 
-def test_observations_lie_within_their_channels_and_hold_what_features_need() -> None:
-    rng = np.random.default_rng(0)
-    state, reward = reacher.reset((400,), rng), torch.zeros(400)
+def test_rewards_are_what_the_features_of_the_observations_are_worth() -> None:
+    family, rng = ReacherFamily(), np.random.default_rng(0)
+    tasks = ReacherTasks(torch.tensor(rng.normal(size=(4, 12)), dtype=torch.float32))
+    session = family.open(tasks, 100, 60, rng)
+    assert not session.obs[..., -1].any()
     for _ in range(60):
-        state = reacher.step(state, torch.from_numpy(rng.integers(0, 9, 400)))
-        obs = reacher.observe(state, reward)
-        reward = reacher.features(reacher.directions(state.angle))[:, 3]
-        for value, channel in zip(obs.unbind(-1), reacher.OBSERVATION, strict=True):
-            assert (
-                channel.minimum - 1e-5 <= float(value.min()) <= float(value.max()) <= channel.maximum + 1e-5
-            )
-        known = reacher.features(reacher.directions(obs[:, :2]))
-        assert_close(known[:, 3], reward, rtol=0, atol=1e-5)
+        step = session.step(reacher.ACTIONS[torch.from_numpy(rng.integers(0, 9, (4, 100)))])
+        known = reacher.features(reacher.directions(session.obs[..., :2]))
+        assert_close((known * tasks.w.unsqueeze(1)).sum(-1), step.reward, rtol=0, atol=1e-4)
+        assert torch.equal(session.obs[..., -1], step.reward)

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from acclimate.bundle.manifest import PidGains
 from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.outer_loop.training import Progress, TrainingConfig
 from acclimate_trainer.runs.configuration import Config, FamilyConfig
 from acclimate_trainer.runs.curves import draw_curve
-from acclimate_trainer.runs.run_directory import CHECKPOINT, CONFIG, METRICS, PID, RunDirectory
+from acclimate_trainer.runs.run_directory import CHECKPOINT, CLASSICAL, CONFIG, METRICS, RunDirectory
 
-CONFIGURED = Config("small", 3, FamilyConfig(), TrainingConfig(iterations=9), robust=ReactiveConfig(hidden=4))
+from .servo_tasks import FAMILY
+
+CONFIGURED = Config(
+    "small", 3, FamilyConfig("servo"), TrainingConfig(iterations=9), robust=ReactiveConfig(hidden=4)
+)
+SETTINGS = {"pid": {"kp": 1.5, "ki": 0.25, "sign_test": 1.0}, "lqr": {"r": 2.0}}
 PROGRESS = Progress(
     4, {"w": torch.tensor([1.0, 2.0], requires_grad=True)}, {"state": {0: {"step": torch.ones(())}}}
 )
@@ -34,7 +38,11 @@ def sentence(caught: pytest.ExceptionInfo[UsageError]) -> str:
 
 
 def test_a_run_remembers_its_config(run: RunDirectory) -> None:
-    assert RunDirectory.open(run.path).config == CONFIGURED
+    """With every default of its family written out, and so the same again the next time."""
+    kept = RunDirectory.open(run.path).config
+    assert replace(kept, family=CONFIGURED.family) == CONFIGURED
+    assert kept.family == FamilyConfig("servo", options=FAMILY.options())
+    assert kept.tree() == CONFIGURED.tree()
 
 
 def test_a_checkpoint_comes_back_as_it_was(run: RunDirectory) -> None:
@@ -71,11 +79,11 @@ def test_another_config_in_the_way_is_refused_and_left_alone(run: RunDirectory) 
 def test_fresh_begins_anew(run: RunDirectory) -> None:
     run.save(PROGRESS)
     run.append_metrics({"iteration": 4, "error": 0.1})
-    run.save_pid(PidGains(1, 2, 3, 4), 0.1)
+    run.save_classical(SETTINGS)
     other = replace(CONFIGURED, seed=4)
     again = RunDirectory.create(run.path, other, fresh=True)
-    assert (again.load(), again.pid(), again.metrics()) == (None, None, [])
-    assert again.config == other
+    assert (again.load(), again.classical(), again.metrics()) == (None, {}, [])
+    assert again.config.seed == 4
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a checkpoint", b"\x80\x02}."])
@@ -126,19 +134,20 @@ def test_damaged_metrics_are_refused_with_their_line(run: RunDirectory, damage: 
     assert sentence(caught) == f"{where} cannot be read; remove it, or begin anew with --fresh"
 
 
-def test_gains_come_back_as_they_were(run: RunDirectory) -> None:
-    assert run.pid() is None
-    gains = PidGains(1.5, 0.25, 0.125, 0.0625, sign_test=True)
-    run.save_pid(gains, 0.05)
-    assert run.pid() == gains
+def test_settings_of_classical_controllers_come_back_as_they_were(run: RunDirectory) -> None:
+    assert run.classical() == {}
+    run.save_classical(SETTINGS)
+    assert run.classical() == SETTINGS
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"training_error": 1, "kp": 1}'])
-def test_damaged_gains_are_refused(run: RunDirectory, damage: bytes) -> None:
-    (run.path / PID).write_bytes(damage)
+@pytest.mark.parametrize(
+    "damage", [b"", b"[]", b"\xff", b'{"pid": 1}', b'{"pid": {"kp": "x"}}', b'{"pid": {"kp": null}}']
+)
+def test_damaged_settings_are_refused(run: RunDirectory, damage: bytes) -> None:
+    (run.path / CLASSICAL).write_bytes(damage)
     with pytest.raises(UsageError) as caught:
-        run.pid()
-    assert sentence(caught) == f"{run.path / PID} cannot be read; remove it, and it is searched for again"
+        run.classical()
+    assert sentence(caught) == f"{run.path / CLASSICAL} cannot be read; remove it, and they are tuned again"
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -165,5 +174,5 @@ def test_the_curve_is_a_picture(tmp_path: Path) -> None:
     metrics = [
         {"iteration": k, "error_0": 1.0 / k, **({"error_1": 0.1} if k > 2 else {})} for k in range(1, 9)
     ]
-    draw_curve(metrics, "small", tmp_path / "curve.png")
+    draw_curve(metrics, "small", FAMILY.spec.headline, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

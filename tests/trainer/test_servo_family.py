@@ -10,22 +10,19 @@ import numpy as np
 import pytest
 import torch
 from acclimate.errors import UsageError
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servos import BUILT_IN
-from acclimate_trainer.tasks.servo import (
-    CONTROL_DT,
-    END_STOP,
-    PRESETS,
-    ServoFamily,
-    ServoRanges,
-    ServoTasks,
-    observe,
-)
+from acclimate.task.spec import Parameter, check
+from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
+from acclimate_bridge.simulation.servo.servos import BUILT_IN
+from acclimate_trainer.tasks.servo.dynamics import ServoTasks, at_rest, coefficients, observe, step
+from acclimate_trainer.tasks.servo.family import ServoFamily
+from acclimate_trainer.tasks.servo.ranges import CONTROL_DT, PRESETS, ServoRanges
+from acclimate_trainer.tasks.servo.spec import END_STOP, SAG
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.testing import assert_close
 
-from .servo_tasks import FAMILY, FRICTIONLESS, PLAIN, at, drive, positions, servos
+from .servo_tasks import FAMILY, FRICTIONLESS, MISWIRED, PLAIN, at, drive, family_of, positions, servos
 
 SUBSTEPS = 2000  # of the reference integration, per control period
 
@@ -174,12 +171,12 @@ def test_at_constant_speed_a_joint_lags_by_exactly_the_delay(delay: float) -> No
 
 
 def test_encoder_noise_is_in_the_measurement_alone() -> None:
-    coefficients, noise = FAMILY.coefficients(servos()), torch.full((1, 1), 0.02)
+    c, noise = coefficients(servos()), torch.full((1, 1), 0.02)
     clean = noisy = at(0.3)
     for k in range(20):
         duty = torch.full((1, 1, 1), math.sin(k))
-        clean = FAMILY.step(clean, duty, coefficients, torch.zeros(1, 1))
-        noisy = FAMILY.step(noisy, duty, coefficients, noise)
+        clean = step(clean, duty, c, torch.zeros(1, 1))
+        noisy = step(noisy, duty, c, noise)
     assert torch.equal(noisy.q, clean.q)
     assert torch.equal(noisy.omega, clean.omega)
     assert_close(noisy.measured, clean.q + noise)
@@ -187,27 +184,24 @@ def test_encoder_noise_is_in_the_measurement_alone() -> None:
 
 def test_velocity_is_the_difference_of_two_measurements() -> None:
     before, now = at(0.1)._replace(measured=torch.tensor([[0.12]])), at(0.3)
-    obs = observe(now, before, torch.tensor([[[0.5, -0.2]]]))
-    assert_close(obs, torch.tensor([[[0.3, 18.0, 0.5, -0.2]]]), rtol=1e-5, atol=1e-5)
+    assert_close(observe(now, before), torch.tensor([[[0.3, 18.0]]]), rtol=1e-5, atol=1e-5)
 
 
 def test_the_step_has_the_gradient_that_it_should(float64: None) -> None:
     """Against finite differences: sliding, held by friction, at an end stop, at the limit of duty."""
     del float64
     tasks = servos(gravity=0.4, delay=0.004, coulomb=[0.09, 5.0, 0.09, 0.09])
-    coefficients, encoder = FAMILY.coefficients(tasks), torch.zeros(4, 1)
+    c, encoder = coefficients(tasks), torch.zeros(4, 1)
     start = at([0.3, 0.3, 1.69, 0.3], [2.0, 0.0, 9.0, 1.0])
 
-    def step(
-        q: torch.Tensor, omega: torch.Tensor, duty: torch.Tensor, commands: torch.Tensor
-    ) -> torch.Tensor:
+    def stepped(q: Tensor, omega: Tensor, duty: Tensor, commands: Tensor) -> Tensor:
         state = start._replace(q=q, omega=omega, commands=commands)
-        return torch.stack(FAMILY.step(state, duty, coefficients, encoder)[:3])
+        return torch.stack(step(state, duty, c, encoder)[:3])
 
     duty = torch.tensor([0.3, 0.1, 0.5, 1.4]).reshape(4, 1, 1)
     inputs = [x.clone().requires_grad_() for x in (start.q, start.omega, duty, start.commands)]
-    assert torch.autograd.gradcheck(step, inputs)
-    held, stopped = (step(*inputs)[:, i, 0] for i in (1, 2))
+    assert torch.autograd.gradcheck(stepped, inputs)
+    held, stopped = (stepped(*inputs)[:, i, 0] for i in (1, 2))
     assert held[1] == 0.0
     assert stopped[0] == END_STOP
 
@@ -215,11 +209,9 @@ def test_the_step_has_the_gradient_that_it_should(float64: None) -> None:
 def test_a_gradient_may_pass_the_end_stops_while_the_joint_does_not() -> None:
     start, found = at(torch.tensor([1.69, 0.3]), torch.tensor([9.0, 1.0])), {}
     for through in (False, True):
-        family, duty = ServoFamily(PRESETS["wide"], through_stops=through), torch.full((2, 1, 1), 0.5)
-        duty.requires_grad_()
-        following = family.step(
-            start, duty, family.coefficients(servos(kt=[PLAIN["kt"]] * 2)), torch.zeros(2, 1)
-        )
+        duty = torch.full((2, 1, 1), 0.5).requires_grad_()
+        c = coefficients(servos(kt=[PLAIN["kt"]] * 2))
+        following = step(start, duty, c, torch.zeros(2, 1), through_stops=through)
         found[through] = following, torch.autograd.grad(following.q.sum(), duty)[0].flatten()
     for exact, passing in zip(found[False][0], found[True][0], strict=True):
         assert_close(exact, passing)
@@ -293,16 +285,14 @@ def test_strong_motors_have_low_resistance_and_large_armatures() -> None:
 
 
 def test_the_drive_gain_is_drawn_apart_from_the_servo() -> None:
-    plain = ServoFamily(replace(PRESETS["wide"], drive_gain=(1.0, 1.0))).sample(
-        2000, np.random.default_rng(0)
-    )
+    plain = ServoFamily(ranges={"drive_gain": [1.0, 1.0]}).sample(2000, np.random.default_rng(0))
     varied = FAMILY.sample(2000, np.random.default_rng(0))
     assert torch.log(varied.voltage).std() > 1.5 * torch.log(plain.voltage).std()
 
 
 def test_a_range_of_one_value_is_that_value() -> None:
     ranges = replace(PRESETS["wide"], delay=(0.01, 0.01), noise=(0.0, 0.0), kt=(1.0, 1.0), spread=1.0)
-    tasks = ServoFamily(ranges).sample(20, np.random.default_rng(0))
+    tasks = family_of(ranges).sample(20, np.random.default_rng(0))
     assert_close(tasks.delay, torch.full((20, 1), 0.01))
     assert_close(tasks.kt, torch.ones(20, 1))
     assert_close(tasks.noise, torch.zeros(20, 1))
@@ -310,26 +300,68 @@ def test_a_range_of_one_value_is_that_value() -> None:
 
 def test_polarity_is_known_or_either_way_round_with_equal_chance() -> None:
     wide = FAMILY.sample(400, np.random.default_rng(0)).polarity
-    miswired = ServoFamily(PRESETS["miswired"]).sample(400, np.random.default_rng(0)).polarity
+    miswired = MISWIRED.sample(400, np.random.default_rng(0)).polarity
     assert (wide == 1.0).all()
     assert set(miswired.flatten().tolist()) == {-1.0, 1.0}
     assert abs(miswired.mean()) < 0.15
 
 
+def test_something_happens_to_every_servo_that_changes() -> None:
+    rng = np.random.default_rng(0)
+    before = MISWIRED.sample(3000, rng)
+    after = MISWIRED.change(before, rng)
+    share = {
+        name: (getattr(after, name) != getattr(before, name)).float().mean().item() for name in before._fields
+    }
+    assert share["polarity"] == pytest.approx(0.5, abs=0.04)
+    assert share["voltage"] == pytest.approx(1 / 3, abs=0.04)
+    assert share["gravity"] == pytest.approx(0.5 + 0.5 * 2 / 3 * 0.5, abs=0.04)
+    assert share["inertia"] == share["gravity"]
+    assert {n for n, s in share.items() if s == 0.0} == set(before._fields) - {
+        "polarity", "voltage", "gravity", "inertia"}  # fmt: skip
+    untouched = (after.privileged() == before.privileged()).all(dim=-1)
+    assert not untouched.any()
+
+
+def test_what_changes_stays_within_reason() -> None:
+    rng = np.random.default_rng(1)
+    before = FAMILY.sample(2000, rng)
+    after = FAMILY.change(before, rng)
+    assert torch.equal(after.polarity, before.polarity)  # wired as expected, for good
+    kept = (after.voltage / before.voltage)[after.voltage != before.voltage]
+    assert SAG[0] <= kept.min().item() < 0.5 < 0.8 < kept.max().item() <= SAG[1]
+    dropped = (after.gravity == 0.0) & (before.gravity != 0.0)
+    assert dropped.float().mean().item() == pytest.approx(0.42, abs=0.05)
+    assert_close(after.inertia[dropped], after.armature[dropped])
+    stall = after.kt * before.voltage / after.resistance
+    assert (after.gravity <= 0.2501 * stall).all()
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_reversed_servos_become_more_frequent_as_training_goes_on(progress: float) -> None:
+    rng = np.random.default_rng(0)
+    tasks = MISWIRED.sample(3000, rng, progress)
+    swapped = MISWIRED.change(tasks, rng, progress).polarity != tasks.polarity
+    assert (tasks.polarity < 0.0).float().mean().item() == pytest.approx(0.5 * progress, abs=0.04)
+    assert swapped.float().mean().item() == pytest.approx(0.5 * progress, abs=0.04)
+
+
 def test_the_same_seed_draws_the_same_and_another_seed_does_not() -> None:
     def everything(seed: int) -> list[torch.Tensor]:
         rng = np.random.default_rng(seed)
-        tasks = FAMILY.sample(3, rng)
-        start = FAMILY.reset(tasks, 2, rng)
-        return [*tasks, start.q, FAMILY.reference(start, 10, rng)]
+        tasks = MISWIRED.sample(3, rng)
+        session, changed = MISWIRED.open(tasks, 2, 10, rng), MISWIRED.change(tasks, rng)
+        for _ in range(10):
+            session.step(torch.zeros(3, 2, 1))
+        return [*tasks, session.obs, *changed]
 
     assert all(map(torch.equal, everything(1), everything(1)))
-    assert not torch.equal(everything(1)[0], everything(2)[0])
+    assert not any(map(torch.equal, everything(1)[:11:10], everything(2)[:11:10]))
 
 
 def test_servos_begin_at_rest_anywhere_some_at_a_stop() -> None:
     rng = np.random.default_rng(0)
-    start = FAMILY.reset(FAMILY.sample(100, rng), 10, rng)
+    start = at_rest(FAMILY.sample(100, rng), 10, rng)
     assert start.q.shape == (100, 10)
     assert start.q.abs().max() <= END_STOP
     assert 0.1 < (start.q.abs() == END_STOP).float().mean() < 0.4
@@ -338,26 +370,22 @@ def test_servos_begin_at_rest_anywhere_some_at_a_stop() -> None:
     assert torch.equal(start.measured, start.q)
 
 
-def test_references_begin_where_each_servo_stands_and_have_the_velocity_that_they_say() -> None:
-    rng = np.random.default_rng(0)
-    start = FAMILY.reset(FAMILY.sample(5, rng), 3, rng)
-    reference = FAMILY.reference(start, 50, rng)
-    assert reference.shape == (5, 3, 51, 2)
-    assert_close(reference[:, :, 0, 0], start.measured)
-    position, velocity = reference.unbind(-1)
-    assert_close(position.diff(dim=-1) / CONTROL_DT, velocity[..., 1:], rtol=1e-2, atol=1e-2)
-
-
 def test_an_oracle_is_told_the_parameters_in_the_order_of_their_names() -> None:
     told = servos(gravity=0.3, delay=0.02).privileged()
     expected = [1.6225, 3.9494, 15.0, 0.015, 0.09039, 0.01169, 0.3, 0.02, 1.0]
     assert_close(told, torch.tensor([expected]))
 
 
-def test_the_intervals_are_what_a_manifest_takes() -> None:
-    intervals = PRESETS["miswired"].intervals()
-    assert all(low <= high for low, high in intervals.values())
-    assert intervals["polarity"] == (-1.0, 1.0)
+@pytest.mark.parametrize("family", [FAMILY, MISWIRED])
+def test_the_parameters_are_within_what_the_spec_says_whatever_happens(family: ServoFamily) -> None:
+    rng = np.random.default_rng(0)
+    tasks = family.sample(3000, rng)
+    check(family.spec)
+    for told in (family.parameters(tasks), family.parameters(family.change(tasks, rng))):
+        for column, parameter in zip(told.T, family.spec.parameters, strict=True):
+            assert column.min() >= parameter.low - 1e-6 * abs(parameter.low), parameter
+            assert column.max() <= parameter.high + 1e-6 * abs(parameter.high), parameter
+    assert family.spec.parameters[-1] == Parameter("polarity", "1", *family.training.polarity, "sign")
 
 
 @pytest.mark.parametrize(

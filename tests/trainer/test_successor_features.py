@@ -79,12 +79,22 @@ def test_traced_targets_go_on_while_what_was_done_is_what_the_policy_does() -> N
     agrees = torch.tensor([0.0, 1.0, 0.0])
     last, cut = 4.0 + 0.5 * 40.0, 2.0 + 0.5 * 20.0
     first = 1.0 + 0.5 * (10.0 + 0.8 * (cut - 10.0))
-    assert_close(traced_targets(phi, psi, agrees, 0.5, 0.8).flatten(), torch.tensor([first, cut, last]))
-    assert_close(traced_targets(phi, psi, agrees, 0.5, 0.0), td_target(phi, psi[1:], 0.5))
+    on = torch.ones(3)
+    assert_close(traced_targets(phi, psi, agrees, on, 0.5, 0.8).flatten(), torch.tensor([first, cut, last]))
+    assert_close(traced_targets(phi, psi, agrees, on, 0.5, 0.0), td_target(phi, psi[1:], 0.5))
+
+
+def test_nothing_follows_where_an_episode_has_ended() -> None:
+    """Neither what ψ says of the state that comes after, nor what was seen there."""
+    phi = torch.tensor([1.0, 2.0, 4.0]).view(3, 1)
+    psi = torch.tensor([9.0, 10.0, 20.0, 40.0]).view(4, 1)
+    goes_on = torch.tensor([1.0, 0.0, 1.0])
+    found = traced_targets(phi, psi, torch.ones(3), goes_on, 0.5, 1.0).flatten()
+    assert_close(found, torch.tensor([1.0 + 0.5 * 2.0, 2.0, 4.0 + 0.5 * 40.0]))
 
 
 def test_on_a_policys_own_path_the_whole_trace_is_its_return() -> None:
     phi, psi = torch.randn(2, 5, 3), torch.zeros(2, 6, 3)
-    found = traced_targets(phi, psi, torch.ones(2, 5), 0.9, 1.0)
+    found = traced_targets(phi, psi, torch.ones(2, 5), torch.ones(2, 5), 0.9, 1.0)
     expected = sum(0.9**k * phi[:, k] for k in range(5))
     assert_close(found[:, 0], expected)

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig, task_vector
-from acclimate_trainer.algorithms.successor.policies import UNIT, LibraryPolicy, PolicyConfig, inputs
+from acclimate.task.spec import TaskSpec
+from acclimate_trainer.algorithms.successor import task_vector
+from acclimate_trainer.algorithms.successor.featured import Featured
+from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig
+from acclimate_trainer.algorithms.successor.policies import UNIT, LibraryPolicy, PolicyConfig
+from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
-from acclimate_trainer.networks.psi import initial_library, library_psi
+from acclimate_trainer.networks.psi import Sizes, initial_library, library_psi
 from acclimate_trainer.tasks import reacher
+from acclimate_trainer.tasks.four_rooms import FourRoomsFamily, RoomsTasks
+from acclimate_trainer.tasks.reacher import ReacherFamily, ReacherTasks
 from torch import Tensor
 from torch.testing import assert_close
 
 from .policy_conformance import EPISODES, AdaptivePolicyConformance, PolicyConformance
 
+FAMILY = ReacherFamily()
+TARGET = reacher.NAMES[9]  # one that was not trained for
 # What w is inferred from, and so not part of a step.
 KEPT = tuple(t.name for t in task_vector.state_tensors(1) if t.name != "task_vector")
 
 
-def successor_policy(**settings: object) -> Policy:
-    config = SuccessorConfig(hidden=8, replay=10, **settings)  # type: ignore[arg-type]
-    algorithm = Successor(range(4), 10, config)
+def successor_policy(family: ReacherFamily | FourRoomsFamily = FAMILY, **settings: object) -> Policy:
+    features = 4 if family is FAMILY else 2
+    names = tuple(feature.name for feature in family.spec.features[:features])
+    config = SuccessorConfig(train_on=names, hidden=8, replay=10, **settings)  # type: ignore[arg-type]
+    algorithm: Successor[object] = Successor(family, config)  # type: ignore[arg-type]
     return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
 
 
-class ReacherConformance(AdaptivePolicyConformance):
-    observation = reacher.OBSERVATION
-    action = reacher.ACTION
-    control_dt = reacher.CONTROL_DT
+class LibraryConformance(AdaptivePolicyConformance):
     counters = KEPT
 
     def window(self, policy: Policy, tasks: int, *, seed: int) -> Window:
-        """Of torques that there are, and not just any."""
+        """Of actions that there are, and not just any."""
         window = super().window(policy, tasks, seed=seed)
+        choices = torch.tensor(policy.spec.choices)
         rng = torch.Generator().manual_seed(seed)
-        action = reacher.ACTIONS[torch.randint(9, window.mask.shape, generator=rng)]
-        return window._replace(action=action)
+        return window._replace(action=choices[torch.randint(len(choices), window.mask.shape, generator=rng)])
 
     def state(self, policy: Policy, tasks: int, episodes: int, *, seed: int) -> dict[str, Tensor]:
         """At the begin of a trial: what has been seen is a triangle, and not anything near it."""
@@ -46,28 +56,28 @@ class ReacherConformance(AdaptivePolicyConformance):
     def _act(self, policy: Policy, state: Tensors, *, seed: int) -> Act:
         """On as many tasks as the state is of: nothing of it is written by `act`."""
         axes = (len(state["task_vector"]), EPISODES)
-        return policy.act(state, self.obs(*axes, seed=seed), self.noise(policy, *axes, seed=seed))
+        return policy.act(state, self.obs(policy, *axes, seed=seed), self.noise(policy, *axes, seed=seed))
 
 
-class TestLibrary(ReacherConformance):
+class TestLibrary(LibraryConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return successor_policy()
 
 
-class TestLibraryThatRefines(ReacherConformance):
+class TestLibraryThatRefines(LibraryConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return successor_policy(refine_steps=2)
 
 
-class TestLibraryOfLearnedFeatures(ReacherConformance):
+class TestLibraryOfLearnedFeatures(LibraryConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return successor_policy(features="learned", n_features=3)
 
 
-class TestUniversal(ReacherConformance):
+class TestUniversal(LibraryConformance):
     @pytest.fixture
     def policy(self) -> Policy:
         return successor_policy(network="universal")
@@ -75,12 +85,10 @@ class TestUniversal(ReacherConformance):
 
 def test_psi_in_a_graphs_layout_is_the_networks() -> None:
     """Whose first layers lie side by side; for many rows as for one."""
-    params = initial_library(
-        3, Successor(range(3), 10, SuccessorConfig(hidden=8)).sizes, np.random.default_rng(0)
-    )
-    policy = LibraryPolicy(params, torch.zeros(12), 0.9, PolicyConfig())
+    params = initial_library(3, Sizes(6, 8, 9, 12), np.random.default_rng(0))
+    policy = LibraryPolicy(params, torch.zeros(12), 0.9, PolicyConfig(), Featured.of(Complete.of(FAMILY)))
     for rows in (1, 7):
-        x = torch.randn(2, rows, reacher.N_INPUTS, generator=torch.Generator().manual_seed(1))
+        x = torch.randn(2, rows, 6, generator=torch.Generator().manual_seed(1))
         found = policy.psi(stacked(policy, 2, rows), x)
         assert found.shape == (2, rows, 3, 9, 12)
         for task in range(2):
@@ -88,33 +96,31 @@ def test_psi_in_a_graphs_layout_is_the_networks() -> None:
             assert_close(found[task], expected.transpose(0, 1))
 
 
-def explored(target: int, episodes: int = 5, steps: int = 10, seed: int = 0) -> Window:
-    """Random torques on one task, whose reward is that target's feature."""
+def explored(episodes: int = 5, steps: int = 10, seed: int = 0) -> Window:
+    """Random torques on the task to reach TARGET."""
     rng = np.random.default_rng(seed)
-    arms, obs, actions = reacher.reset((1, episodes), rng), [], []
-    obs.append(reacher.observe(arms, torch.zeros(1, episodes)))
+    session = FAMILY.open(ReacherTasks(reacher.task_vectors([TARGET])), episodes, steps, rng)
+    obs, actions = [session.obs], []
     for _ in range(steps):
-        action = torch.from_numpy(rng.integers(0, 9, (1, episodes)))
-        arms = reacher.step(arms, action)
-        reward = reacher.features(reacher.directions(arms.angle))[..., target]
-        obs.append(reacher.observe(arms, reward))
-        actions.append(reacher.ACTIONS[action])
+        actions.append(reacher.ACTIONS[torch.from_numpy(rng.integers(0, 9, (1, episodes)))])
+        session.step(actions[-1])
+        obs.append(session.obs)
     return Window(torch.stack(obs, 2), torch.stack(actions, 2), torch.ones(1, episodes, steps))
 
 
-def adapted(policy: Policy, target: int, **shape: int) -> Adapt:
-    return policy.adapt(stacked(policy, 1, 1), explored(target, **shape))
+def adapted(policy: Policy, **shape: int) -> Adapt:
+    return policy.adapt(stacked(policy, 1, 1), explored(**shape))
 
 
 def test_w_of_a_target_that_was_not_trained_for_is_inferred_from_fifty_transitions() -> None:
-    adapt = adapted(successor_policy(), 9, episodes=10, steps=5)
+    adapt = adapted(successor_policy(), episodes=10, steps=5)
     assert float(adapt.info["rank"]) == 12.0
-    assert_close(adapt.next["task_vector"], reacher.one_hot(torch.tensor([9])), rtol=0, atol=1e-3)
+    assert_close(adapt.next["task_vector"], reacher.task_vectors([TARGET]), rtol=0, atol=1e-3)
 
 
 def test_rewards_that_do_not_span_leave_w_and_say_so() -> None:
     policy = successor_policy()
-    adapt = adapted(policy, 9, episodes=1, steps=5)
+    adapt = adapted(policy, episodes=1, steps=5)
     assert float(adapt.info["rank"]) < 12.0
     assert torch.equal(adapt.next["task_vector"], stacked(policy, 1, 1)["task_vector"])
 
@@ -128,7 +134,7 @@ def test_noise_is_added_to_what_actions_are_worth() -> None:
 def test_the_last_layer_of_one_policy_is_refined_and_its_error_falls() -> None:
     policy = successor_policy(refine_steps=5, refine_lr=0.5)
     assert isinstance(policy, LibraryPolicy)
-    window, before = explored(9, 10, 5), stacked(policy, 1, 1)
+    window, before = explored(10, 5), stacked(policy, 1, 1)
     adapt = policy.adapt(before, window)
     changed = (adapt.next["w2"] != before["w2"]).flatten(2).any(-1)[0]  # (P,)
     assert int(changed.sum()) == 1
@@ -136,17 +142,15 @@ def test_the_last_layer_of_one_policy_is_refined_and_its_error_falls() -> None:
 
     def error(state: dict[str, Tensor]) -> float:
         """Of ψ against what follows, with a fixed next action: that of the refined state."""
-        psi = [
-            policy.psi(state, inputs(o.flatten(1, 2)))[0, :, best]
-            for o in (window.obs[:, :, :-1], window.obs[:, :, 1:])
-        ]
-        phi = [policy.features(o.flatten(1, 2))[0] for o in (window.obs[:, :, :-1], window.obs[:, :, 1:])]
-        values = (
-            policy.psi(state, inputs(window.obs[:, :, 1:].flatten(1, 2)))[0] @ adapt.next["task_vector"][0]
-        )
+        psi, phi = [], []
+        for obs in (window.obs[:, :, :-1].flatten(1, 2), window.obs[:, :, 1:].flatten(1, 2)):
+            every = policy.psi(state, FAMILY.inputs(obs))[0]
+            psi.append(every[:, best])
+            phi.append(reacher.features(reacher.directions(obs[0, :, :2])))
         action = (window.action.flatten(1, 2)[0].unsqueeze(1) - reacher.ACTIONS).abs().sum(-1).argmin(-1)
         rows = torch.arange(len(action))
-        target = phi[1] - phi[0] + 0.9 * psi[1][rows, values.amax(1).argmax(-1)]
+        following = (every @ adapt.next["task_vector"][0]).amax(1).argmax(-1)
+        target = phi[1] - phi[0] + 0.9 * psi[1][rows, following]
         return float((psi[0][rows, action] - target).square().mean())
 
     assert error({**before, **adapt.next}) < 0.9 * error({**before, "task_vector": adapt.next["task_vector"]})
@@ -154,5 +158,40 @@ def test_the_last_layer_of_one_policy_is_refined_and_its_error_falls() -> None:
 
 def test_nothing_is_refined_before_w_is_known() -> None:
     policy = successor_policy(refine_steps=3)
-    adapt = adapted(policy, 9, episodes=1, steps=5)
+    adapt = adapted(policy, episodes=1, steps=5)
     assert torch.equal(adapt.next["w2"], stacked(policy, 1, 1)["w2"])
+
+
+def test_what_objects_are_worth_is_inferred_from_a_walk_through_four_rooms() -> None:
+    """Which passes one of each type, and reaches the goal."""
+    family = FourRoomsFamily()
+    session = family.open(RoomsTasks(torch.tensor([[0.5, -0.3, 0.8]])), 1, 100, np.random.default_rng(0))
+    obs, actions = [session.obs], []
+    for move in "urrrrrulluulluruuuurrrrruuurrrrr":
+        actions.append(torch.full((1, 1, 1), float("urdl".index(move))))
+        session.step(actions[-1])
+        obs.append(session.obs)
+    window = Window(torch.stack(obs, 2), torch.stack(actions, 2), torch.ones(1, 1, len(actions)))
+    policy = successor_policy(family, refine_steps=2)
+    adapt = policy.adapt(stacked(policy, 1, 1), window)
+    assert_close(adapt.next["task_vector"], torch.tensor([[0.5, -0.3, 0.8, 1.0]]), rtol=0, atol=1e-3)
+    assert not torch.equal(adapt.next["w2"], stacked(policy, 1, 1)["w2"])
+
+
+def test_rewards_that_a_family_does_not_observe_are_one_more_observation() -> None:
+    """The last one, which w is inferred from, and the network does not see."""
+
+    class Unrewarded(ReacherFamily):
+        @cached_property
+        def spec(self) -> TaskSpec:
+            spec = super().spec
+            return replace(spec, observation=spec.observation[:-1])
+
+    policy = successor_policy(Unrewarded())  # type: ignore[arg-type]
+    assert policy.spec.observation[-1].source == "reward"
+    assert_close(
+        adapted(policy, episodes=10, steps=5).next["task_vector"],
+        reacher.task_vectors([TARGET]),
+        rtol=0,
+        atol=1e-3,
+    )

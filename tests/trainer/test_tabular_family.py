@@ -8,34 +8,41 @@ import torch
 from acclimate.errors import UsageError
 from acclimate.stats import mean_interval
 from acclimate_trainer.tasks.tabular import (
+    REWARD_NOISE,
     TabularFamily,
-    TabularState,
+    TabularSession,
     TabularTasks,
     optimal_q,
     oracle_value,
     solved,
 )
+from acclimate_trainer.testing import FamilyConformance
 from torch import Tensor
 from torch.testing import assert_close
-
-from .trial_conformance import TrialConformance
 
 FAMILY = TabularFamily(episodes=10)
 MANY = 20_000
 
 
-class TestTabularConformance(TrialConformance[TabularTasks, TabularState]):
+class TestTabularConformance(FamilyConformance):
     def family(self) -> TabularFamily:
         return FAMILY
 
 
-class TestOddSizes(TrialConformance[TabularTasks, TabularState]):
+class TestOddSizes(FamilyConformance):
     def family(self) -> TabularFamily:
         return TabularFamily(episodes=3, states=4, actions=2, horizon=7)
 
 
-def at(s: Tensor, t: int) -> TabularState:
-    return TabularState(s, torch.full_like(s, t))
+def at(tasks: TabularTasks, s: Tensor, t: int, family: TabularFamily = FAMILY) -> TabularSession:
+    """Walks that are in states s (T, E) at step t of their episode."""
+    session = family.open(tasks, s.shape[1], 100, np.random.default_rng(2))
+    session.s, session.t = s, t
+    return session
+
+
+def act(number: int, session: TabularSession) -> Tensor:
+    return torch.full((*session.s.shape, 1), float(number))
 
 
 def by_hand() -> TabularTasks:
@@ -59,31 +66,47 @@ def test_it_is_drawn_as_in_the_paper() -> None:
 
 
 def test_states_follow_as_often_as_the_transition_says() -> None:
-    one = FAMILY.sample(1, np.random.default_rng(1))
-    tasks = TabularTasks(*(x.expand(MANY, *x.shape[1:]) for x in one))
-    s, action = torch.full((MANY,), 3), torch.full((MANY,), 2)
-    step = FAMILY.step(tasks, at(s, 0), action, np.random.default_rng(2))
-    expected, found = one.transition[0, 3, 2], step.obs.mean(0)
+    tasks = FAMILY.sample(1, np.random.default_rng(1))
+    session = at(tasks, torch.full((1, MANY), 3), 0)
+    session.step(act(2, session))
+    expected, found = tasks.transition[0, 3, 2], session.obs[0, :, :10].mean(0)
     assert ((found - expected).abs() < 4 * (expected * (1 - expected) / MANY).sqrt() + 1e-4).all()
-    assert torch.equal(step.obs.argmax(-1), step.state.s)
-    assert (step.state.t == 1).all()
+    assert torch.equal(session.obs[..., :10].argmax(-1), session.s)
+    assert session.t == 1
 
 
-def test_rewards_have_standard_deviation_one() -> None:
+def test_rewards_spread_around_their_mean() -> None:
     tasks = FAMILY.sample(MANY, np.random.default_rng(1))
-    state, _ = FAMILY.reset(tasks)
-    step = FAMILY.step(tasks, state, torch.ones(MANY, dtype=torch.int64), np.random.default_rng(2))
-    assert torch.equal(step.mean_reward, tasks.reward[:, 0, 1])
-    assert (step.reward - step.mean_reward).std().item() == pytest.approx(1.0, abs=0.02)
+    session = FAMILY.open(tasks, 1, 10, np.random.default_rng(2))
+    step = session.step(act(1, session))
+    noise = step.reward - tasks.reward[:, :1, 1]
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.03)
+    assert noise.std().item() == pytest.approx(REWARD_NOISE, abs=0.02)
+    assert torch.equal(session.obs[..., -1], step.reward)
 
 
 def test_the_last_step_of_an_episode_leads_to_the_start_state_whatever_was_done() -> None:
-    tasks = FAMILY.sample(200, np.random.default_rng(1))
-    state = at(torch.arange(200) % 10, 9)
-    step = FAMILY.step(tasks, state, torch.arange(200) % 5, np.random.default_rng(2))
-    assert (step.state.s == 0).all()
-    assert (step.state.t == 0).all()
+    tasks = FAMILY.sample(50, np.random.default_rng(1))
+    session = at(tasks, torch.arange(200).view(50, 4) % 10, 8)
+    assert not session.step(act(1, session)).truncated.any()
+    step = session.step(act(1, session))
     assert step.truncated.all()
+    assert not step.terminated.any()
+    assert (session.s == 0).all()
+    assert session.t == 0
+
+
+def test_an_mdp_that_becomes_another_moves_as_that() -> None:
+    still, moving = (torch.tensor(m) for m in ([[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]))
+    family = TabularFamily(episodes=1, states=2, actions=1, horizon=10)
+
+    def mdps(transition: Tensor) -> TabularTasks:
+        return solved(torch.zeros(2, 2, 1), transition.view(1, 2, 1, 2).expand(2, -1, -1, -1), 10)
+
+    session = family.open(mdps(still), 3, 10, np.random.default_rng(0))
+    session.become(mdps(moving), torch.tensor([False, True]))
+    session.step(act(0, session))
+    assert session.s.tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 def test_a_small_mdp_solved_by_hand() -> None:
@@ -110,11 +133,10 @@ def test_optimal_values_axioms() -> None:
 def test_playing_the_optimal_policy_earns_its_value() -> None:
     rng = np.random.default_rng(4)
     tasks = FAMILY.sample(4000, rng)
-    (state, _), total = FAMILY.reset(tasks), torch.zeros(4000)
+    session, total = FAMILY.open(tasks, 1, 10, rng), torch.zeros(4000)
     for _ in range(FAMILY.horizon):
-        action = tasks.q[torch.arange(4000), state.t, state.s].argmax(-1)
-        step = FAMILY.step(tasks, state, action, rng)
-        state, total = step.state, total + step.reward
+        action = tasks.q[torch.arange(4000), session.t, session.s[:, 0]].argmax(-1)
+        total += session.step(action.float().view(-1, 1, 1)).reward[:, 0]
     surplus = mean_interval((total - oracle_value(tasks, 1)).tolist(), confidence=0.999)
     assert surplus.low < 0.0 < surplus.high
 
@@ -128,10 +150,10 @@ def test_the_oracle_earns_what_the_yardstick_says() -> None:
 def test_a_critic_is_told_the_optimal_values_from_here_and_from_the_start_per_step() -> None:
     tasks = by_hand()
     family = TabularFamily(episodes=1, states=2, actions=2, horizon=2)
-    told = family.critic_features(tasks, at(torch.tensor([1]), 0))
-    assert_close(told, torch.tensor([[5.0, 1.0, 5.0, 2.0]]))
-    told = family.critic_features(tasks, at(torch.tensor([0]), 1))
-    assert_close(told, torch.tensor([[1.0, -0.5, 1.0, 2.0]]))
+    told = family.critic(tasks, at(tasks, torch.tensor([[1, 0]]), 0, family))
+    assert_close(told, torch.tensor([[[5.0, 1.0, 5.0, 2.0], [2.0, 1.625, 2.0, 2.0]]]))
+    told = family.critic(tasks, at(tasks, torch.tensor([[0]]), 1, family))
+    assert_close(told, torch.tensor([[[1.0, -0.5, 1.0, 2.0]]]))
 
 
 @pytest.mark.parametrize("name", ["episodes", "states", "actions", "horizon"])

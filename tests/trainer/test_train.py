@@ -13,20 +13,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from acclimate.command import cli
-from acclimate_trainer.command import train as running
-from acclimate_trainer.command.train import algorithm_of
 from acclimate_trainer.outer_loop.training import Progress, start, train
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import built_in
 from acclimate_trainer.runs.configuration import load_config
-from acclimate_trainer.runs.run_directory import CHECKPOINT, CONFIG, CURVE, METRICS, PID, RunDirectory
+from acclimate_trainer.runs.run_directory import CHECKPOINT, CLASSICAL, CONFIG, CURVE, METRICS, RunDirectory
+from acclimate_trainer.tasks.servo.family import ServoFamily
 
 ITERATIONS = 200
 CONFIGURED = f"""
 name = "small"
 seed = 1
+classical = false
 [family]
+name = "servo"
 [robust]
 hidden = 4
 episodes = 2
@@ -36,9 +40,7 @@ iterations = {ITERATIONS}
 meta_batch_size = 4
 """
 COMMAND = [sys.executable, "-m", "acclimate", "train", "small.toml"]
-NOBODY_KNOWS = (
-    "there is no config nowhere; give a TOML file, or a built-in one: bandit_100_10, bandit_10_10, "
-)
+NOBODY_KNOWS = f"there is no config nowhere; give a TOML file, or a built-in one: {', '.join(built_in())}"
 
 
 @pytest.fixture
@@ -156,7 +158,20 @@ def test_options_take_the_place_of_the_configs_own(quick: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["iterations"] == 2
     config = RunDirectory.open(quick / "elsewhere" / "mine").config
     plain = load_config(quick / "small.toml")
-    assert config == replace(plain, seed=7, training=replace(plain.training, iterations=2))
+    assert config.tree() == replace(plain, seed=7, training=replace(plain.training, iterations=2)).tree()
+
+
+def test_values_of_the_config_may_be_set(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "small.toml", "--set", "robust.hidden=6", "--set", "family.options.preset=miswired"]
+    assert cli.main([*arguments, "--set", "robust.activation=silu"]) == 0
+    config = RunDirectory.open(quick / "runs" / "small").config
+    assert config.robust == replace(load_config(quick / "small.toml").robust, hidden=6, activation="silu")  # type: ignore[type-var]
+    assert config.opened.options["preset"] == "miswired"
+    capsys.readouterr()
+    assert cli.main(["train", "small.toml", "--set", "robust.width=6"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "acclimate: small.toml: [robust] unknown key 'width'; valid keys: "
+    )
 
 
 def test_fresh_begins_anew_over_another_config(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,14 +185,22 @@ def test_fresh_begins_anew_over_another_config(quick: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["resumed_from"] == 0
 
 
-def test_gains_are_searched_for_once(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with (quick / "small.toml").open("a") as file:
-        file.write("[pid]\ntasks = 4\ncandidates = 8\nrounds = 2\nepisode_steps = 20\n")
+def test_classical_controllers_are_tuned_once(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned: list[float] = []
+
+    def classical(_: ServoFamily, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+        tuned.append(rng.random())
+        return {"pid": {"kp": tuned[-1]}}
+
+    monkeypatch.setattr(ServoFamily, "classical", classical)
+    run = RunDirectory(quick / "runs" / "small")
     assert cli.main(["train", "small.toml", "--iterations", "1"]) == 0
-    gains = (quick / "runs" / "small" / PID).read_bytes()
-    monkeypatch.setattr(running, "search", None)
-    assert cli.main(["train", "small.toml", "--iterations", "1"]) == 0
-    assert (quick / "runs" / "small" / PID).read_bytes() == gains
+    assert not (run.path / CLASSICAL).exists()  # the config says so
+    for _ in range(2):
+        arguments = ["--iterations", "1", "--set", "classical=true"]
+        assert cli.main(["train", "small.toml", "--out", "runs/tuned", *arguments]) == 0
+        assert RunDirectory(quick / "runs" / "tuned").classical() == {"pid": {"kp": tuned[0]}}
+    assert len(tuned) == 1
 
 
 def test_figures_that_are_no_numbers_are_null_in_json(
@@ -214,9 +237,9 @@ def test_a_checkpoint_of_another_version_is_refused(quick: Path, capsys: pytest.
         (("[family]", "family = 1\n[family]"), ["small.toml"], "small.toml is not TOML: "),
         (("seed = 1", "sede = 1"), ["small.toml"], "small.toml: unknown key 'sede'; valid keys: name, seed"),
         (
-            ("[family]", "[family]\npreset = 'x'"),
+            ('"servo"', '"servo"\noptions.preset = "x"'),
             ["small.toml"],
-            "small.toml: [family] preset is 'x'; valid: wide",
+            "small.toml: [family.options] preset is 'x'; valid: wide",
         ),
         (("[robust]", "[maml]\n[robust]"), ["small.toml"], "found [maml] and [robust]"),
         (
@@ -225,11 +248,12 @@ def test_a_checkpoint_of_another_version_is_refused(quick: Path, capsys: pytest.
             "small.toml: [robust] hidden must be at least 1, found 0",
         ),
         (
-            ("[family]", "[family.ranges]\narmature = [-1, 1]"),
+            ('"servo"', '"servo"\noptions.ranges.armature = [-1, 1]'),
             ["small.toml"],
-            "small.toml: [family.ranges] range armature must lie above 0, found [-1.0, 1.0]",
+            "small.toml: [family.options] ranges: range armature must lie above 0, found [-1.0, 1.0]",
         ),
         (("", ""), ["small.toml", "--seed", "-1"], "--seed must be at least 0, found -1"),
+        (("", ""), ["small.toml", "--set", "robust"], "--set 'robust' is not SECTION.KEY=VALUE"),
         (("", ""), ["small.toml", "--iterations", "0"], "--iterations must be at least 1, found 0"),
         (
             ("", ""),
@@ -279,7 +303,6 @@ def test_a_bandit_is_trained_and_its_return_told(quick: Path, capsys: pytest.Cap
     out, err = capsys.readouterr()
     assert "runs/pulls: ppo trained for 3 iterations: return " in out
     assert "rad" not in out + err
-    assert "export" not in out
     run = RunDirectory(quick / "runs" / "pulls")
     seconds = [line["seconds"] for line in run.metrics()]
     assert 0.0 < seconds[0] <= seconds[1] <= seconds[2] == run.seconds()

@@ -11,6 +11,8 @@ import pytest
 import torch
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
+from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.outer_loop.training import (
     Algorithm,
@@ -26,6 +28,7 @@ from acclimate_trainer.runs.run_directory import RunDirectory
 from torch import Tensor
 from torch.testing import assert_close
 
+from .families import GliderFamily
 from .servo_tasks import FAMILY
 
 ITERATIONS = 6
@@ -34,6 +37,10 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "maml": Maml(FAMILY, MamlConfig(hidden=4, support_episodes=2, query_episodes=1, episode_steps=8)),
     "robust": Reactive(FAMILY, ReactiveConfig(hidden=4, episodes=2, episode_steps=8), oracle=False),
     "oracle": Reactive(FAMILY, ReactiveConfig(hidden=4, episodes=2, episode_steps=8), oracle=True),
+    "rl2_oracle": Rl2(GliderFamily(), Rl2Config(hidden=4, episode_steps=8, side_by_side=2), oracle=True),
+    "objectives": Objectives(
+        GliderFamily(), ObjectivesConfig(hidden=4, mixing=4, critic=4, episode_steps=8, side_by_side=2)
+    ),
 }
 
 
@@ -87,7 +94,8 @@ def gradient(algorithm: Algorithm, config: TrainingConfig) -> tuple[Tensor, dict
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_resumed_run_is_the_uninterrupted_one(name: str, tmp_path: Path) -> None:
     """Through a checkpoint on disk, and with the run stopped in the middle of an iteration."""
-    algorithm, config = ALGORITHMS[name], Config("run", 0, FamilyConfig(), SHORT, robust=ReactiveConfig())
+    algorithm = ALGORITHMS[name]
+    config = Config("run", 0, FamilyConfig("servo"), SHORT, robust=ReactiveConfig())
     whole, figures = run(algorithm, SHORT)
     directory = RunDirectory.create(tmp_path / "run", config)
 
@@ -115,6 +123,40 @@ def test_the_same_seed_trains_the_same_and_another_does_not(name: str) -> None:
     assert figures == same
     assert all(torch.equal(first.meta[key], value) for key, value in again.meta.items())
     assert not all(torch.equal(first.meta[key], value) for key, value in other.meta.items())
+
+
+class Drawing(Pull):
+    """Keeps the first numbers that each of its generators gives."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.tensor([[1.0, 2.0]]), torch.ones(1))
+        self.drawn: list[tuple[float, ...]] = []
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        self.drawn.append(tuple(rng.random(4)))
+        return super().initial(rng)
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        self.drawn.append(tuple(rng.random(4)))
+        return super().losses(meta, tasks, rng, progress)
+
+
+def test_every_iteration_draws_anew_and_so_do_the_initial_parameters() -> None:
+    """No two of them share a generator, of one seed or of neighbouring ones: nor does any start where one goes on."""
+    algorithm = Drawing()
+    for seed in (0, 1, 2):
+        run(algorithm, replace(SHORT, meta_batch_size=1), seed=seed)
+    assert len(algorithm.drawn) == 3 * (1 + ITERATIONS)
+    numbers = [number for drawn in algorithm.drawn for number in drawn]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_what_an_iteration_draws_does_not_depend_on_where_the_run_was_resumed() -> None:
+    whole, resumed = Drawing(), Drawing()
+    states: list[Progress] = []
+    run(whole, replace(SHORT, meta_batch_size=1), watch=states.append)
+    run(resumed, replace(SHORT, meta_batch_size=1), states[3])
+    assert resumed.drawn == whole.drawn[5:]
 
 
 def test_nothing_that_was_reported_changes_afterwards() -> None:

@@ -17,9 +17,9 @@ from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.policy.policy import Policy
 from acclimate.stats import Interval, mean_interval
-from acclimate_bridge.evaluation.references import episode_steps
-from acclimate_bridge.evaluation.rig import Bench
-from acclimate_bridge.simulation.servos import BUILT_IN
+from acclimate_bridge.evaluation.episodes import episode_steps
+from acclimate_bridge.evaluation.rig import Contest
+from acclimate_bridge.simulation.worlds import groups_of, world_of
 
 from acclimate_export.bundle.bundling import Parts, rounded_up
 from acclimate_export.bundle.trained import Trained, as_array
@@ -33,7 +33,7 @@ from acclimate_export.tflite.quantising import quantise
 
 MEMBER = "act.tflite"
 FLOAT = "float32"
-_EPISODES = 4  # that tracking is measured on, per device
+_EPISODES = 4  # that tracking is measured on, per machine
 _TICKS, _EXAMPLES = 1000, 2000  # that the loss on single ticks is measured on; that find the ranges of int8
 _CALIBRATION_SEED, _LOSS_SEED = 20261126, 20261127  # fixed: the same run always gives the same bundle
 _FACTOR = 2.0  # from the golden sequence's difference here to the one that a board may find: kernels round differently
@@ -163,9 +163,11 @@ def _tracking(bundle: Bundle, devices: int, seed: int) -> dict[str, Interval]:
     """The same references on the same devices, in float32 and quantised."""
     policies = {FLOAT: Policy(bundle, "onnxruntime"), "quantised": Policy(bundle, "litert")}
     steps, shots = episode_steps(bundle.manifest), dict.fromkeys(policies, 0)
-    bench = Bench(FLOAT, policies, None, shots=shots, steps=steps, episodes=_EPISODES, seed=seed)
-    results = [bench.run(servo, device).errors for servo in BUILT_IN.values() for device in range(devices)]
-    errors = {name: [result[name][0] for result in results] for name in policies}
+    contest = Contest(FLOAT, policies, shots=shots, steps=steps, episodes=_EPISODES, seed=seed)
+    groups = groups_of(world_of(bundle.manifest))
+    results = [contest.run(contest.place(g, n)).figures for g in groups for n in range(devices)]
+    headline = bundle.manifest.task.headline.name
+    errors = {name: [result[name][0][headline] for result in results] for name in policies}
     errors["difference"] = [after - before for before, after in zip(*errors.values(), strict=True)]
     return {name: mean_interval(values) for name, values in errors.items()}
 

@@ -21,11 +21,11 @@ from acclimate.fields import Json
 from acclimate.policy.objectives import features_of, set_objective
 from acclimate.policy.policy import Policy, Scope
 from acclimate.task.episode import Episode
-from acclimate.task.metrics import measure
 
-from acclimate_bridge.command.objectives import Listener, Wish, wishes_of
+from acclimate_bridge.command.objectives import Listener, ObjectiveAt, asked_for
 from acclimate_bridge.command.options import moment
-from acclimate_bridge.evaluation.references import TrackingReferences
+from acclimate_bridge.evaluation.episodes import SeededEpisodes
+from acclimate_bridge.evaluation.figures import Figures, beside, figures_of, quantity
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
 
@@ -46,7 +46,7 @@ class DrivePlan(NamedTuple):
 
     seconds: float
     resets: tuple[Reset, ...]
-    wishes: tuple[Wish, ...] = ()
+    objectives: tuple[ObjectiveAt, ...] = ()
     listen: bool = False
 
     @classmethod
@@ -71,7 +71,7 @@ class DrivePlan(NamedTuple):
                 raise UsageError(f"--reset {scope}@{at:g} comes after the end: --seconds is {seconds:g}")
         if args.listen:
             features_of(manifest)
-        return cls(seconds, resets, wishes_of(args.objective, manifest, seconds), args.listen)
+        return cls(seconds, resets, asked_for(args.objective, manifest, seconds), args.listen)
 
 
 class Driven(NamedTuple):
@@ -88,19 +88,19 @@ def drive_on(port: str, baud: int, policy: Policy, plan: DrivePlan, seed: int) -
     """Drive noise-free, from a fresh policy. Raises DeviceFault, UsageError for a port that is refused."""
     clock, manifest = RealClock(), policy.manifest
     ticks = round(plan.seconds / manifest.control_dt)
-    references = TrackingReferences(manifest, ticks, seed, 0)
     events = _events(policy, plan)
     policy.reset("trial")
-    for wish in plan.wishes:
-        if not wish.at:
-            set_objective(policy, wish.weights)
+    for weights, at in plan.objectives:
+        if not at:
+            set_objective(policy, weights)
     heard = Listener(policy, sys.stdin, _tell).poll if plan.listen else None
     with (
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
-        episode = Drive(loop, references(loop.measure(), KEY), events, every=heard).on(ticks + 1)
+        episodes = SeededEpisodes(manifest.task, ticks, seed, 0, begin=link.begin_episode)
+        episode = Drive(loop, episodes(loop.measure(), KEY), events, every=heard).on(ticks + 1)
         forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
         return Driven(plan, episode, forgotten, loop.stats(), link.stats)
 
@@ -109,7 +109,7 @@ def _events(policy: Policy, plan: DrivePlan) -> dict[int, Callable[[], None]]:
     """By tick, what is reset and what is asked for after its command."""
     due: dict[int, list[Callable[[], None]]] = {}
     steps = [(reset.at, partial(policy.reset, reset.scope)) for reset in plan.resets]
-    steps += [(wish.at, partial(set_objective, policy, wish.weights)) for wish in plan.wishes if wish.at]
+    steps += [(at, partial(set_objective, policy, weights)) for weights, at in plan.objectives if at]
     for at, step in steps:
         due.setdefault(round(at / policy.manifest.control_dt), []).append(step)
     return {tick: partial(_all, steps) for tick, steps in due.items()}
@@ -124,56 +124,62 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def headline(policy: Policy, episode: Episode) -> float:
-    """Of the metric by which controllers are compared."""
-    task = policy.manifest.task
-    return measure(task, episode.obs, episode.applied)[task.headline.name].value
-
-
-def curve(policy: Policy, driven: Driven) -> list[tuple[float, float, float]]:
-    """From, to (s) and the headline metric in between, second by second."""
-    dt, whole = policy.manifest.control_dt, driven.episode
-    steps = len(whole.mask)
+def curve(policy: Policy, driven: Driven) -> list[tuple[float, float, Figures]]:
+    """From, to (s) and what was measured in between, second by second."""
+    episode, task = driven.episode, policy.manifest.task
+    steps, dt = len(episode.mask), task.control_dt
     edges = [*range(0, steps, max(round(1.0 / dt), 1)), steps]
-    parts = [
-        (a, b, whole._replace(obs=whole.obs[a : b + 1], applied=whole.applied[a:b]))
+    return [
+        (
+            round(a * dt, 6),
+            round(b * dt, 6),
+            figures_of(task, episode.obs[a : b + 1], episode.applied[a:b]),
+        )
         for a, b in pairwise(edges)
     ]
-    return [(round(a * dt, 6), round(b * dt, 6), headline(policy, part)) for a, b, part in parts]
 
 
 def tree(policy: Policy, driven: Driven) -> dict[str, Json]:
     """What only this way of running has; docs/cli.md documents the fields."""
+    task = policy.manifest.task
+    headline = task.headline.name
     resets: list[Json] = [
         {"scope": scope, "at": at, "tensors": list(names)}
         for (scope, at), names in zip(driven.plan.resets, driven.forgotten, strict=True)
     ]
-    wishes: list[Json] = [{"at": wish.at, "weights": dict(wish.weights)} for wish in driven.plan.wishes]
-    asked: dict[str, Json] = {} if policy.manifest.objectives is None else {"objectives": wishes}
+    asked: list[Json] = [{"at": at, "weights": dict(weights)} for weights, at in driven.plan.objectives]
+    objectives: dict[str, Json] = {} if policy.manifest.objectives is None else {"objectives": asked}
     return {
-        **asked,
+        **objectives,
         "seconds": driven.plan.seconds,
-        "rms": headline(policy, driven.episode),
-        "curve": [{"from": a, "to": b, "rms": rms} for a, b, rms in curve(policy, driven)],
+        "figures": dict(_overall(policy, driven)),
+        "curve": [{"from": a, "to": b, "value": found[headline]} for a, b, found in curve(policy, driven)],
         "resets": resets,
     }
 
 
+def _overall(policy: Policy, driven: Driven) -> Figures:
+    return figures_of(policy.manifest.task, driven.episode.obs, driven.episode.applied)
+
+
 def lines(policy: Policy, driven: Driven) -> list[str]:
     """The same for people."""
-    parts = curve(policy, driven)
-    worst = max(parts, key=lambda part: part[2])
+    task, parts, overall = policy.manifest.task, curve(policy, driven), _overall(policy, driven)
+    headline = task.headline
+    name = headline.name
+    worst = (min if headline.higher_is_better else max)(parts, key=lambda part: part[2][name])
     driving = f"{driven.plan.seconds:g} s of driving"
     said = [
-        f"{driving:<20} "
-        f"{headline(policy, driven.episode):.4f} rad RMS; in the first second {parts[0][2]:.4f}, "
-        f"in the last {parts[-1][2]:.4f}, at worst {worst[2]:.4f} from {worst[0]:g} s"
+        f"{driving:<20} {name} {quantity(headline, overall[name])}; in the first second {parts[0][2][name]:.4f}, "
+        f"in the last {parts[-1][2][name]:.4f}, at worst {worst[2][name]:.4f} from {worst[0]:g} s"
     ]
+    if len(task.metrics) > 1:
+        said.append(f"{'':<20} {beside(task, overall)}")
     for (scope, at), names in zip(driven.plan.resets, driven.forgotten, strict=True):
         said.append(
             f"reset of the {scope} at {at:g} s: {', '.join(names) or 'nothing'} back to the initial value"
         )
-    for weights, at in driven.plan.wishes:
+    for weights, at in driven.plan.objectives:
         said.append(
             f"objective from {at:g} s on: {', '.join(f'{name}={weight:g}' for name, weight in weights.items())}"
         )

@@ -15,34 +15,30 @@ from acclimate.command.options import at_least, writable
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 
-from acclimate_bridge.evaluation import courses_report
-from acclimate_bridge.evaluation import report as evaluation_report
+from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
-from acclimate_bridge.evaluation.evaluation import Plan, evaluate
-from acclimate_bridge.simulation.changes import KINDS
-from acclimate_bridge.simulation.servo_files import load_servo
+from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, evaluate_all
+from acclimate_bridge.simulation.servo.fleet import ServoFleet
 
 _Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 
 
 def run_evaluation(args: argparse.Namespace) -> int:
-    """Evaluate a bundle on the servos named; print the table or one JSON object."""
+    """Evaluate a bundle on the machines meant; print the table or one JSON object."""
     output = writable("--output", args.output)
     jobs = at_least("--jobs", (os.cpu_count() or 1) if args.jobs is None else args.jobs, 1)
     plan = Plan(
         bundle=Path(args.bundle),
-        servos=tuple(load_servo(name) for name in args.servo),
+        fleet=_fleet(args),
         against=None if args.against is None else tuple(Path(path) for path in args.against),
-        devices=args.devices,
+        machines=args.machines,
         episodes=args.episodes,
         shots=args.shots,
         seed=args.seed,
-        friction=args.friction,
         engine=args.engine,
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
-    tree = {**tree, "engine": plan.engine}
     text = json.dumps(tree, indent=2)
     if output is not None:
         write_atomically(output, (text + "\n").encode())
@@ -50,14 +46,21 @@ def run_evaluation(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fleet(args: argparse.Namespace) -> Fleet:
+    """The servos that are named, or the held-out machines of the bundle's family."""
+    if args.servo is None and args.friction is None:
+        return HeldOutFleet(args.family)
+    if args.family is not None:
+        raise UsageError("--family and --servo both say which machines; give one of them")
+    return ServoFleet.of(args.servo, args.friction)
+
+
 def _course(args: argparse.Namespace) -> Course | None:
     """How to drive, where it is not in episodes. Raises UsageError for options that do not go together."""
     seconds: float | None = args.seconds
     at: float | None = args.change_at
     if at is not None and args.change is None:
-        raise UsageError(
-            f"--change-at says when, and --change what happens: expected one of {', '.join(KINDS)}"
-        )
+        raise UsageError("--change-at says when, and --change what happens: give both")
     if seconds is None and args.change is None:
         return None
     seconds = SECONDS if seconds is None else seconds
@@ -65,8 +68,8 @@ def _course(args: argparse.Namespace) -> Course | None:
 
 
 def _evaluated(plan: Plan, jobs: int) -> _Said:
-    results = evaluate(plan, jobs, _progress())
-    return evaluation_report.tree(results), evaluation_report.table(results)
+    results = evaluate_all(plan, jobs, _progress())
+    return report.tree(results), report.table(results)
 
 
 def _driven(plan: Plan, course: Course, jobs: int) -> _Said:
@@ -81,6 +84,6 @@ def _progress() -> Callable[[int, int], None] | None:
 
     def show(done: int, total: int) -> None:
         end = "\r" if done < total else "\r\x1b[K"
-        print(f"{done}/{total} devices", end=end, file=sys.stderr, flush=True)
+        print(f"{done}/{total} machines", end=end, file=sys.stderr, flush=True)
 
     return show

@@ -18,14 +18,14 @@ from acclimate.policy.policy import Policy
 _UNEXPLAINED = 0.1  # share of the rewards that is left over where they are no wᵀφ
 
 
-class Wish(NamedTuple):
+class ObjectiveAt(NamedTuple):
     """Weights by name, and when they are set, in s of driving; 0 is before the first tick."""
 
     weights: Mapping[str, float]
     at: float
 
     @classmethod
-    def parse(cls, text: str, manifest: Manifest) -> Wish:
+    def parse(cls, text: str, manifest: Manifest) -> ObjectiveAt:
         """NAME=WEIGHT,…[@SECONDS]. Raises UsageError."""
         weights, timed, after = text.partition("@")
         try:
@@ -37,17 +37,17 @@ class Wish(NamedTuple):
         return cls(parse_objective(weights, features_of(manifest)), at)
 
 
-def wishes_of(
+def asked_for(
     texts: Sequence[str] | None, manifest: Manifest, seconds: float | None = None
-) -> tuple[Wish, ...]:
+) -> tuple[ObjectiveAt, ...]:
     """All that `--objective` says. Raises UsageError for one after the end, or, without `seconds`, on the way."""
-    wishes = tuple(Wish.parse(text, manifest) for text in texts or ())
-    for wish in wishes:
-        if seconds is None and wish.at:
+    asked = tuple(ObjectiveAt.parse(text, manifest) for text in texts or ())
+    for _, at in asked:
+        if seconds is None and at:
             raise UsageError("--objective with @SECONDS needs --seconds; without it, it holds from the start")
-        if seconds is not None and wish.at >= seconds:
-            raise UsageError(f"--objective …@{wish.at:g} comes after the end: --seconds is {seconds:g}")
-    return wishes
+        if seconds is not None and at >= seconds:
+            raise UsageError(f"--objective …@{at:g} comes after the end: --seconds is {seconds:g}")
+    return asked
 
 
 class Listener:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,15 +25,18 @@ from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command import driving
-from acclimate_bridge.command import objectives as wishes
+from acclimate_bridge.command import driving, objectives
 from acclimate_bridge.command.driving import DrivePlan
-from acclimate_bridge.command.options import allowed_shots
-from acclimate_bridge.evaluation.references import TrackingReferences, episode_steps, generator
+from acclimate_bridge.command.sim_port import DeviceAt, device_at
+from acclimate_bridge.evaluation.episodes import SeededEpisodes, allowed_shots, episode_steps
+from acclimate_bridge.evaluation.evaluation import family_of
+from acclimate_bridge.evaluation.figures import Figures, beside, quantity
+from acclimate_bridge.evaluation.report import headline_tree
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
-from acclimate_bridge.simulation.deployments import preset_of
+from acclimate_bridge.simulation.seeding import generator
 
 EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
@@ -51,16 +55,18 @@ def run(args: argparse.Namespace) -> int:
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy, recording = Policy(bundle, args.engine), Recording()
-    with _terminable():
+    with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
+        if device.simulated:
+            print(f"simulating {device.simulated}", file=sys.stderr, flush=True)
         if isinstance(plan, DrivePlan):
-            said = _driven(args, policy, plan, recording)
+            said = _driven(args, device.port, policy, plan, recording)
         else:
-            said = _tried(args, policy, plan, recording)
+            said = _tried(args, device.port, policy, plan, recording)
     if record is not None:
         recording.save(record)
     if save is not None:
         save_checkpoint(save, policy)
-    tree, engine = _head(args, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
+    tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
     return 0
 
@@ -78,8 +84,10 @@ def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
     return TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=manifest.objectives is None)
 
 
-def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording: Recording) -> _Said:
-    driven = driving.drive_on(args.port, args.baud, policy, plan, args.seed)
+def _driven(
+    args: argparse.Namespace, port: str, policy: Policy, plan: DrivePlan, recording: Recording
+) -> _Said:
+    driven = driving.drive_on(port, args.baud, policy, plan, args.seed)
     recording(driving.KEY, driven.episode)
     return _Said(
         driving.tree(policy, driven) | _traffic(driven.stats, driven.link),
@@ -87,34 +95,45 @@ def _driven(args: argparse.Namespace, policy: Policy, plan: DrivePlan, recording
     )
 
 
-def _tried(args: argparse.Namespace, policy: Policy, plan: TrialPlan, recording: Recording) -> _Said:
-    for wish in wishes.wishes_of(args.objective, policy.manifest):
-        set_objective(policy, wish.weights)
-    report, link = _drive(args.port, args.baud, policy, plan, args.seed, recording)
+def _tried(
+    args: argparse.Namespace, port: str, policy: Policy, plan: TrialPlan, recording: Recording
+) -> _Said:
+    for weights, _ in objectives.asked_for(args.objective, policy.manifest):
+        set_objective(policy, weights)
+    tried = _try(port, args.baud, policy, plan, args.seed, recording)
+    report = tried.report
     return _Said(
-        _tree(report) | wishes.tree(policy) | _traffic(report.stats, link),
-        [*_lines(report), *wishes.lines(policy, report.shots), *_traffic_lines(report.stats, link)],
+        _tree(tried) | objectives.tree(policy) | _traffic(report.stats, tried.link),
+        [
+            *_lines(policy.manifest.task, tried),
+            *objectives.lines(policy, report.shots),
+            *_traffic_lines(report.stats, tried.link),
+        ],
     )
 
 
-def _drive(
-    port: str,
-    baud: int,
-    policy: Policy,
-    plan: TrialPlan,
-    seed: int,
-    recording: Recording,
-) -> tuple[TrialReport, LinkStats]:
+class _Tried(NamedTuple):
+    report: TrialReport
+    link: LinkStats
+
+    @property
+    def measured(self) -> tuple[Measurement, ...]:
+        """Before, and after each step."""
+        return (self.report.before, *(shot.after for shot in self.report.shots))
+
+
+def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recording: Recording) -> _Tried:
     clock, manifest = RealClock(), policy.manifest
-    references = TrackingReferences(manifest, episode_steps(manifest), seed, 0)
+    task, steps = manifest.task, episode_steps(manifest)
     with (
         contextlib.closing(SerialTransport(port, baud)) as transport,
         HostLink(transport, clock) as link,
         AdaptWorker(policy) as worker,
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
-        trial = Trial(loop, references, plan, generator(seed, _EXPLORATION), recording)
-        return trial.run(policy, worker, Guard.of(manifest)), link.stats
+        episodes = SeededEpisodes(task, steps, seed, 0, begin=link.begin_episode)
+        trial = Trial(loop, episodes, plan, generator(seed, _EXPLORATION), recording)
+        return _Tried(trial.run(policy, worker, Guard.of(manifest)), link.stats)
 
 
 @contextlib.contextmanager
@@ -131,16 +150,16 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _head(args: argparse.Namespace, policy: Policy) -> dict[str, Json]:
+def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[str, Json]:
     manifest, choice = policy.manifest, policy.choice
     return {
-        "metric": "tracking_error_rms",
-        "unit": "rad",
+        **headline_tree(manifest.task),
         "bundle": manifest.name,
-        "preset": preset_of(manifest),
+        "family": family_of(manifest),
         "engine": choice.engine,
         "engine_why": choice.why,
         "port": args.port,
+        "simulated": device.simulated,
         "seed": args.seed,
     }
 
@@ -149,11 +168,15 @@ def _traffic(stats: LoopStats, link: LinkStats) -> dict[str, Json]:
     return {"loop": dict(stats.as_dict()), "link": dict(link._asdict())}
 
 
-def _tree(report: TrialReport) -> dict[str, Json]:
-    measured = (report.before, *(shot.after for shot in report.shots))
+def _tree(tried: _Tried) -> dict[str, Json]:
+    report = tried.report
     rows: list[Json] = [
-        {"shots": k, "rms": measurement.headline, "errors": _each(measurement)}
-        for k, measurement in enumerate(measured)
+        {
+            "shots": k,
+            "figures": dict(measurement.values),
+            "episodes": [dict(each) for each in measurement.episodes],
+        }
+        for k, measurement in enumerate(tried.measured)
     ]
     shots: list[Json] = [
         {
@@ -168,16 +191,19 @@ def _tree(report: TrialReport) -> dict[str, Json]:
     return {"rows": rows, "shots": shots}
 
 
-def _each(measurement: Measurement) -> list[Json]:
-    return [next(iter(episode.values())) for episode in measurement.episodes]
-
-
-def _lines(report: TrialReport) -> list[str]:
-    measured = "before adapting" if report.shots else "measured"
+def _lines(task: TaskSpec, tried: _Tried) -> list[str]:
+    first, shots = tried.report.before, tried.report.shots
+    measured = "before adapting" if shots else "measured"
     return [
-        f"{measured:<20} {report.before.headline:.4f} rad RMS over {len(report.before.episodes)} episodes",
-        *(_shot_line(number, shot) for number, shot in enumerate(report.shots, 1)),
+        f"{measured:<20} {_figures(task, first.values)} over {len(first.episodes)} episodes",
+        *(_shot_line(task, number, shot) for number, shot in enumerate(shots, 1)),
     ]
+
+
+def _figures(task: TaskSpec, figures: Figures) -> str:
+    others = beside(task, figures)
+    headline = f"{task.headline.name} {quantity(task.headline, figures[task.headline.name])}"
+    return f"{headline} ({others})" if others else headline
 
 
 def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
@@ -192,9 +218,9 @@ def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
     ]
 
 
-def _shot_line(number: int, shot: Shot) -> str:
+def _shot_line(task: TaskSpec, number: int, shot: Shot) -> str:
     steps = f"after {number} step{'s' if number > 1 else ''}"
-    line = f"{steps:<20} {shot.after.headline:.4f} rad RMS over {len(shot.after.episodes)} episodes"
+    line = f"{steps:<20} {_figures(task, shot.after.values)} over {len(shot.after.episodes)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
     return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"

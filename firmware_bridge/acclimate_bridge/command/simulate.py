@@ -4,77 +4,80 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from acclimate.bundle.file import load
 from acclimate.command.options import at_least
 from acclimate.errors import UsageError
 from acclimate.policy.objectives import parse_objective
-from acclimate.servo_features import FEATURES
+from acclimate.task.spec import TaskSpec
+from acclimate.task.world import World
 
-from acclimate_bridge.simulation.changes import Change
-from acclimate_bridge.simulation.deployments import described, stated_deployment
-from acclimate_bridge.simulation.plant import END_STOP, Deployment
-from acclimate_bridge.simulation.servo_files import load_servo
-from acclimate_bridge.simulation.servos import Servo
-from acclimate_bridge.simulation.simulator import Fault, Simulator, linked, listening
-
-_RATES = (10.0, 500.0)  # Hz
-# option: (lowest, highest)
-_BOUNDS = {
-    "drive_gain": (1e-3, 1e3),
-    "polarity": (-1.0, 1.0),
-    "delay": (0.0, 0.1),
-    "gravity": (-1e3, 1e3),
-    "inertia": (0.0, 1e3),
-}
+from acclimate_bridge.command import servo_options
+from acclimate_bridge.command.options import moment
+from acclimate_bridge.simulation.choice import Choice
+from acclimate_bridge.simulation.judge import Judge, JudgedSpecimen
+from acclimate_bridge.simulation.servo.world import ServoWorld
+from acclimate_bridge.simulation.simulator import FAULTS, Change, Fault, Simulator, linked, listening
+from acclimate_bridge.simulation.specimen import Specimen
+from acclimate_bridge.simulation.worlds import choose, world_for
 
 
 def simulate(args: argparse.Namespace) -> int:
-    """Serve a simulated servo until SIGINT or SIGTERM; its port is the first line on stdout."""
-    servo = load_servo(args.servo)
-    deployment = _deployment(args, servo)
-    fault = Fault.parse(args.fault) if args.fault else None
-    if not math.isfinite(args.angle) or abs(args.angle) > END_STOP:
-        raise UsageError(f"--angle must lie within ±{END_STOP:g} rad, the end stops; found {args.angle:g}")
-    if not _RATES[0] <= args.rate <= _RATES[1]:
-        raise UsageError(f"--rate must be from {_RATES[0]:g} to {_RATES[1]:g} Hz, found {args.rate:g}")
+    """Serve a simulated machine until SIGINT or SIGTERM; its port is the first line on stdout."""
     at_least("--seed", args.seed, 0)
+    fault = Fault(*moment("fault", args.fault, "KIND", FAULTS)) if args.fault else None
+    machine = _machine(args)
     simulator = Simulator(
-        servo,
-        deployment,
+        machine,
         np.random.default_rng(args.seed),
-        q0=args.angle,
-        friction=args.friction,
-        rate=args.rate,
         fault=fault,
-        changes=[Change.parse(text) for text in args.change or ()],
-        reward=parse_objective(args.reward, FEATURES) if args.reward is not None else None,
+        changes=[_change(machine, text) for text in args.change or ()],
         announce=_tell,
+        owner=sys.stdin if args.attached else None,
     )
     link = Path(args.link) if args.link else None
     with contextlib.closing(simulator), linked(simulator.port, link), listening() as signals:
         print(simulator.port, flush=True)
-        _tell(f"simulating {servo.name}, {described(deployment)}; Ctrl-C ends it")
+        ends = "" if args.attached else "; Ctrl-C ends it"
+        _tell(f"simulating {machine.name}, {simulator.described()}{ends}")
         simulator.run(signals)
     return 0
 
 
-def _deployment(args: argparse.Namespace, servo: Servo) -> Deployment:
-    """What the servo's description states, and on top of it what the options say."""
-    chosen: dict[str, float] = {}
-    for name, (low, high) in _BOUNDS.items():
-        value: float | None = getattr(args, name)
-        if value is None:
-            continue
-        if not low <= value <= high or (name == "polarity" and abs(value) != 1.0):
-            expected = "1 or -1" if name == "polarity" else f"from {low:g} to {high:g}"
-            raise UsageError(f"--{name.replace('_', '-')} must be {expected}, found {value:g}")
-        chosen[name] = value
-    return replace(stated_deployment(servo), **chosen)
+def _machine(args: argparse.Namespace) -> Specimen:
+    """The machine that is meant, with its judge where it has one."""
+    bundle = load(args.bundle) if args.bundle else None
+    servos = not args.family and bundle is None
+    world = ServoWorld() if servos else world_for(args.family, bundle)
+    machine = _chosen(args, world, plain=servos)
+    if args.reward is None:
+        return machine
+    return JudgedSpecimen(machine, _judge(args.reward, bundle.manifest.task if bundle else world.spec))
+
+
+def _chosen(args: argparse.Namespace, world: World, *, plain: bool) -> Specimen:
+    """plain: neither a family nor a bundle is given, and what is not said is said by the servo's description."""
+    of_servos = servo_options.given(args)
+    if of_servos and not isinstance(world, ServoWorld):
+        raise UsageError(f"{of_servos[0]} is for servos; this is a machine of family {world.spec.name!r}")
+    if of_servos and args.task is not None:
+        raise UsageError(f"--task and {of_servos[0]} both say which servo; give one of them")
+    if of_servos or (plain and args.task is None):
+        return servo_options.specimen(args)
+    return choose(world, Choice.parse(args.task or ""), args.seed)
+
+
+def _judge(text: str, spec: TaskSpec) -> Judge:
+    return Judge(spec, parse_objective(text, spec.features))
+
+
+def _change(machine: Specimen, text: str) -> Change:
+    if not machine.changes:
+        raise UsageError(f"--change {text}: nothing ever happens to machines such as {machine.name}")
+    return Change(*moment("change", text, "KIND", machine.changes))
 
 
 def _tell(text: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from acclimate.command.cli import Verb
 
 _REQUIRES = ("serial", "cobs")
+_MACHINE = "#NUMBER of a held-out one, NAME=VALUE,… for true parameters, or the name of a servo"
 
 
 def _configure_ports(parser: argparse.ArgumentParser) -> None:
@@ -22,35 +24,43 @@ def _ports(args: argparse.Namespace) -> int:
 def _configure_simulate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "--servo",
-        default="MX-64",
-        metavar="NAME|FILE",
-        help="a built-in servo or a servo file (default: MX-64)",
+        "bundle", nargs="?", metavar="BUNDLE", help="a machine of the family that this bundle was trained for"
     )
-    add("--drive-gain", type=float, metavar="X", help="factor on the supply (default 1, or the file's)")
-    add("--polarity", type=float, metavar="±1", help="-1: wired backwards (default 1, or the file's)")
-    add("--delay", type=float, metavar="S", help="link delay in s, at most 0.1 (default 0, or the file's)")
     add(
-        "--gravity", type=float, metavar="NM", help="torque of the load held level (default 0, or the file's)"
+        "--family",
+        metavar="FILE.py:CLASS",
+        help="or of this one: a file and class of yours, or a built-in name",
     )
-    add("--inertia", type=float, metavar="KGM2", help="inertia of the load (default 0, or the file's)")
-    add("--angle", type=float, default=0.0, metavar="RAD", help="where the joint stands at first (default 0)")
-    add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
-    add("--rate", type=float, default=100.0, metavar="HZ", help="at which it measures (default 100)")
+    add("--task", metavar="MACHINE", help=f"which machine: {_MACHINE} (the first held-out one)")
     add(
         "--change",
         action="append",
         metavar="KIND@SECONDS",
-        help="payload, polarity or supply changes after SECONDS of being driven; may be given several times",
+        help="what happens to it after SECONDS of being driven: to a servo payload, polarity or supply, to others any; "
+        "may be given several times",
     )
     add(
         "--reward",
         metavar="NAME=WEIGHT,…",
-        help="measure a reward, too: accurate, frugal, smooth, quiet and fast, weighted as given",
+        help="measure a reward, too, by the features of its family, as accurate, frugal, smooth, quiet and fast",
     )
-    add("--seed", type=int, default=0, help="of encoder noise and boot ids (default 0)")
+    add("--seed", type=int, default=0, help="of held-out machines, noise and boot ids (0)")
     add("--link", metavar="PATH", help="keep a symbolic link to the port at PATH")
     add("--fault", metavar="KIND@SECONDS", help=argparse.SUPPRESS)
+    add("--attached", action="store_true", help=argparse.SUPPRESS)  # ends when stdin does
+    _configure_servo(parser.add_argument_group("servos only").add_argument)
+
+
+def _configure_servo(add: Callable[..., object]) -> None:
+    add("--servo", metavar="NAME|FILE", help="a built-in servo or a servo file (MX-64)")
+    add("--drive-gain", type=float, metavar="X", help="factor on the supply (1, or the file's)")
+    add("--polarity", type=float, metavar="±1", help="-1: wired backwards (1, or the file's)")
+    add("--delay", type=float, metavar="S", help="link delay in s, at most 0.1 (0, or the file's)")
+    add("--gravity", type=float, metavar="NM", help="torque of the load held level (0, or the file's)")
+    add("--inertia", type=float, metavar="KGM2", help="inertia of the load (0, or the file's)")
+    add("--angle", type=float, metavar="RAD", help="where the joint stands at first (0)")
+    add("--friction", choices=("m6", "m1"), help="rich (m6) or simple friction (m1) (m6)")
+    add("--rate", type=float, metavar="HZ", help="at which it measures (100)")
 
 
 def _simulate(args: argparse.Namespace) -> int:
@@ -62,7 +72,7 @@ def _simulate(args: argparse.Namespace) -> int:
 PORTS = Verb("ports", "list the serial ports of this machine", _configure_ports, _ports, _REQUIRES, "serial")
 SIMULATE = Verb(
     "simulate",
-    "a simulated servo on a pseudo-terminal, in real time; prints the port",
+    "a simulated device on a pseudo-terminal, in real time; prints the port",
     _configure_simulate,
     _simulate,
     _REQUIRES,
@@ -73,7 +83,12 @@ SIMULATE = Verb(
 def _configure_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="a .acclimate file")
-    add("--port", required=True, help="serial port, pseudo-terminal, or URL such as socket://host:port")
+    add(
+        "--port",
+        required=True,
+        help="sim: to simulate a device as well (also sim:#7, sim:XL-320, sim:NAME=VALUE,…); or a serial port, a "
+        "pseudo-terminal, or a URL such as socket://host:port",
+    )
     add("--baud", type=int, default=115_200, help="baud rate (115200)")
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
@@ -107,25 +122,37 @@ def _run(args: argparse.Namespace) -> int:
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="a .acclimate file")
-    add("--servo", required=True, nargs="+", metavar="NAME|FILE", help="built-in servos and servo files")
     add(
         "--against",
         nargs="*",
         metavar="BUNDLE",
         help="bundles to compare with (robust and oracle beside BUNDLE)",
     )
-    add("--devices", type=int, default=8, metavar="N", help="devices per servo (8)")
+    add(
+        "--machines", "--devices", type=int, default=8, metavar="N", help="held-out machines of each type (8)"
+    )
+    add(
+        "--family", metavar="FILE.py:CLASS", help="where the bundle's family is, if not where the bundle says"
+    )
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
     add("--seconds", type=float, metavar="S", help="drive for S seconds without a pause, not in episodes")
-    add("--change", choices=("payload", "polarity", "supply"), help="what happens to the servo on the way")
+    add(
+        "--change",
+        metavar="KIND",
+        help="what happens on the way: payload, polarity or supply of a servo, or any",
+    )
     add("--change-at", type=float, metavar="S", help="after how many seconds (half of --seconds, 24)")
-    add("--friction", choices=("m6", "m1"), default="m6", help="rich (m6, default) or simple friction (m1)")
     add("--engine", default="onnxruntime", metavar="NAME", help="native, litert or onnxruntime (onnxruntime)")
-    add("--seed", type=int, default=0, help="of devices, references and noise (0)")
+    add("--seed", type=int, default=0, help="of machines, references and noise (0)")
     add("--jobs", type=int, metavar="N", help="processes (one per CPU); no number depends on it")
     add("--output", metavar="FILE", help="also write the JSON object to FILE")
     add("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    of_servos = parser.add_argument_group("servos only").add_argument
+    of_servos(
+        "--servo", nargs="+", metavar="NAME|FILE", help="these types, by name or file (all built-in ones)"
+    )
+    of_servos("--friction", choices=("m6", "m1"), help="rich (m6) or simple friction (m1) (m6)")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -139,7 +166,7 @@ RUN = Verb(
 )
 EVALUATE = Verb(
     "evaluate",
-    "compare a bundle with other controllers on simulated devices it never saw",
+    "compare a bundle with other controllers on simulated machines that it never saw",
     _configure_evaluate,
     _evaluate,
     _REQUIRES,

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-import numpy as np
-from acclimate.arrays import FloatArray
 from acclimate.control.drive import Drive
 from acclimate.control.trial import EpisodeKey
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.evaluation.evaluation import Plan, Work, on_all, open_bench
+from acclimate_bridge.evaluation.evaluation import Plan, Work, family_of, on_all, open_plan
+from acclimate_bridge.evaluation.figures import Figures
 from acclimate_bridge.evaluation.pid import Pid
-from acclimate_bridge.evaluation.rig import PID, Bench, Field, Rig
-from acclimate_bridge.simulation.changes import ChangeKind, changed
-from acclimate_bridge.simulation.deployments import preset_of, privileged
-from acclimate_bridge.simulation.plant import Deployment
-from acclimate_bridge.simulation.servos import Servo
+from acclimate_bridge.evaluation.rig import PID, Contest, Place, Rig, tell_truth
+from acclimate_bridge.simulation.seeding import CHANGE, generator
+from acclimate_bridge.simulation.specimen import Living, Specimen
 
 Since = Literal["start", "change"]
 SECONDS = 24.0
-_FINE, _COARSE = 0.1, (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 9.0, 10.0)  # s, of a curve's bins; then the end
+_FINE = 10  # narrow bins at a curve's begin
+_COARSE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 9.0, 10.0)  # s, of the others; then the end
 _SHORTEST, _LONGEST = 2.0, 3600.0  # s
 
 
@@ -40,19 +40,23 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Course:
-    """`seconds` of driving; the change, if there is one, happens after `change_at` of them."""
+    """`seconds` of driving; the change, if there is one, happens after `change_at` of them.
+
+    finest: how wide a curve's first bins are, s; at least a control period.
+    """
 
     seconds: float = SECONDS
-    change: ChangeKind | None = None
+    change: str | None = None  # one of the machines' changes
     change_at: float = SECONDS / 2
+    finest: float = 0.1
 
     def __post_init__(self) -> None:
         """Raises UsageError for a course on which nothing can be measured."""
         if not _SHORTEST <= self.seconds <= _LONGEST:
-            raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {self.seconds:g}")
+            raise UsageError(f"seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {self.seconds:g}")
         if not all(stretch >= _SHORTEST for stretch in self.stretches.values()):
             raise UsageError(
-                f"--change-at must leave at least {_SHORTEST:g} s before and after it, "
+                f"change_at must leave at least {_SHORTEST:g} s before and after it, "
                 f"found {self.change_at:g} of {self.seconds:g}"
             )
 
@@ -65,7 +69,8 @@ class Course:
 
     def bins(self) -> list[Span]:
         """What a curve's points are taken over."""
-        edges = (*(round(k * _FINE, 1) for k in range(10)), *_COARSE)
+        fine = [round(k * self.finest, 9) for k in range(_FINE)]
+        edges = (*fine, *(e for e in _COARSE if e > fine[-1]))
         ends = {since: [*(e for e in edges if e < end), end] for since, end in self.stretches.items()}
         return [Span(since, *pair) for since, of in ends.items() for pair in pairwise(of)]
 
@@ -81,86 +86,120 @@ class Course:
 
 @dataclass(frozen=True)
 class CourseResult:
-    """One device: for each controller its tracking error (rad, RMS) in each of the bins, then of the judged spans."""
+    """One machine: for each controller the headline metric in each of the bins, and all metrics in the judged spans."""
 
-    servo: str
-    device: int
-    before: Deployment
-    after: Deployment  # the same where nothing changes
-    errors: Mapping[str, tuple[float, ...]]
+    group: str
+    number: int
+    before: Mapping[str, float]  # true parameters
+    after: Mapping[str, float]  # the same where nothing changes
+    curves: Mapping[str, tuple[float, ...]]
+    judged: Mapping[str, tuple[Figures, ...]]
     refusals: Mapping[str, tuple[str, ...]]  # by policy that takes steps, per step; empty where one was taken
 
 
 @dataclass(frozen=True)
 class Courses:
-    """All devices of an evaluation over time, in the order of servos, then devices."""
+    """All machines of an evaluation over time, in the order of groups, then numbers."""
 
-    preset: str
+    task: TaskSpec
+    family: str
     seed: int
+    engine: str
     course: Course
-    devices: tuple[CourseResult, ...]
+    machines: tuple[CourseResult, ...]
 
 
 def evaluate_over_time(
     plan: Plan, course: Course, jobs: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Courses:
-    """As `evaluate`, along a course. Where the plan does not say how many steps to take, it is one."""
-    bench = open_bench(plan)
+    """As `evaluate_all`, along a course. Where the plan does not say how many steps to take, it is one."""
+    opened = open_plan(plan)
+    course = replace(course, finest=max(course.finest, opened.contest.task.control_dt))
+    _check_change(opened.place((0, 0)).machine, course)
     work = Work(plan, partial(drive_all, course, 1 if plan.shots is None else plan.shots))
-    devices = tuple(on_all(work, bench, jobs, progress))
-    return Courses(preset_of(bench.manifest), plan.seed, course, devices)
+    machines = tuple(on_all(work, opened, jobs, progress))
+    contest = opened.contest
+    return Courses(contest.task, family_of(contest.manifest), plan.seed, plan.engine, course, machines)
 
 
-def drive_all(course: Course, most: int, bench: Bench, servo: Servo, device: int) -> CourseResult:
-    """All controllers along the course on one device; at most so many adaptation steps in each stretch."""
-    field = bench.field(servo, device)
-    before = field.deployment
-    after = changed(servo, before, course.change) if course.change else before
-    driver = _Driver(course, bench, field, after)
-    errors: dict[str, tuple[float, ...]] = {}
+def _check_change(machine: Specimen, course: Course) -> None:
+    if course.change is None or course.change in machine.changes:
+        return
+    valid = (
+        did_you_mean(course.change, machine.changes, of="valid") if machine.changes else ": nothing ever does"
+    )
+    raise UsageError(f"change {course.change!r} does not happen to machines such as {machine.name}{valid}")
+
+
+def drive_all(course: Course, most: int, contest: Contest, place: Place) -> CourseResult:
+    """All controllers along the course on one machine; at most so many adaptation steps in each stretch."""
+    driver = _Driver(course, contest, place)
+    driven: dict[str, Drive] = {}
     refusals: dict[str, tuple[str, ...]] = {}
-    if bench.pid is not None:
-        errors[PID] = driver.classical(bench.pid)
-    for name, policy in bench.policies.items():
-        steps = min(bench.shots[name], most)
-        errors[name], refused = driver.learned(policy, steps)
+    if contest.pid is not None:
+        driven[PID] = driver.classical(contest.pid)
+    for name, policy in contest.policies.items():
+        steps = min(contest.shots[name], most)
+        driven[name], refused = driver.learned(policy, steps)
         if steps:
             refusals[name] = refused
-    return CourseResult(servo.name, device, before, after, errors, refusals)
+    spans = [course.bins(), course.judged()]
+    headline = contest.task.headline.name
+    curves, judged = ({name: driver.figures(d, of) for name, d in driven.items()} for of in spans)
+    return CourseResult(
+        place.group,
+        place.number,
+        *driver.truths(),
+        {name: tuple(figures[headline] for figures in of) for name, of in curves.items()},
+        judged,
+        refusals,
+    )
 
 
 class _Driver:
-    """One course on one device, the same for every controller."""
+    """One course on one machine, the same for every controller."""
 
-    def __init__(self, course: Course, bench: Bench, field: Field, after: Deployment) -> None:
-        self._course, self._bench, self._field, self._after = course, bench, field, after
-        self._dt = bench.manifest.control_dt
+    def __init__(self, course: Course, contest: Contest, place: Place) -> None:
+        self._course, self._contest, self._place = course, contest, place
+        self._dt = contest.manifest.control_dt
         self._last = self._tick(course.seconds)
         self._at = self._tick(course.change_at) if course.change else self._last
 
-    def classical(self, pid: Pid) -> tuple[float, ...]:
+    def truths(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The true parameters before and after the change."""
+        plant = self._place.machine.start(generator(0))
+        before = dict(plant.parameters)
+        self._change(plant)
+        return before, dict(plant.parameters)
+
+    def classical(self, pid: Pid) -> Drive:
         """The sign test comes before; then the same start as for everybody. What changes later, it is not told."""
-        with self._bench.rig(pid, self._field) as rig:
-            self._bench.find_sign(pid, rig, self._field)
-        with self._bench.rig(pid, self._field) as rig:
+        with self._contest.rig(pid, self._place) as rig:
+            self._contest.find_sign(pid, rig, self._place)
+        with self._contest.rig(pid, self._place) as rig:
             drive = self._drive(rig)
             drive.on(self._last + 1)
-        return self._errors(drive.obs)
+            return drive
 
-    def learned(self, policy: Policy, steps: int) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    def learned(self, policy: Policy, steps: int) -> tuple[Drive, tuple[str, ...]]:
         """A policy that takes no steps drives on and on, and is reset never; what is privileged is told the news."""
-        self._bench.prepare(policy, self._field)
-        with self._bench.rig(policy, self._field, policy.manifest) as rig:
+        policy.restore()
+        with self._contest.rig(policy, self._place, policy.manifest) as rig:
+            tell_truth(policy, rig.plant)
             drive = self._drive(rig, policy)
             refusals = tuple(self._stepping(policy, drive, steps)) if steps else ()
             if not steps:
                 drive.on(self._last + 1)
-        return self._errors(drive.obs), refusals
+            return drive, refusals
+
+    def figures(self, drive: Drive, spans: list[Span]) -> tuple[Figures, ...]:
+        """Every metric in each span, of what was observed after `begin`, up to `end`."""
+        return tuple(drive.metrics(*self._ticks(span)) for span in spans)
 
     def _stepping(self, policy: Policy, drive: Drive, steps: int) -> Iterator[str]:
         """Explore and adapt after the start; and after the change once more, from the beginning.
 
-        A device that has become another one is a new task, and a policy's steps begin at the parameters that they
+        A machine that has become another one is a new task, and a policy's steps begin at the parameters that they
         were meta-trained to begin at. Somebody has to tell it so: it does not notice by itself.
         """
         guard = Guard.of(policy.manifest)
@@ -170,28 +209,24 @@ class _Driver:
             drive.on(until)
 
     def _drive(self, rig: Rig, policy: Policy | None = None) -> Drive:
-        references = self._bench.references(self._field, self._last)
-        reference = references(rig.loop.measure(), EpisodeKey(0, "measure", 0))
+        episodes = self._contest.references(self._place, self._last, rig.link)
+        reference = episodes(rig.loop.measure(), EpisodeKey(0, "measure", 0))
 
         def change() -> None:
-            rig.plant.deployment = self._after
-            if policy is not None and policy.manifest.privileged:
-                names = policy.manifest.privileged
-                policy.set_state("task", privileged(self._field.servo, self._after, names))
+            self._change(rig.plant)
+            if policy is not None:
+                tell_truth(policy, rig.plant)
 
-        return Drive(rig.loop, reference, {self._at: change}, self._bench.exploration(self._field))
+        return Drive(rig.loop, reference, {self._at: change}, self._contest.exploration(self._place))
 
-    def _errors(self, obs: FloatArray) -> tuple[float, ...]:
-        task = self._bench.manifest.task
-        measured, wanted = (task.index(name) for name in task.headline.pairs[0])
-        squares = (obs[:, measured].astype(np.float64) - obs[:, wanted]) ** 2
-        spans = [*self._course.bins(), *self._course.judged()]
-        return tuple(float(np.sqrt(np.mean(squares[self._rows(span)]))) for span in spans)
+    def _change(self, plant: Living) -> None:
+        if self._course.change is not None:
+            plant.change(self._course.change, generator(self._contest.seed, *self._place.key, CHANGE))
 
-    def _rows(self, span: Span) -> slice:
-        """What was observed after `begin`, up to `end`."""
+    def _ticks(self, span: Span) -> tuple[int, int]:
+        """Those whose outcome falls into the span: from, until."""
         since = self._at if span.since == "change" else 0
-        return slice(since + self._tick(span.begin) + 1, since + self._tick(span.end) + 1)
+        return since + self._tick(span.begin), since + self._tick(span.end)
 
     def _tick(self, seconds: float) -> int:
         return round(seconds / self._dt)

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import NamedTuple
 
 from acclimate.fields import Json
 from acclimate.stats import Interval, mean_interval
+from acclimate.task.metrics import described
 
 from acclimate_bridge.evaluation.courses import CourseResult, Courses, Span
 from acclimate_bridge.evaluation.evaluation import NAMED
-from acclimate_bridge.evaluation.report import ALL, groups, in_order, share_closed
+from acclimate_bridge.evaluation.report import (
+    ALL,
+    groups,
+    headline_tree,
+    in_order,
+    interval_of,
+    share_closed,
+)
 
 
 class Point(NamedTuple):
-    """Mean error of one controller in one span on one servo (or all), over devices."""
+    """Mean figure of one controller in one span on one group of machines (or all)."""
 
-    servo: str
+    group: str
     controller: str
     span: Span
-    error: Interval  # rad
+    figure: Interval
+    others: dict[str, Interval]  # the other metrics, where they are measured
 
 
 class Share(NamedTuple):
-    """How much of the gap between robust policy and oracle a controller closes in a span, over all servos."""
+    """How much of the gap between robust policy and oracle a controller closes in a span, over all machines."""
 
     controller: str
     span: Span
@@ -31,101 +39,112 @@ class Share(NamedTuple):
 
 
 def curves(results: Courses) -> list[Point]:
-    """The bins, in the order of servos, controllers and time."""
-    return _points(results, results.course.bins(), 0)
+    """The bins, in the order of groups, controllers and time."""
+    return [
+        Point(group, name, span, mean_interval(m.curves[name][i] for m in machines), {})
+        for group, machines in groups(results.machines)
+        for name in in_order(machines[0].curves)
+        for i, span in enumerate(results.course.bins())
+    ]
 
 
 def summary(results: Courses) -> list[Point]:
     """The spans that a controller is judged by."""
-    return _points(results, results.course.judged(), len(results.course.bins()))
+    task, found = results.task, []
+    for group, machines in groups(results.machines):
+        for name in in_order(machines[0].judged):
+            for i, span in enumerate(results.course.judged()):
+                figures = {
+                    metric.name: mean_interval(m.judged[name][i][metric.name] for m in machines)
+                    for metric in task.metrics
+                }
+                found.append(Point(group, name, span, figures.pop(task.headline.name), figures))
+    return found
 
 
 def gap_closed(results: Courses) -> list[Share]:
     """Each controller against robust policy and oracle in the same span."""
-    found = {(p.controller, p.span): p.error.mean for p in summary(results) if p.servo == ALL}
+    metric = results.task.headline
+    found = {(p.controller, p.span): p.figure.mean for p in summary(results) if p.group == ALL}
     return [
-        Share(name, span, share_closed(found.get(("robust", span)), error, found.get(("oracle", span))))
-        for (name, span), error in found.items()
+        Share(
+            name, span, share_closed(metric, found.get(("robust", span)), mean, found.get(("oracle", span)))
+        )
+        for (name, span), mean in found.items()
         if name not in NAMED
     ]
 
 
 def tree(results: Courses) -> dict[str, Json]:
     """The JSON form; docs/cli.md documents its fields."""
-    preset, course = results.preset, results.course
+    family, course = results.family, results.course
     return {
-        "metric": "tracking_error_rms",
-        "unit": "rad",
+        **headline_tree(results.task),
         "seconds": course.seconds,
         "change": course.change,
         "change_at": course.change_at if course.change else None,
-        "curves": [_point_tree(preset, point) for point in curves(results)],
-        "summary": [_point_tree(preset, point) for point in summary(results)],
-        "gap_closed": [_share_tree(preset, share) for share in gap_closed(results)],
+        "curves": [_point_tree(family, point) for point in curves(results)],
+        "summary": [_point_tree(family, point) for point in summary(results)],
+        "gap_closed": [_share_tree(family, share) for share in gap_closed(results)],
         "seed": results.seed,
-        "devices": [_device_tree(results, device) for device in results.devices],
+        "engine": results.engine,
+        "machines": [_machine_tree(results, machine) for machine in results.machines],
     }
 
 
 def table(results: Courses) -> list[str]:
-    """The same for people, without the curves: over all servos, a line per controller."""
-    course = results.course
+    """The same for people, without the curves: over all machines, a line per controller."""
+    course, beside = results.course, results.task.metrics[1:]
     happens = f", {course.change} after {course.change_at:g} s" if course.change else ""
     lines = [
-        f"tracking error, RMS in rad, preset {results.preset}, {course.seconds:g} s of driving{happens}; "
-        f"mean over {len(results.devices)} devices with 95 % interval"
+        f"{described(results.task.headline)}, {results.family}, {course.seconds:g} s of driving{happens}; "
+        f"mean over {len(results.machines)} machines with 95 % interval"
     ]
+    if beside:
+        lines.append(f"then {', '.join(metric.name for metric in beside)}")
     shares = {(s.controller, s.span): s.share for s in gap_closed(results)}
     for span in course.judged():
         lines += ["", f"from {span.begin:g} s to {span.end:g} s since the {span.since}"]
         for point in summary(results):
-            if point.servo == ALL and point.span == span:
+            if point.group == ALL and point.span == span:
                 lines.append(_line(point, shares.get((point.controller, span))))
     return lines
 
 
 def _line(point: Point, share: float | None) -> str:
-    error = point.error
-    interval = f"{error.low:.4f} to {error.high:.4f}" if error.n > 1 else "one device"
+    figure = point.figure
+    costs = "".join(f" {other.mean:8.3g}" for other in point.others.values())
     closed = f"  {share:.0%} of the gap between robust policy and oracle" if share is not None else ""
-    return f"  {point.controller:<18} {error.mean:7.4f}  {interval:<18}{closed}"
-
-
-def _points(results: Courses, spans: list[Span], first: int) -> list[Point]:
-    return [
-        Point(servo, name, span, mean_interval(device.errors[name][i] for device in devices))
-        for servo, devices in groups(results.devices)
-        for name in in_order(devices[0].errors)
-        for i, span in enumerate(spans, first)
-    ]
+    return f"  {point.controller:<18} {figure.mean:9.4f}  {interval_of(figure):<20}{costs}{closed}"
 
 
 def _span_tree(span: Span) -> dict[str, Json]:
     return {"since": span.since, "from": span.begin, "to": span.end}
 
 
-def _point_tree(preset: str, p: Point) -> Json:
-    where: dict[str, Json] = {"preset": preset, "servo": p.servo, "controller": p.controller}
-    return {**where, **_span_tree(p.span), **p.error.as_dict()}
+def _point_tree(family: str, p: Point) -> Json:
+    where: dict[str, Json] = {"family": family, "machine": p.group, "controller": p.controller}
+    others: dict[str, Json] = {name: dict(interval.as_dict()) for name, interval in p.others.items()}
+    beside: dict[str, Json] = {"beside": others} if others else {}
+    return {**where, **_span_tree(p.span), **p.figure.as_dict(), **beside}
 
 
-def _share_tree(preset: str, s: Share) -> Json:
-    return {"preset": preset, "controller": s.controller, **_span_tree(s.span), "share": s.share}
+def _share_tree(family: str, s: Share) -> Json:
+    return {"family": family, "controller": s.controller, **_span_tree(s.span), "share": s.share}
 
 
-def _device_tree(results: Courses, d: CourseResult) -> Json:
-    first = len(results.course.bins())
+def _machine_tree(results: Courses, m: CourseResult) -> Json:
     spans = results.course.judged()
-    errors: dict[str, Json] = {
-        name: [{**_span_tree(span), "rms": error} for span, error in zip(spans, all_[first:], strict=True)]
-        for name, all_ in d.errors.items()
+    figures: dict[str, Json] = {
+        name: [{**_span_tree(span), **found} for span, found in zip(spans, all_, strict=True)]
+        for name, all_ in m.judged.items()
     }
-    refusals: dict[str, Json] = {name: list(reasons) for name, reasons in d.refusals.items()}
+    refusals: dict[str, Json] = {name: list(reasons) for name, reasons in m.refusals.items()}
     return {
-        "servo": d.servo,
-        "device": d.device,
-        "before": dict(asdict(d.before)),
-        "after": dict(asdict(d.after)),
-        "errors": errors,
+        "machine": m.group,
+        "number": m.number,
+        "before": dict(m.before),
+        "after": dict(m.after),
+        "figures": figures,
         "refusals": refusals,
     }

@@ -1,7 +1,7 @@
-"""Controllers against simulated devices they were never trained on: the measurements behind `evaluate`.
+"""Controllers against simulated machines they were never trained on: the measurements behind `evaluate`.
 
-Every device runs in this process on a virtual clock, over the real wire codec. All controllers meet the same
-devices, references and noise, and no number depends on how many processes share the work.
+Every machine runs in this process on a virtual clock, over the real wire codec. All controllers meet the same
+machines, references and noise, and no number depends on how many processes share the work.
 """
 
 from __future__ import annotations
@@ -14,25 +14,45 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
-from acclimate.command.options import at_least
 from acclimate.engines import ENGINES
 from acclimate.errors import DeviceFault, UsageError
+from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command.options import allowed_shots
-from acclimate_bridge.evaluation.pid import Pid, PidGains
-from acclimate_bridge.evaluation.references import DEFAULT_STEPS
-from acclimate_bridge.evaluation.rig import Bench, DeviceResult
-from acclimate_bridge.simulation.deployments import preset_of
-from acclimate_bridge.simulation.servos import Friction, Servo
+from acclimate_bridge.evaluation.episodes import allowed_shots, episode_steps
+from acclimate_bridge.evaluation.pid import Pid
+from acclimate_bridge.evaluation.rig import PID, Contest, MachineResult, Place
+from acclimate_bridge.simulation.worlds import Group, groups_of, world_of
 
 NAMED = ("robust", "oracle")  # what a bundle is compared with; names of algorithms, and of files beside it
 T = TypeVar("T")
-_Work = tuple[int, int]  # index of the servo, number of the device
+_Work = tuple[int, int]  # index of the group, number of the machine
+
+
+class Fleet(Protocol):
+    """Which machines to evaluate on; another process must be able to unpickle it."""
+
+    def groups(self, bundle: Bundle) -> tuple[Group, ...]:
+        """Raises UsageError where there are no such machines."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldOutFleet:
+    """The held-out machines of the family that the bundle was trained for.
+
+    file: FILE.py:CLASS, where the family's file is not where the bundle says.
+    """
+
+    file: str | None = None
+
+    def groups(self, bundle: Bundle) -> tuple[Group, ...]:
+        return groups_of(world_of(bundle.manifest, bundle.path, self.file))
 
 
 @dataclass(frozen=True)
@@ -40,70 +60,98 @@ class Plan:
     """What to evaluate. `against`: bundles to compare with; None: the bundle's neighbours in its folder."""
 
     bundle: Path
-    servos: tuple[Servo, ...]
+    fleet: Fleet = HeldOutFleet()
     against: tuple[Path, ...] | None = None
-    devices: int = 8
+    machines: int = 8  # of each group
     episodes: int = 4
     shots: int | None = None  # None: as many as the bundle allows
     seed: int = 0
-    friction: Friction = "m6"
     engine: str = (
         "onnxruntime"  # one, by name: which is fastest changes from run to run, and roundings with it
     )
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for a plan that cannot be."""
+        if self.engine not in ENGINES:
+            raise UsageError(
+                f"engine {self.engine!r} is not one that evaluates{did_you_mean(self.engine, ENGINES)}"
+            )
+        for name, least in (("machines", 1), ("episodes", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class Results:
-    """All devices of an evaluation, in the order of servos, then devices."""
+    """All machines of an evaluation, in the order of groups, then numbers."""
 
-    preset: str
+    task: TaskSpec
+    family: str  # as `family_of` calls it
     seed: int
+    engine: str
     shots: int  # of the main bundle
-    devices: tuple[DeviceResult, ...]
+    machines: tuple[MachineResult, ...]
     main: str  # its name
     recurrent: bool = False  # whether it adapts as it acts, without steps
 
 
-def evaluate(plan: Plan, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Results:
-    """Run the whole plan on `jobs` processes; `progress(done, total)` counts devices.
+class Opened(NamedTuple):
+    """What a plan needs in a process: the controllers, and the machines."""
+
+    contest: Contest
+    groups: tuple[Group, ...]
+
+    def place(self, at: _Work) -> Place:
+        return self.contest.place(self.groups[at[0]], at[1])
+
+
+def evaluate_all(plan: Plan, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Results:
+    """Run the whole plan on `jobs` processes; `progress(done, total)` counts machines.
 
     Raises UsageError for a plan that cannot be, BundleError for a bundle that is refused.
     """
-    bench = open_bench(plan)  # also where other processes do the work: what is wrong shows here, at once
-    devices = tuple(on_all(Work(plan, Bench.run), bench, jobs, progress))
-    main, policy = bench.main, bench.policies[bench.main]
-    recurrent = main not in NAMED and not policy.can_adapt
-    return Results(preset_of(bench.manifest), plan.seed, bench.shots[main], devices, main, recurrent)
+    opened = open_plan(plan)  # also where other processes do the work: what is wrong shows here, at once
+    machines = tuple(on_all(Work(plan, Contest.run), opened, jobs, progress))
+    contest = opened.contest
+    main, policy = contest.main, contest.policies[contest.main]
+    return Results(
+        contest.task,
+        family_of(contest.manifest),
+        plan.seed,
+        plan.engine,
+        contest.shots[main],
+        machines,
+        main,
+        recurrent=main not in NAMED and not policy.can_adapt,
+    )
 
 
 @dataclass(frozen=True)
 class Work(Generic[T]):
-    """What to do on every device of a plan; another process must be able to import `run`."""
+    """What to do on every machine of a plan; another process must be able to import `run`."""
 
     plan: Plan
-    run: Callable[[Bench, Servo, int], T]
+    run: Callable[[Contest, Place], T]
 
-    def at(self, bench: Bench, place: _Work) -> T:
-        return self.run(bench, self.plan.servos[place[0]], place[1])
+    def at(self, opened: Opened, place: _Work) -> T:
+        return self.run(opened.contest, opened.place(place))
 
 
 def on_all(
-    work: Work[T], bench: Bench, jobs: int, progress: Callable[[int, int], None] | None
+    work: Work[T], opened: Opened, jobs: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[T]:
-    """The results of all devices, in their order; `bench` is that of the plan."""
-    plan = work.plan
-    places = list(product(range(len(plan.servos)), range(plan.devices)))
+    """The results of all machines, in their order; `opened` is that of the plan."""
+    places = list(product(range(len(opened.groups)), range(work.plan.machines)))
     parallel = min(jobs, len(places))
-    results = _elsewhere(work, places, parallel) if parallel > 1 else (work.at(bench, p) for p in places)
+    results = _elsewhere(work, places, parallel) if parallel > 1 else (work.at(opened, p) for p in places)
     for done, result in enumerate(results, 1):
         yield result
         if progress is not None:
             progress(done, len(places))
 
 
-def open_bench(plan: Plan) -> Bench:
-    """Load the bundles of a plan and replay their golden sequences. Raises as `evaluate`."""
-    _check(plan)
+def open_plan(plan: Plan) -> Opened:
+    """Load the bundles of a plan and replay their golden sequences; find its machines. Raises as `evaluate_all`."""
     main = load(plan.bundle)
     bundles = {main.manifest.algorithm: main}
     for path in _opponents(plan):
@@ -114,7 +162,7 @@ def open_bench(plan: Plan) -> Bench:
             raise UsageError(f"{path} and {bundles[name].path} are both called {name!r}; leave one out")
         bundles[name] = other
     manifests = {name: bundle.manifest for name, bundle in bundles.items()}
-    return Bench(
+    contest = Contest(
         main.manifest.algorithm,
         {name: Policy(bundle, plan.engine) for name, bundle in bundles.items()},
         _pid(manifests),
@@ -122,15 +170,32 @@ def open_bench(plan: Plan) -> Bench:
         steps=_steps(bundles),
         episodes=plan.episodes,
         seed=plan.seed,
-        friction=plan.friction,
     )
+    return Opened(contest, _groups(plan, main))
+
+
+def _groups(plan: Plan, bundle: Bundle) -> tuple[Group, ...]:
+    groups = plan.fleet.groups(bundle)
+    if not groups:
+        raise UsageError("an evaluation needs at least one machine")
+    names = [group.name for group in groups]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two machines are called {name!r}; give each its own name in its file")
+    return groups
+
+
+def family_of(manifest: Manifest) -> str:
+    """What a bundle's machines are called: their family, and what of its options is said in words."""
+    words = [value for value in manifest.family.options.values() if isinstance(value, str)]
+    return " ".join([manifest.family.name, *words])
 
 
 def _pid(manifests: Mapping[str, Manifest]) -> Pid | None:
-    """With the gains that the main bundle carries, or else another one."""
-    tuned = (PidGains.of(m.baselines["pid"]) for m in manifests.values() if "pid" in m.baselines)
-    gains = next(tuned, None)
-    return Pid(gains, next(iter(manifests.values()))) if gains else None
+    """With the settings that the main bundle carries, or else another one."""
+    tuned = (m.baselines[PID] for m in manifests.values() if PID in m.baselines)
+    settings = next(tuned, None)
+    return Pid(settings, next(iter(manifests.values())).task) if settings else None
 
 
 def _shots(manifests: Mapping[str, Manifest], wanted: int | None) -> dict[str, int]:
@@ -150,7 +215,7 @@ def _steps(bundles: Mapping[str, Bundle]) -> int:
     if len(found) > 1:
         (one, a), (other, b) = list(found.items())[:2]
         raise UsageError(f"{b} cannot be compared with {a}: its episodes have {other} ticks, expected {one}")
-    return next(iter(found), DEFAULT_STEPS)
+    return next(iter(found), episode_steps(next(iter(bundles.values())).manifest))
 
 
 def _opponents(plan: Plan) -> Sequence[Path]:
@@ -160,34 +225,14 @@ def _opponents(plan: Plan) -> Sequence[Path]:
     return [path for path in neighbours if path.is_file() and path.absolute() != plan.bundle.absolute()]
 
 
-def _check(plan: Plan) -> None:
-    if not plan.servos:
-        raise UsageError("an evaluation needs at least one servo")
-    names = [servo.name for servo in plan.servos]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two servos are called {name!r}; give each its own name in its file")
-    if plan.engine not in ENGINES:
-        raise UsageError(
-            f"--engine {plan.engine} is not one that evaluates; valid names: {', '.join(ENGINES)}"
-        )
-    at_least("--devices", plan.devices, 1)
-    at_least("--episodes", plan.episodes, 1)
-    at_least("--seed", plan.seed, 0)
-
-
 def _check_opponent(main: Bundle, other: Bundle) -> None:
-    """Only what was made for the same devices and tasks compares."""
-    for what, of in (("task family", _family), ("control_dt", _rate), ("channels", _channels)):
+    """Only what was made for the same machines and tasks compares."""
+    for what, of in (("task family", family_of), ("control_dt", _rate), ("channels", _channels)):
         if of(main.manifest) != of(other.manifest):
             raise UsageError(
                 f"{other.path} cannot be compared with {main.path}: its {what} is {of(other.manifest)}, "
                 f"expected {of(main.manifest)}"
             )
-
-
-def _family(manifest: Manifest) -> str:
-    return f"{manifest.family.name}, preset {preset_of(manifest)}"
 
 
 def _rate(manifest: Manifest) -> str:
@@ -207,18 +252,18 @@ def _elsewhere(work: Work[T], places: Sequence[_Work], processes: int) -> Iterat
             yield from pool.map(partial(_run_here, work), places)
         except BrokenProcessPool as error:
             raise DeviceFault(
-                "a process of the evaluation died (out of memory?); try again with --jobs 1"
+                "a process of the evaluation died (out of memory?); try again with one job alone"
             ) from error
 
 
-_bench: Bench | None = None  # of this process, where it is one of several
+_opened: Opened | None = None  # in this process, where it is one of several
 
 
 def _open_here(plan: Plan) -> None:
-    global _bench
-    _bench = open_bench(plan)
+    global _opened
+    _opened = open_plan(plan)
 
 
 def _run_here(work: Work[T], place: _Work) -> T:
-    assert _bench is not None  # the pool calls _open_here first
-    return work.at(_bench, place)
+    assert _opened is not None  # the pool calls _open_here first
+    return work.at(_opened, place)

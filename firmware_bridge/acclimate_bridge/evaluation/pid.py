@@ -1,51 +1,38 @@
-"""The classical controller that policies are compared with: PID with feed-forward, and a sign test."""
+"""The classical controller that policies are compared with: a PID with feed-forward per actuator, and a sign test."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.bundle.manifest import Manifest
-from acclimate.control.channel_map import scalars
 from acclimate.errors import MismatchError
 from acclimate.policy.policy import Scope
+from acclimate.task.spec import TaskSpec
 
-INTEGRAL_LIMIT = 0.5  # of duty
-OUTPUT_LIMIT = 1.0  # of duty
-_WANTED = ("position", "velocity", "target", "target_velocity")
+INTEGRAL_LIMIT = 0.5  # of full scale
+OUTPUT_LIMIT = 1.0  # of full scale
 
-_PULSE = 6  # ticks of duty
-_PERIOD = 2 * _PULSE  # ticks of a pulse and of waiting for its effect, which the link may delay
-_AMPLITUDES = (0.15, 0.4, 1.0)  # of duty, one after the other until the joint moves
-_MOVED = 0.03  # rad, ten standard deviations of the worst encoder's noise
-_STILL = 0.01  # rad
-_STILL_TICKS = 8
-_LONGEST_WAIT = 200  # ticks
-SIGN_TEST_TICKS = _LONGEST_WAIT + 2 * _PERIOD * len(_AMPLITUDES) + 1  # at most
+_PULSE = 0.06  # s of drive, and as long of waiting for its effect, which the link may delay
+_AMPLITUDES = (0.15, 0.4, 1.0)  # of full scale, one after the other until the joint moves
+_MOVED = 0.03  # of the reference's amplitude; ten standard deviations of the worst encoder's noise
+_STILL = 0.01  # of the reference's amplitude
+_STILL_TIME, _LONGEST_WAIT = 0.08, 2.0  # s
 
 
 class PidGains(NamedTuple):
-    """sign_test: find out which way the motor turns before anything else."""
+    """Of one actuator: full scale per unit of error, of its integral over time, of its rate, of the target's rate.
+
+    sign_test: find out which way the motor turns before anything else.
+    """
 
     kp: float
     ki: float
     kd: float
     kff: float
     sign_test: bool = False
-
-    @classmethod
-    def of(cls, settings: Mapping[str, float]) -> PidGains:
-        """As a manifest has them. Raises MismatchError for what these are not."""
-        known = {name: value for name, value in settings.items() if name in cls._fields}
-        if known.keys() != settings.keys() or not {"kp", "ki", "kd", "kff"} <= known.keys():
-            raise MismatchError(
-                f"the bundle's settings of 'pid' are {', '.join(settings)}; expected {', '.join(cls._fields)}"
-            )
-        kp, ki, kd, kff = (known[name] for name in cls._fields[:4])
-        return cls(kp, ki, kd, kff, bool(known.get("sign_test", 0.0)))
 
 
 class SignTest:
@@ -55,91 +42,192 @@ class SignTest:
     its load.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dt: float = 0.01, amplitude: float = 1.0) -> None:
+        """dt: control period, s; amplitude: how far references go, in the unit of what is measured."""
         self.sign: float | None = None  # what was found
+        self._pulse, self._still = max(round(_PULSE / dt), 1), max(round(_STILL_TIME / dt), 2)
+        self._patience = round(_LONGEST_WAIT / dt)
+        self._moved, self._quiet = _MOVED * amplitude, _STILL * amplitude
         self._positions: list[float] = []
         self._begin: int | None = None  # tick of the first pulse
-        self._rest = 0.0  # rad, where the joint stood before the present pulse
+        self._rest = 0.0  # where the joint stood before the present pulse
+
+    @property
+    def longest(self) -> int:
+        """Ticks that the test takes at most."""
+        return self._patience + 4 * self._pulse * len(_AMPLITUDES) + 1
 
     def act(self, position: float) -> float:
-        """The next duty of the test, for the position (rad) just measured; it ends by setting `sign`."""
+        """The next output of the test, for the position just measured; it ends by setting `sign`."""
         self._positions.append(position)
         tick = len(self._positions) - 1
         if self._begin is None:
-            if not self._still() and tick < _LONGEST_WAIT:
+            if not self._rests() and tick < self._patience:
                 return 0.0
             self._begin = tick
-        pulse, phase = divmod(tick - self._begin, _PERIOD)
+        pulse, phase = divmod(tick - self._begin, 2 * self._pulse)
         direction = 1.0 if pulse % 2 == 0 else -1.0
         if phase == 0:
             self._rest = position
-        elif abs(position - self._rest) > _MOVED:
+        elif abs(position - self._rest) > self._moved:
             self.sign = direction * math.copysign(1.0, position - self._rest)
             return 0.0
         if pulse == 2 * len(_AMPLITUDES):
             self.sign = 1.0  # it does not move at all: nothing to be learned
             return 0.0
-        return direction * _AMPLITUDES[pulse // 2] if phase < _PULSE else 0.0
+        return direction * _AMPLITUDES[pulse // 2] if phase < self._pulse else 0.0
 
-    def _still(self) -> bool:
-        recent = self._positions[-_STILL_TICKS:]
-        return len(recent) == _STILL_TICKS and max(recent) - min(recent) < _STILL
+    def _rests(self) -> bool:
+        recent = self._positions[-self._still :]
+        return len(recent) == self._still and max(recent) - min(recent) < self._quiet
 
 
-class Pid:
-    """One duty from position, velocity, target and target velocity, in this order every tick:
+class _Column(NamedTuple):
+    """Where in an observation a quantity and its rate are; a rate that is not observed is the difference."""
 
-        e        = target − position
-        integral = clamp(integral + ki·e·dt, ±0.5)
-        duty     = kp·e + integral + kd·(target_velocity − velocity) + kff·target_velocity
-        output   = sign · clamp(duty, ±1)
+    at: int
+    rate: int | None
 
-    The integral starts at 0 in every episode. `sign` is 1, or, with `sign_test`, what the test of the trial's
-    first ticks finds; the integral rests while it runs.
-    """
 
-    def __init__(self, gains: PidGains, manifest: Manifest) -> None:
-        """Raises MismatchError where the bundle does not observe what the law needs."""
-        names = [c.name for channel in manifest.observation for c in scalars(channel)]
-        missing = [name for name in _WANTED if name not in names]
-        if missing or manifest.n_act != 1:
-            raise MismatchError(
-                f"bundle {manifest.name!r} cannot be compared with a PID controller: it needs one action, "
-                f"and the observations {', '.join(_WANTED)}"
-            )
-        self._gains, self._dt = gains, manifest.control_dt
-        self._at = tuple(names.index(name) for name in _WANTED)
-        self._output = np.zeros(1, np.float32)
+class _Joint:
+    """One actuator: what it moves, where that should be, and the law in between."""
+
+    def __init__(
+        self, gains: PidGains, measured: _Column, wanted: _Column, amplitude: float, dt: float
+    ) -> None:
+        self._gains, self._dt, self._amplitude = gains, dt, amplitude
+        self._measured, self._wanted = measured, wanted
         self.reset("trial")
 
     @property
     def sign(self) -> float | None:
-        """Which way the motor turns; None while that is being tested."""
-        return self._test.sign if self._test else 1.0
+        """Which way the motor turns; None while that is not known."""
+        return self.test.sign if self.test else 1.0
 
     def reset(self, scope: Scope) -> None:
-        """Forget the integral; for a trial also what the sign test has found."""
-        self._integral = 0.0
+        self._integral, self._before = 0.0, (math.nan, math.nan)
         if scope == "trial":
-            self._test = SignTest() if self._gains.sign_test else None
+            self.test = SignTest(self._dt, self._amplitude) if self._gains.sign_test else None
+
+    def law(self, obs: FloatArray) -> float:
+        """Output within ±1."""
+        gains = self._gains
+        here, there = float(obs[self._measured.at]), float(obs[self._wanted.at])
+        before, self._before = self._before, (here, there)
+        velocity = self._rate(obs, self._measured, here, before[0])
+        target_velocity = self._rate(obs, self._wanted, there, before[1])
+        error = there - here
+        self._integral = _clamp(self._integral + gains.ki * error * self._dt, INTEGRAL_LIMIT)
+        output = gains.kp * error + self._integral
+        output += gains.kd * (target_velocity - velocity) + gains.kff * target_velocity
+        return _clamp(output, OUTPUT_LIMIT)
+
+    def position(self, obs: FloatArray) -> float:
+        return float(obs[self._measured.at])
+
+    def _rate(self, obs: FloatArray, column: _Column, now: float, before: float) -> float:
+        if column.rate is not None:
+            return float(obs[column.rate])
+        return 0.0 if math.isnan(before) else (now - before) / self._dt
+
+
+class Pid:
+    """One output per pair of the headline metric, measured and wanted. For each, every tick, in this order:
+
+        e        = wanted − measured
+        integral = clamp(integral + ki·e·dt, ±0.5)
+        u        = kp·e + integral + kd·(rate of wanted − rate of measured) + kff·rate of wanted
+        output   = center + half·sign·clamp(u, ±1)         center ± half: the limits of the action
+
+    The integral starts at 0 in every episode. `sign` is 1, or, with `sign_test`, what the test of the trial's
+    first ticks finds, one actuator after the other; all others rest meanwhile, and so do the integrals.
+    """
+
+    def __init__(self, settings: Mapping[str, float], spec: TaskSpec) -> None:
+        """settings: gains by name, as `kp`, or for one actuator alone as `ACTUATOR.kp`.
+
+        Raises MismatchError where the task is no such problem, or the settings are not these.
+        """
+        pairs = spec.headline.pairs
+        if not pairs or len(pairs) != spec.n_act:
+            raise MismatchError(
+                f"a PID controller needs an action for each pair of channels to be brought together; {spec.name} has "
+                f"{spec.n_act} actions and {len(pairs)} pairs"
+            )
+        gains = gains_of(settings, spec.action_scalars)
+        self._joints = [_joint(spec, *pair, gain) for pair, gain in zip(pairs, gains, strict=True)]
+        low, high = (np.array(ends, np.float64) for ends in spec.limits())
+        self._center, self._half = 0.5 * (low + high), 0.5 * (high - low)
+        self._output = np.zeros(spec.n_act, np.float32)
+
+    @property
+    def signs(self) -> tuple[float | None, ...]:
+        """Which way each motor turns; None while that is not known."""
+        return tuple(joint.sign for joint in self._joints)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all sign tests are done."""
+        return None not in self.signs
+
+    def reset(self, scope: Scope) -> None:
+        """Forget the integrals; for a trial also what the sign tests have found."""
+        for joint in self._joints:
+            joint.reset(scope)
 
     def act(self, obs: FloatArray, noise: FloatArray) -> FloatArray:
-        """obs (n_obs,) -> duty (1,), a view that the next call overwrites. `noise` is not used."""
+        """obs (n_obs,) -> action (n_act,), a view that the next call overwrites. `noise` is not used."""
         del noise
-        position, velocity, target, target_velocity = (float(obs[i]) for i in self._at)
-        if self._test is not None and self._test.sign is None:
-            duty = self._test.act(position)
-        else:
-            duty = (self.sign or 1.0) * self._law(position, velocity, target, target_velocity)
-        self._output[0] = duty
+        self._output[...] = self._center + self._half * (self._law(obs) if self.ready else self._test(obs))
         return self._output
 
-    def _law(self, position: float, velocity: float, target: float, target_velocity: float) -> float:
-        gains, error = self._gains, target - position
-        self._integral = _clamp(self._integral + gains.ki * error * self._dt, INTEGRAL_LIMIT)
-        duty = gains.kp * error + self._integral
-        duty += gains.kd * (target_velocity - velocity) + gains.kff * target_velocity
-        return _clamp(duty, OUTPUT_LIMIT)
+    def _law(self, obs: FloatArray) -> Sequence[float]:
+        return [(joint.sign or 1.0) * joint.law(obs) for joint in self._joints]
+
+    def _test(self, obs: FloatArray) -> Sequence[float]:
+        outputs = [0.0] * len(self._joints)
+        i = self.signs.index(None)
+        test = self._joints[i].test
+        assert test is not None  # its sign is not known
+        outputs[i] = test.act(self._joints[i].position(obs))
+        # An actuator whose test has just ended drives from the next tick on, when all are done.
+        return outputs
+
+
+def gains_of(settings: Mapping[str, float], actions: Sequence[str]) -> list[PidGains]:
+    """Gains of each actuator: its own, or else those of all. Raises MismatchError for what these are not."""
+    names = PidGains._fields
+    valid = {*names, *(f"{action}.{name}" for action in actions for name in names)}
+    wrong = [name for name in settings if name not in valid]
+    each = [{n: settings[k] for n in names for k in (n, f"{a}.{n}") if k in settings} for a in actions]
+    wrong += [name for own in each for name in names[:4] if name not in own]
+    if wrong:
+        raise MismatchError(
+            f"the bundle's settings of 'pid' are {', '.join(settings) or 'none'}; expected {', '.join(names)}, "
+            f"for all actuators or as {actions[0]}.kp for one"
+        )
+    return [
+        PidGains(own["kp"], own["ki"], own["kd"], own["kff"], bool(own.get("sign_test", 0.0))) for own in each
+    ]
+
+
+def _joint(spec: TaskSpec, measured: str, wanted: str, gains: PidGains) -> _Joint:
+    track = next((t for t in spec.reference.tracks if t.target == wanted), None) if spec.reference else None
+    rate = spec.index(track.rate) if track is not None and track.rate is not None else None
+    amplitude = track.amplitude if track is not None else 1.0
+    here = _Column(spec.index(measured), _velocity(spec, measured))
+    return _Joint(gains, here, _Column(spec.index(wanted), rate), amplitude, spec.control_dt)
+
+
+def _velocity(spec: TaskSpec, measured: str) -> int | None:
+    """Where its rate is observed: as NAME_velocity or NAME_rate, or velocity for position, in its unit per s."""
+    units = {name: c.unit for c in spec.sensors for name in c.scalars}
+    base, dot, number = measured.partition(".")
+    names = (f"{base}_velocity", f"{base}_rate", base.replace("position", "velocity"))
+    for name in (f"{each}{dot}{number}" for each in names):
+        if units.get(name) == f"{units.get(measured)}/s":
+            return spec.index(name)
+    return None
 
 
 def _clamp(value: float, limit: float) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import NamedTuple, Protocol, TypeVar
 
 from acclimate.fields import Json
 from acclimate.stats import Interval, mean_interval
+from acclimate.task.metrics import described
+from acclimate.task.spec import Metric, TaskSpec
 
 from acclimate_bridge.evaluation.evaluation import Results
-from acclimate_bridge.evaluation.rig import PID, DeviceResult
+from acclimate_bridge.evaluation.rig import PID, MachineResult
 
 ALL = "all"
 UNADAPTED = "unadapted"
@@ -18,62 +19,164 @@ _ORDER = {PID: 0, "robust": 1, "oracle": 3}  # the others between robust and ora
 
 
 class Row(NamedTuple):
-    """Mean error of one controller on one servo (or all), over devices."""
+    """Means of one controller on one group of machines (or all): the headline metric, and the others by name."""
 
-    servo: str
+    group: str
     controller: str
     shots: int
-    error: Interval  # rad
+    figure: Interval
+    others: dict[str, Interval]
 
 
 class Comparison(NamedTuple):
-    """Mean over devices of a's error less b's on the same device: below zero, a is better."""
+    """Mean over machines of a's headline figure less b's on the same machine."""
 
-    servo: str
+    group: str
     a: str
     b: str
     shots: int  # that a has had
-    difference: Interval  # rad
+    difference: Interval
+
+
+class Tail(NamedTuple):
+    """Machines that adaptation has left worse than they were."""
+
+    share_worse: float  # by however little
+    worst: float  # by how much at most; 0 where none is worse
+    n: int
 
 
 def rows(results: Results) -> list[Row]:
-    """Every controller on every servo and on all of them."""
+    """Every controller on every group of machines and on all of them."""
     return [
-        Row(servo, controller, shots, mean_interval(d.errors[controller][shots] for d in devices))
-        for servo, devices in groups(results.devices)
-        for controller in in_order(results.devices[0].errors)
-        for shots in range(len(devices[0].errors[controller]))
+        _row(results.task, group, controller, shots, machines)
+        for group, machines in groups(results.machines)
+        for controller in in_order(results.machines[0].figures)
+        for shots in range(len(machines[0].figures[controller]))
     ]
 
 
 def comparisons(results: Results) -> list[Comparison]:
-    """The adapted policy against the unadapted one, the robust one and the PID, device by device."""
+    """The adapted policy against the unadapted one, the robust one, the PID and the oracle, machine by machine."""
+    main, known = results.main, results.machines[0].figures
     return [
-        Comparison(
-            servo, results.main, b, shots, mean_interval(_differences(results.main, devices, b, shots))
-        )
-        for servo, devices in groups(results.devices)
+        Comparison(group, main, b, shots, mean_interval(_differences(results, machines, b, shots)))
+        for group, machines in groups(results.machines)
         for shots in _stages(results)
-        for b in (UNADAPTED, "robust", PID)
-        if (shots if b == UNADAPTED else b in devices[0].errors)
+        for b in (UNADAPTED, "robust", PID, "oracle")
+        if (shots if b == UNADAPTED else b in known and b != main)
     ]
 
 
 def gap_closed(results: Results) -> dict[str, float | None]:
     """Share of the gap between robust policy and oracle that adaptation closes, by number of steps.
 
-    None where one of the two is missing, or where they do not differ in the expected direction.
+    None where one of the two is missing, or where the oracle is not better.
     """
-    found = {(r.controller, r.shots): r.error.mean for r in rows(results) if r.servo == ALL}
+    found = {(r.controller, r.shots): r.figure.mean for r in rows(results) if r.group == ALL}
     robust, oracle = found.get(("robust", 0)), found.get(("oracle", 0))
-    return {str(k): share_closed(robust, found[results.main, k], oracle) for k in _stages(results)}
+    headline = results.task.headline
+    return {str(k): share_closed(headline, robust, found[results.main, k], oracle) for k in _stages(results)}
 
 
-def share_closed(robust: float | None, adapted: float, oracle: float | None) -> float | None:
+def share_closed(metric: Metric, robust: float | None, adapted: float, oracle: float | None) -> float | None:
     """(robust − adapted)/(robust − oracle), where that means something."""
-    if robust is None or oracle is None or robust <= oracle:
+    if robust is None or oracle is None or robust == oracle or (oracle > robust) != metric.higher_is_better:
         return None
     return (robust - adapted) / (robust - oracle)
+
+
+def tail(results: Results, shots: int) -> Tail:
+    """After so many steps."""
+    sign = -1.0 if results.task.headline.higher_is_better else 1.0
+    losses = [sign * d for d in _differences(results, results.machines, UNADAPTED, shots)]
+    return Tail(sum(loss > 0.0 for loss in losses) / len(losses), max(0.0, *losses), len(losses))
+
+
+def tree(results: Results) -> dict[str, Json]:
+    """The JSON form; docs/cli.md documents its fields."""
+    family = results.family
+    left: dict[str, Json] = {str(k): dict(tail(results, k)._asdict()) for k in range(1, results.shots + 1)}
+    return {
+        **headline_tree(results.task),
+        "rows": [_row_tree(family, row) for row in rows(results)],
+        "gap_closed": {family: dict(gap_closed(results))},
+        "comparisons": [_comparison_tree(family, c) for c in comparisons(results)],
+        "tail": {family: left},
+        "seed": results.seed,
+        "engine": results.engine,
+        "machines": [_machine_tree(machine) for machine in results.machines],
+    }
+
+
+def headline_tree(task: TaskSpec) -> dict[str, Json]:
+    """What the figures are."""
+    headline = task.headline
+    return {
+        "metric": headline.name,
+        "unit": headline.unit,
+        "higher_is_better": headline.higher_is_better,
+    }
+
+
+def table(results: Results) -> list[str]:
+    """The same for people: one line per group and controller, then the conclusions."""
+    beside = results.task.metrics[1:]
+    names = "".join(f"  {metric.name:>{_width(metric)}}" for metric in beside)
+    lines = [
+        f"{described(results.task.headline)}, {results.family}; mean over machines with 95 % interval",
+        "",
+        f"{'machine':<14} {'controller':<18} {'steps':>5}  {results.task.headline.name:>9}  {'interval':<20} "
+        f"{'n':>4}{names}",
+    ]
+    single = len({machine.group for machine in results.machines}) == 1
+    for group, controller, shots, figure, others in rows(results):
+        if group == ALL and single:
+            continue
+        costs = "".join(f"  {others[m.name].mean:>{_width(m)}.3g}" for m in beside)
+        lines.append(
+            f"{group:<14} {controller:<18} {shots:>5}  {figure.mean:9.4f}  {interval_of(figure):<20} "
+            f"{figure.n:>4}{costs}"
+        )
+    conclusions = list(_conclusions(results))
+    return [*lines, "", *conclusions] if conclusions else lines
+
+
+def interval_of(figure: Interval) -> str:
+    """Such as "0.0100 to 0.0110"."""
+    return f"{figure.low:.4f} to {figure.high:.4f}" if figure.n > 1 else "one machine"
+
+
+def unit_of(metric: Metric) -> str:
+    """As it follows a number: with a space, and nothing for a plain number."""
+    return "" if metric.unit == "1" else f" {metric.unit}"
+
+
+def _width(metric: Metric) -> int:
+    return max(len(metric.name), 8)
+
+
+def _conclusions(results: Results) -> Iterator[str]:
+    headline = results.task.headline
+    unit = unit_of(headline)
+    for c in comparisons(results):
+        if c.group == ALL:
+            d = c.difference
+            interval = f" ({d.low:+.4f} to {d.high:+.4f})" if d.n > 1 else ""
+            beaten = c.b == "oracle" and d.mean != 0.0 and (d.mean > 0.0) == headline.higher_is_better
+            bound = "; better than the oracle, which is therefore no bound" if beaten else ""
+            yield f"{_taken('after', c.shots)} against {c.b + ':':<18} {d.mean:+.4f}{unit}{interval}{bound}"
+    for number, closed in gap_closed(results).items():
+        if closed is not None:
+            yield f"gap between robust policy and oracle closed {_taken('by', int(number))}: {closed:.0%}"
+    for shots in range(1, results.shots + 1):
+        share, worst, n = tail(results, shots)
+        by = f", by at most {worst:.4f}{unit}" if share else ""
+        yield f"worse than unadapted {_taken('after', shots)}: {share:.1%} of {n} machines{by}"
+
+
+def _taken(word: str, shots: int) -> str:
+    return f"{word} {shots} step{'s' if shots > 1 else ''}" if shots else "adapting as it drives"
 
 
 def _stages(results: Results) -> Sequence[int]:
@@ -81,77 +184,21 @@ def _stages(results: Results) -> Sequence[int]:
     return (0,) if results.recurrent else range(1, results.shots + 1)
 
 
-def share_worse(results: Results, shots: int) -> float:
-    """Share of devices whose error after `shots` steps is larger than before, by however little."""
-    differences = _differences(results.main, results.devices, UNADAPTED, shots)
-    return sum(d > 0.0 for d in differences) / len(results.devices)
-
-
-def tree(results: Results) -> dict[str, Json]:
-    """The JSON form; docs/cli.md documents its fields."""
-    preset = results.preset
-    steps = range(1, results.shots + 1)
-    tail: dict[str, Json] = {
-        str(k): {"share_worse": share_worse(results, k), "n": len(results.devices)} for k in steps
-    }
-    return {
-        "metric": "tracking_error_rms",
-        "unit": "rad",
-        "rows": [_row_tree(preset, row) for row in rows(results)],
-        "gap_closed": {preset: dict(gap_closed(results))},
-        "comparisons": [_comparison_tree(preset, c) for c in comparisons(results)],
-        "tail": {preset: tail},
-        "seed": results.seed,
-        "devices": [_device_tree(d) for d in results.devices],
-    }
-
-
-def table(results: Results) -> list[str]:
-    """The same for people: one line per servo and controller, then the conclusions."""
-    lines = [f"tracking error, RMS in rad, preset {results.preset}; mean over devices with 95 % interval", ""]
-    lines.append(f"{'servo':<14} {'controller':<18} {'steps':>5}  {'error':>7}  {'interval':<18} {'n':>4}")
-    for servo, controller, shots, error in rows(results):
-        interval = f"{error.low:.4f} to {error.high:.4f}" if error.n > 1 else "one device"
-        lines.append(
-            f"{servo:<14} {controller:<18} {shots:>5}  {error.mean:7.4f}  {interval:<18} {error.n:>4}"
-        )
-    conclusions = list(_conclusions(results))
-    return [*lines, "", *conclusions] if conclusions else lines
-
-
-def _conclusions(results: Results) -> Iterator[str]:
-    for c in comparisons(results):
-        if c.servo == ALL:
-            d = c.difference
-            interval = f" ({d.low:+.4f} to {d.high:+.4f})" if d.n > 1 else ""
-            yield f"{_taken('after', c.shots)} against {c.b + ':':<18} {d.mean:+.4f} rad{interval}"
-    for number, closed in gap_closed(results).items():
-        if closed is not None:
-            yield f"gap between robust policy and oracle closed {_taken('by', int(number))}: {closed:.0%}"
-    for shots in range(1, results.shots + 1):
-        share = share_worse(results, shots)
-        yield f"worse than unadapted {_taken('after', shots)}: {share:.1%} of {len(results.devices)} devices"
-
-
-def _taken(word: str, shots: int) -> str:
-    return f"{word} {shots} step{'s' if shots > 1 else ''}" if shots else "adapting as it drives"
-
-
-class OnServo(Protocol):
-    """A result that belongs to a device of one servo."""
+class InGroup(Protocol):
+    """A result that belongs to a machine of one group."""
 
     @property
-    def servo(self) -> str: ...
+    def group(self) -> str: ...
 
 
-D = TypeVar("D", bound=OnServo)
+M = TypeVar("M", bound=InGroup)
 
 
-def groups(devices: Sequence[D]) -> Iterator[tuple[str, Sequence[D]]]:
-    """Devices by servo, then all."""
-    for servo in dict.fromkeys(d.servo for d in devices):
-        yield servo, [d for d in devices if d.servo == servo]
-    yield ALL, devices
+def groups(machines: Sequence[M]) -> Iterator[tuple[str, Sequence[M]]]:
+    """Machines by group, then all."""
+    for group in dict.fromkeys(m.group for m in machines):
+        yield group, [m for m in machines if m.group == group]
+    yield ALL, machines
 
 
 def in_order(controllers: Iterable[str]) -> list[str]:
@@ -159,26 +206,37 @@ def in_order(controllers: Iterable[str]) -> list[str]:
     return sorted(controllers, key=lambda name: _ORDER.get(name, 2))
 
 
-def _differences(main: str, devices: Sequence[DeviceResult], b: str, shots: int) -> list[float]:
-    """Error of the policy adapted `shots` times less that of `b`, per device."""
+def _row(task: TaskSpec, group: str, controller: str, shots: int, machines: Sequence[MachineResult]) -> Row:
+    found = {
+        metric.name: mean_interval(m.figures[controller][shots][metric.name] for m in machines)
+        for metric in task.metrics
+    }
+    return Row(group, controller, shots, found.pop(task.headline.name), found)
+
+
+def _differences(results: Results, machines: Sequence[MachineResult], b: str, shots: int) -> list[float]:
+    """Headline figure of the policy adapted `shots` times less that of `b`, per machine."""
+    main, headline = results.main, results.task.headline.name
     other = main if b == UNADAPTED else b
-    return [d.errors[main][shots] - d.errors[other][0] for d in devices]
+    return [m.figures[main][shots][headline] - m.figures[other][0][headline] for m in machines]
 
 
-def _row_tree(preset: str, r: Row) -> Json:
+def _row_tree(family: str, r: Row) -> Json:
+    others: dict[str, Json] = {name: dict(interval.as_dict()) for name, interval in r.others.items()}
     return {
-        "preset": preset,
-        "servo": r.servo,
+        "family": family,
+        "machine": r.group,
         "controller": r.controller,
         "shots": r.shots,
-        **r.error.as_dict(),
+        **r.figure.as_dict(),
+        "beside": others,
     }
 
 
-def _comparison_tree(preset: str, c: Comparison) -> Json:
+def _comparison_tree(family: str, c: Comparison) -> Json:
     return {
-        "preset": preset,
-        "servo": c.servo,
+        "family": family,
+        "machine": c.group,
         "a": c.a,
         "b": c.b,
         "shots": c.shots,
@@ -186,12 +244,14 @@ def _comparison_tree(preset: str, c: Comparison) -> Json:
     }
 
 
-def _device_tree(d: DeviceResult) -> Json:
-    errors: dict[str, Json] = {name: list(values) for name, values in d.errors.items()}
+def _machine_tree(m: MachineResult) -> Json:
+    figures: dict[str, Json] = {
+        name: [dict(figures) for figures in stages] for name, stages in m.figures.items()
+    }
     return {
-        "servo": d.servo,
-        "device": d.device,
-        "deployment": dict(asdict(d.deployment)),
-        "errors": errors,
-        "refusals": list(d.refusals),
+        "machine": m.group,
+        "number": m.number,
+        "parameters": dict(m.parameters),
+        "figures": figures,
+        "refusals": list(m.refusals),
     }

@@ -1,8 +1,7 @@
-"""One simulated device after the other, and all controllers on each of them."""
+"""One simulated machine after the other, and all controllers on each of them."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,159 +11,167 @@ import numpy as np
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.loop import Controller, ControlLoop
 from acclimate.control.trial import EpisodeKey, Trial, TrialPlan
+from acclimate.errors import MismatchError
 from acclimate.policy.adaptation import InlineAdapter
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import TaskSpec
 
+from acclimate_bridge.evaluation.episodes import SeededEpisodes
+from acclimate_bridge.evaluation.figures import Figures
 from acclimate_bridge.evaluation.pid import Pid
-from acclimate_bridge.evaluation.references import TrackingReferences, generator
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.simulation.deployments import draw_deployment, privileged, ranges_of
-from acclimate_bridge.simulation.judge import JudgedServo
+from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import servo_device
-from acclimate_bridge.simulation.servos import Friction, Servo
+from acclimate_bridge.simulation.seeding import EXPLORATION, NOISE, REFERENCES, generator
+from acclimate_bridge.simulation.specimen import Living, Specimen
+from acclimate_bridge.simulation.worlds import Group, key_of
 
 PID = "pid"
-_DEPLOYMENT, _PLANT, _REFERENCES, _EXPLORATION = range(4)  # keys of independent random numbers
-_FIRST_ANGLE = 1.0  # rad; the joint stands anywhere within ± this at first
 _BOOT_ID = 1
 
 
 @dataclass(frozen=True)
-class DeviceResult:
-    """One device: for each controller its tracking error (rad, RMS) after 0, 1, … adaptation steps."""
+class MachineResult:
+    """One machine: for each controller what was measured after 0, 1, … adaptation steps."""
 
-    servo: str
-    device: int
-    deployment: Deployment
-    errors: Mapping[str, tuple[float, ...]]
+    group: str
+    number: int
+    parameters: Mapping[str, float]  # what is true of it
+    figures: Mapping[str, tuple[Figures, ...]]
     refusals: tuple[str, ...]  # of the main bundle, per adaptation step, why the guard refused it; else empty
 
 
 @dataclass(frozen=True)
-class Field:
-    """A device in its surroundings, the same for every controller."""
+class Place:
+    """A machine, the same for every controller."""
 
-    servo: Servo
-    deployment: Deployment
-    q0: float  # rad
-    key: tuple[int, int]  # of all its random numbers
+    machine: Specimen
+    group: str
+    number: int
+    key: tuple[int, int]  # of all random numbers around it
 
 
 class Rig(NamedTuple):
-    """A device under a controller, on simulated time."""
+    """A machine under a controller, on simulated time."""
 
     loop: ControlLoop
     trial: Trial
-    plant: SimulatedServo
+    plant: Living
+    link: HostLink
 
 
-class Bench:
+class Contest:
     """The controllers of an evaluation, ready to run."""
 
     def __init__(
         self,
         main: str,
         policies: Mapping[str, Policy],
-        pid: Pid | None,
+        pid: Pid | None = None,
         *,
         shots: Mapping[str, int],
         steps: int,
         episodes: int,
         seed: int,
-        friction: Friction = "m6",
     ) -> None:
         """`policies` and the adaptation steps of each by name; `main` is the one that the others are compared with.
 
         steps: ticks of an episode; episodes: per measurement.
         """
         self.main, self.manifest = main, policies[main].manifest
-        self.policies, self.pid, self.shots = policies, pid, shots
-        self._steps, self._episodes, self._seed, self._friction = steps, episodes, seed, friction
+        self.policies, self.pid, self.shots, self.seed = policies, pid, shots, seed
+        self._steps, self._episodes = steps, episodes
 
-    def run(self, servo: Servo, device: int) -> DeviceResult:
-        """All controllers on one device, which is new for each of them."""
-        field = self.field(servo, device)
-        errors: dict[str, tuple[float, ...]] = {}
+    @property
+    def task(self) -> TaskSpec:
+        return self.manifest.task
+
+    def place(self, group: Group, number: int) -> Place:
+        """The machine of this number, as all controllers meet it."""
+        return Place(group.machine(self.seed, number), group.name, number, key_of(group, number))
+
+    def run(self, place: Place) -> MachineResult:
+        """All controllers on one machine, which is new for each of them."""
+        figures: dict[str, tuple[Figures, ...]] = {}
         refusals: tuple[str, ...] = ()
         if self.pid is not None:
-            errors[PID] = self._classical(self.pid, field)
+            figures[PID] = self._classical(self.pid, place)
         for name, policy in self.policies.items():
-            self.prepare(policy, field)
-            errors[name], refused = self._trial(name, policy, field)
+            figures[name], refused = self._trial(name, policy, place)
             refusals = refused if name == self.main else refusals
-        return DeviceResult(servo.name, device, field.deployment, errors, refusals)
+        truth = dict(self._living(place).parameters)
+        return MachineResult(place.group, place.number, truth, figures, refusals)
 
-    def field(self, servo: Servo, device: int) -> Field:
-        """The device of this number, as all controllers meet it."""
-        key = (zlib.crc32(servo.name.encode()), device)  # by name: the order of servos changes nothing
-        rng = generator(self._seed, *key, _DEPLOYMENT)
-        deployment = draw_deployment(servo, ranges_of(self.manifest), rng)
-        return Field(servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), key)
-
-    def prepare(self, policy: Policy, field: Field) -> None:
-        """A policy as new, told the truth where it is one that has to be."""
-        policy.restore()
-        names = policy.manifest.privileged
-        if names:
-            policy.set_state("task", privileged(field.servo, field.deployment, names))
-
-    def _classical(self, pid: Pid, field: Field) -> tuple[float, ...]:
+    def _classical(self, pid: Pid, place: Place) -> tuple[Figures, ...]:
         """The sign test, like exploration, is not part of what is measured."""
-        with self.rig(pid, field) as rig:
-            self.find_sign(pid, rig, field)
-            return (rig.trial.measure().headline,)
+        with self.rig(pid, place) as rig:
+            self.find_sign(pid, rig, place)
+            return (rig.trial.measure().values,)
 
-    def find_sign(self, pid: Pid, rig: Rig, field: Field) -> None:
-        """Let a PID that is new to the device test which way its motor turns."""
+    def find_sign(self, pid: Pid, rig: Rig, place: Place) -> None:
+        """Let a PID that is new to the machine test which way its motors turn."""
         pid.reset("trial")
-        references, number = self.references(field), 0
-        while pid.sign is None:
-            rig.loop.run_episode(references(rig.loop.measure(), EpisodeKey(0, "wait", number)))
+        episodes, number = self.references(place), 0
+        while not pid.ready:
+            rig.loop.run_episode(episodes(rig.loop.measure(), EpisodeKey(0, "wait", number)))
             number += 1
 
-    def _trial(self, name: str, policy: Policy, field: Field) -> tuple[tuple[float, ...], tuple[str, ...]]:
-        """Errors after 0, 1, … steps, and why steps were refused."""
-        with self.rig(policy, field, policy.manifest, self.shots[name]) as rig:
+    def _trial(self, name: str, policy: Policy, place: Place) -> tuple[tuple[Figures, ...], tuple[str, ...]]:
+        """What was measured after 0, 1, … steps, and why steps were refused."""
+        policy.restore()
+        with self.rig(policy, place, policy.manifest, self.shots[name]) as rig:
+            tell_truth(policy, rig.plant)
             if not self.shots[name]:
-                return (rig.trial.measure().headline,), ()
+                return (rig.trial.measure().values,), ()
             report = rig.trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
         measured = (report.before, *(shot.after for shot in report.shots))
-        return tuple(m.headline for m in measured), tuple(shot.accepted.reason for shot in report.shots)
+        return tuple(m.values for m in measured), tuple(shot.accepted.reason for shot in report.shots)
 
     @contextmanager
     def rig(
         self,
         controller: Controller,
-        field: Field,
+        place: Place,
         manifest: Manifest | None = None,
         shots: int = 0,
-        reward: Mapping[str, float] | None = None,
     ) -> Iterator[Rig]:
-        """A fresh device under this controller; `manifest` is the controller's own where it has one.
-
-        reward: weights by which the device judges itself, if it does (`JudgedServo`).
-        """
+        """A fresh machine under this controller; `manifest` is the controller's own where it has one."""
         clock = VirtualClock()
-        noise = generator(self._seed, *field.key, _PLANT)
-        plant = SimulatedServo(field.servo, field.deployment, noise, friction=self._friction, q0=field.q0)
-        device = servo_device(plant if reward is None else JudgedServo(plant, reward), _BOOT_ID)
-        transport = LockstepTransport(device, clock)
-        trial = TrialPlan(shots, self._episodes)
+        plant = self._living(place)
+        device = DeviceCore(plant, place.machine.profile, _BOOT_ID)
         with (
-            HostLink(transport, clock, samples_per_period=1) as link,
+            HostLink(LockstepTransport(device, clock), clock, samples_per_period=1) as link,
             ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
-            rng = self.exploration(field)
-            yield Rig(loop, Trial(loop, self.references(field), trial, rng), plant)
+            episodes = self.references(place, link=link)
+            trial = Trial(loop, episodes, TrialPlan(shots, self._episodes), self.exploration(place))
+            yield Rig(loop, trial, plant, link)
 
-    def references(self, field: Field, steps: int | None = None) -> TrackingReferences:
-        """What there is to track on this device, in episodes of `steps` ticks, or as long as a window's."""
+    def references(
+        self, place: Place, steps: int | None = None, link: HostLink | None = None
+    ) -> SeededEpisodes:
+        """What there is to follow on this machine, in episodes of `steps` ticks, or as long as a window's."""
         steps = self._steps if steps is None else steps
-        return TrackingReferences(self.manifest, steps, self._seed, *field.key, _REFERENCES)
+        begin = link.begin_episode if link else None
+        return SeededEpisodes(self.task, steps, self.seed, *place.key, REFERENCES, begin=begin)
 
-    def exploration(self, field: Field) -> np.random.Generator:
+    def exploration(self, place: Place) -> np.random.Generator:
         """Where the noise of exploration comes from."""
-        return generator(self._seed, *field.key, _EXPLORATION)
+        return generator(self.seed, *place.key, EXPLORATION)
+
+    def _living(self, place: Place) -> Living:
+        return place.machine.start(generator(self.seed, *place.key, NOISE))
+
+
+def tell_truth(policy: Policy, plant: Living) -> None:
+    """Tell a policy the true parameters, where it is one that has to be told. Raises MismatchError for unknown ones."""
+    names, truth = policy.manifest.privileged, plant.parameters
+    if not names:
+        return
+    missing = [name for name in names if name not in truth]
+    if missing:
+        raise MismatchError(
+            f"the bundle wants to know {missing[0]!r}, which these machines do not have: expected {', '.join(truth)}"
+        )
+    policy.set_state("task", np.array([truth[name] for name in names], np.float32))

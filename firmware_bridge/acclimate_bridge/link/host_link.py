@@ -11,7 +11,7 @@ from acclimate.arrays import FloatArray
 from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 
-from acclimate_bridge.link.line import POLL, RETRY, Line, introduce
+from acclimate_bridge.link.line import POLL, RETRY, Line, Transport, introduce
 from acclimate_bridge.link.messages import (
     Ack,
     Caps,
@@ -32,15 +32,14 @@ from acclimate_bridge.link.messages import (
     to_wire,
 )
 from acclimate_bridge.link.time_sync import TimeSync
-from acclimate_bridge.link.transport import Transport
 from acclimate_bridge.link.wire import Frame
 
 _ANSWER = 1.0  # s to wait for the answer to CLEAR or CFG
-_SILENCE = 0.5  # s without any frame after which the device counts as lost
+_SILENCE = 0.5  # s without any frame after which the device counts as lost, or three periods of a slow one
 _PING_EVERY = 0.25  # s
 _PING_WAIT = 0.002  # s to stay for the answer, so that its arrival is known exactly
 _FIRST_PINGS = 8
-_TTL_MS = 100
+_TTL_MS = 100  # that a command holds, or three periods of a slow device
 _STALE_PERIODS = 3.0  # control periods after which a reading is outdated
 _FAULTS = [
     frozenset(latch.name.lower() for latch in Latch if latch.name and bits & latch) for bits in range(256)
@@ -87,6 +86,8 @@ class HostLink:
         self._latches = caps.latches
         self._obs_period_us = round(1e9 / caps.rate_mhz / samples_per_period)
         self._outdated = _STALE_PERIODS * 1e3 / caps.rate_mhz
+        self._silence = max(_SILENCE, self._outdated)
+        self._ttl_ms = min(max(_TTL_MS, round(1e3 * self._outdated)), 0xFFFF)
         self._heard = self._next_ping = clock.now()
         self._caps = DeviceCaps(
             sensors=tuple(_channel(c) for c in self._schema.sensors),
@@ -129,9 +130,9 @@ class HostLink:
         """The newest reading; None before the first. Raises DeviceFault when device or link are lost."""
         self._poll()
         now = self._clock.now()
-        if now - self._heard > _SILENCE:
+        if now - self._heard > self._silence:
             raise DeviceFault(
-                f"the device on {self._name} has been silent for {_SILENCE:g} s; check cable and power"
+                f"the device on {self._name} has been silent for {self._silence:g} s; check cable and power"
             )
         reading = self._reading
         if reading is not None and now - reading.t > self._outdated and not reading.stale:
@@ -141,9 +142,25 @@ class HostLink:
     def command(self, targets: FloatArray) -> None:
         """Send targets, (n_actuators,) in the channels' units. Raises DeviceFault when the link is lost."""
         wire = to_wire(targets.tolist(), self._schema.actuators)
-        self._line.send(Type.CMD, Cmd(_TTL_MS, Mode.DRIVE, wire).pack())
+        self._line.send(Type.CMD, Cmd(self._ttl_ms, Mode.DRIVE, wire).pack())
         if self._clock.now() >= self._next_ping:
             self._ping(_PING_WAIT)
+
+    def begin_episode(self) -> bool:
+        """Have a machine that can be put back begin anew, and wait for what it then measures; False for any other.
+
+        Simulated machines can; a real one drives on from where it stands. Raises DeviceFault.
+        """
+        if self._request(Type.CFG, Cfg(Key.EPISODE, 1).pack()).result != Result.OK:
+            return False
+        before = self._reading.seq if self._reading else None
+        give_up = self._clock.now() + max(_ANSWER, self._silence)
+        while self._reading is None or self._reading.seq == before:
+            if self._clock.now() >= give_up:
+                raise DeviceFault(f"the device on {self._name} measures nothing after it was put back")
+            self._clock.sleep_until(self._clock.now() + POLL)
+            self._poll()
+        return True
 
     def stop(self) -> None:
         """Latch the device with its actuators neutral. Never raises: without a link the watchdog does it."""

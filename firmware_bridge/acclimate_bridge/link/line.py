@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from acclimate.control.device import Clock
 from acclimate.errors import DeviceFault
@@ -18,11 +18,31 @@ from acclimate_bridge.link.messages import (
     Type,
     WireChannel,
 )
-from acclimate_bridge.link.transport import Transport
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 
 RETRY = 0.1  # s between repetitions of what is repeated: HELLO, CLEAR, CFG
 POLL = 0.0005  # s between looks at the port while waiting for an answer
+
+
+class Transport(Protocol):
+    """A byte stream that never waits."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages to the user."""
+        ...
+
+    def read(self) -> bytes:
+        """All bytes that have arrived, possibly none. Raises DeviceFault when the stream is gone."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; what does not fit is dropped. Raises DeviceFault when the stream is gone."""
+        ...
+
+    def close(self) -> None:
+        """Release the stream; may be called again."""
+        ...
 
 
 class Line:
@@ -105,7 +125,7 @@ def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema 
             tuple(channels[Kind.ACTUATOR, i] for i in range(caps.actuators)),
         )
         return schema if schema.hash == caps.schema_hash else None
-    except (KeyError, UnicodeEncodeError):  # one is missing, or holds a name that is not ASCII
+    except KeyError:  # one is missing
         return None
 
 

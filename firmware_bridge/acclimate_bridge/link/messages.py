@@ -15,7 +15,7 @@ from acclimate_bridge.link.wire import MAX_PAYLOAD, VERSION, Layout, TypeLayout,
 
 NO_VALUE = -(2**31)  # on the wire, in place of a value that is not there
 _LARGEST = 2**31 - 1
-NAME_BYTES, UNIT_BYTES = 16, 8
+NAME_BYTES, UNIT_BYTES = 32, 12
 
 
 class Type(IntEnum):
@@ -70,6 +70,7 @@ class Key(IntEnum):
 
     WATCHDOG_MS = 1
     OBS_PERIOD_US = 2
+    EPISODE = 3  # begin an episode anew; a device that cannot answers UNKNOWN_KEY
 
 
 class Result(IntEnum):
@@ -83,7 +84,7 @@ class Result(IntEnum):
 
 _HELLO = struct.Struct("<I")
 _CAPS = struct.Struct("<IIIBBBxIHHH24s")
-_CHANNEL = struct.Struct("<BB16s8sfff")
+_CHANNEL = struct.Struct(f"<BB{NAME_BYTES}s{UNIT_BYTES}sfff")
 _CMD = struct.Struct("<HBx")
 _OBS = struct.Struct("<HBBBxIHHHH")
 _PONG = struct.Struct("<HxxI")
@@ -119,7 +120,7 @@ class WireChannel(NamedTuple):
 
     def pack(self, kind: Kind, number: int) -> bytes:
         """Payload of the CHANNEL frame."""
-        name, unit = self.name.encode("ascii"), self.unit.encode("ascii")
+        name, unit = self.name.encode(), self.unit.encode()
         return _CHANNEL.pack(kind, number, name, unit, self.scale, self.minimum, self.maximum)
 
 
@@ -344,4 +345,4 @@ def _integer(value: float, scale: float) -> int:
 
 
 def _text(padded: bytes) -> str:
-    return padded.split(b"\x00", 1)[0].decode("ascii", "replace")
+    return padded.split(b"\x00", 1)[0].decode(errors="replace")

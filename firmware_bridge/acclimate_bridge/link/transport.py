@@ -1,34 +1,12 @@
-"""Where bytes come from and go to: a serial port, a pseudo-terminal, a socket."""
+"""A port that bytes come from and go to: a serial one, a pseudo-terminal, a socket."""
 
 from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from typing import Protocol
 
 import serial
 from acclimate.errors import DeviceFault, UsageError
-
-
-class Transport(Protocol):
-    """A byte stream that never waits."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in messages to the user."""
-        ...
-
-    def read(self) -> bytes:
-        """All bytes that have arrived, possibly none. Raises DeviceFault when the stream is gone."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Send bytes; what does not fit is dropped. Raises DeviceFault when the stream is gone."""
-        ...
-
-    def close(self) -> None:
-        """Release the stream; may be called again."""
-        ...
 
 
 class SerialTransport:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cobs import cobs
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME = 128  # bytes on the wire, COBS overhead and delimiter included
 _HEADER = struct.Struct("<BBHIH")
 _CRC = struct.Struct("<I")

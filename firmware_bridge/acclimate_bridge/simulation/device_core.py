@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from acclimate_bridge.link.messages import (
     Obs,
     Pong,
     Result,
-    Schema,
     State,
     Type,
     from_wire,
@@ -30,21 +30,11 @@ from acclimate_bridge.link.messages import (
 )
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.plant import Plant
+from acclimate_bridge.simulation.profile import Profile
 
 _NEVER = 1 << 62  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
 OBS_PERIOD_US = (1_000, 1_000_000)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a device is, apart from what it is doing."""
-
-    schema: Schema
-    rate_hz: float = 100.0
-    watchdog_ms: int = 100
-    watchdog_bounds_ms: tuple[int, int] = (20, 1000)
-    firmware: str = "acclimate-sim 1"
 
 
 @dataclass
@@ -61,6 +51,8 @@ class DeviceCore:
         self.profile = profile
         self._plant = plant
         self._layout = profile.schema.layout
+        self._neutral = profile.neutral_targets
+        self.blind = False  # set it to simulate dead sensors: every reading is then NaN
         self._now = _us(now)
         self._out: list[bytes] = []
         self._handlers: dict[int, Callable[[Frame], None]] = {
@@ -99,7 +91,7 @@ class DeviceCore:
         """Power-cycle the electronics at `now`: everything is forgotten but where the joint stands."""
         self._run_to(_us(now))
         self._out.clear()
-        self._plant.set_targets(self._neutral, self._now * 1e-6)
+        self._rest()
         self._boot(boot_id)
 
     def log(self, level: int, text: str) -> None:
@@ -121,7 +113,6 @@ class DeviceCore:
         self._obs_at = self._watchdog_at = self._expire_at = _NEVER
         self._announce_at = self._now
         self._driving = False
-        self._neutral = tuple(min(max(0.0, c.minimum), c.maximum) for c in self.profile.schema.actuators)
         self._last_cmd: int | None = None
         self._cmd_t_us = 0
         self._announce()
@@ -134,7 +125,7 @@ class DeviceCore:
             if due == self._expire_at:
                 self._counters.expired += 1
                 self._expire_at = _NEVER
-                self._plant.set_targets(self._neutral, due * 1e-6)
+                self._rest()
             elif due == self._watchdog_at:
                 self._latch(Latch.WATCHDOG)
             else:
@@ -186,12 +177,26 @@ class DeviceCore:
         self._driving = drive
         self._watchdog_at = self._now + self._watchdog_us if drive else _NEVER
         self._expire_at = self._now + command.ttl_ms * 1000 if drive else _NEVER
-        self._plant.set_targets(self._targets(command) if drive else self._neutral, self._now * 1e-6)
+        if drive:
+            self._plant.set_targets(self._targets(command), self._now * 1e-6)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Actuators neutral."""
+        held = self._readings() if "hold" in self._neutral else {}
+        named = zip(self.profile.schema.actuators, self._neutral, strict=True)
+        targets = tuple(held[c.name] if n == "hold" else n for c, n in named)
+        self._plant.set_targets(targets, self._now * 1e-6)
 
     def _targets(self, command: Cmd) -> tuple[float, ...]:
         actuators = self.profile.schema.actuators
         values = from_wire(command.targets, actuators)
         return tuple([min(max(v, c.minimum), c.maximum) for v, c in zip(values, actuators, strict=True)])
+
+    def _readings(self) -> dict[str, float]:
+        names = [channel.name for channel in self.profile.schema.sensors]
+        return dict(zip(names, self._plant.measure(), strict=True))
 
     def _on_ping(self, frame: Frame) -> None:
         self._send(Type.PONG, Pong(frame.seq, self._clock()).pack())
@@ -213,6 +218,8 @@ class DeviceCore:
             else:
                 result = Result.OUT_OF_RANGE
             value = self._watchdog_us // 1000
+        elif key == Key.EPISODE:
+            result = Result.OK if self._plant.begin() else Result.UNKNOWN_KEY
         elif key == Key.OBS_PERIOD_US:
             if OBS_PERIOD_US[0] <= value <= OBS_PERIOD_US[1]:
                 self._obs_period = value
@@ -230,7 +237,7 @@ class DeviceCore:
         self._latches = (self._latches + 1) & 0xFF
         self._driving = False
         self._watchdog_at = self._expire_at = _NEVER
-        self._plant.set_targets(self._neutral, self._now * 1e-6)
+        self._rest()
 
     def _announce(self) -> None:
         if self._now >= self._announce_at:
@@ -255,7 +262,8 @@ class DeviceCore:
         self._send(Type.CAPS, caps.pack())
 
     def _send_obs(self) -> None:
-        counters = self._counters
+        counters, sensors = self._counters, self.profile.schema.sensors
+        readings = (math.nan,) * len(sensors) if self.blind else self._plant.measure()
         observation = Obs(
             ack=self._last_cmd or 0,
             state=self.state,
@@ -266,7 +274,7 @@ class DeviceCore:
             stale=counters.stale & 0xFFFF,
             refused=counters.refused & 0xFFFF,
             expired=counters.expired & 0xFFFF,
-            values=to_wire(self._plant.measure(), self.profile.schema.sensors),
+            values=to_wire(readings, sensors),
         )
         self._send(Type.OBS, observation.pack())
 

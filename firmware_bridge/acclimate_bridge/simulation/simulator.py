@@ -1,4 +1,4 @@
-"""The simulated servo on a pseudo-terminal, in real time, in this process: what `acclimate simulate` runs."""
+"""The simulated device on a pseudo-terminal, in real time, in this process: what `acclimate simulate` runs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ import select
 import signal
 import time
 import tty
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TextIO, get_args
 
 import numpy as np
 from acclimate.errors import UsageError
 
-from acclimate_bridge.command.options import moment
 from acclimate_bridge.link.messages import State
-from acclimate_bridge.simulation.changes import Change, changed
-from acclimate_bridge.simulation.deployments import described
-from acclimate_bridge.simulation.judge import JudgedServo
-from acclimate_bridge.simulation.plant import Deployment, SimulatedServo
-from acclimate_bridge.simulation.servo_device import RATE, servo_device
-from acclimate_bridge.simulation.servos import Friction, Servo
+from acclimate_bridge.simulation.device_core import DeviceCore
+from acclimate_bridge.simulation.specimen import Specimen
 
 _LONGEST_WAIT = 0.05  # s, so that a signal is noticed
 FaultKind = Literal["nan", "reboot", "unplug", "hang"]
+FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 
 class Fault(NamedTuple):
@@ -39,11 +35,12 @@ class Fault(NamedTuple):
     kind: FaultKind
     after: float
 
-    @classmethod
-    def parse(cls, text: str) -> Fault:
-        """KIND@SECONDS; raises UsageError."""
-        kinds: tuple[FaultKind, ...] = get_args(FaultKind)
-        return cls(*moment("fault", text, "KIND", kinds))
+
+class Change(NamedTuple):
+    """Something that happens to the machine `after` seconds of being driven: one of its specimen's `changes`."""
+
+    kind: str
+    after: float
 
 
 @dataclass
@@ -59,26 +56,22 @@ class Simulator:
 
     def __init__(
         self,
-        servo: Servo,
-        deployment: Deployment,
+        machine: Specimen,
         rng: np.random.Generator,
         *,
-        q0: float = 0.0,
-        friction: Friction = "m6",
-        rate: float = RATE,
         fault: Fault | None = None,
         changes: Sequence[Change] = (),
-        reward: Mapping[str, float] | None = None,
         announce: Callable[[str], None] = lambda _: None,
+        owner: TextIO | None = None,
     ) -> None:
-        """`announce` is told of each change as it happens. reward: weights by which it judges itself, if it does."""
+        """`announce` is told of each change as it happens. owner: the device ends when this stream does."""
         self._rng = rng
         self._fault = fault
         self._changes = sorted(changes, key=lambda change: change.after)
         self._announce = announce
-        self._plant = SimulatedServo(servo, deployment, rng, q0=q0, friction=friction, control_dt=1.0 / rate)
-        plant = self._plant if reward is None else JudgedServo(self._plant, reward)
-        self._core = servo_device(plant, self._boot_id(), rate=rate)
+        self._owner = owner
+        self._plant = machine.start(rng)
+        self._core = DeviceCore(self._plant, machine.profile, self._boot_id())
         self._driven_since: float | None = None
         self._muted = False
         self._backlog = b""  # of a frame that the terminal had no room for
@@ -99,15 +92,24 @@ class Simulator:
         origin = time.monotonic()
         while not signals.stop and self._master >= 0:
             wait = self._wait(time.monotonic() - origin)
-            ready, _, _ = select.select([self._master], [], [], wait)
+            ready, _, _ = select.select(self._sources(), [], [], wait)
             now = time.monotonic() - origin
-            if ready:
+            if self._master in ready:
                 self._core.feed(os.read(self._master, 4096), now)
+            if self._owner in ready and not os.read(self._owner.fileno(), 4096):
+                return
             if signals.reboot:
                 signals.reboot = False
                 self._core.reboot(self._boot_id(), now)
             self._send(self._core.advance(now))
             self._happen(now)
+
+    def described(self) -> str:
+        """What is true of the machine now, in words."""
+        return self._plant.described()
+
+    def _sources(self) -> list[int | TextIO]:
+        return [self._master] if self._owner is None else [self._master, self._owner]
 
     def _send(self, data: bytes) -> None:
         """Write what fits. A terminal that nobody reads is full; then frames are dropped, as on a wire."""
@@ -133,15 +135,12 @@ class Simulator:
             self._break(fault, now)
 
     def _change(self, change: Change) -> None:
-        plant = self._plant
-        plant.deployment = changed(plant.servo, plant.deployment, change.kind)
-        self._announce(
-            f"{change.kind} after {change.after:g} s of being driven: {described(plant.deployment)}"
-        )
+        self._plant.change(change.kind, self._rng)
+        self._announce(f"{change.kind} after {change.after:g} s of being driven: {self.described()}")
 
     def _break(self, fault: Fault, now: float) -> None:
         if fault.kind == "nan":
-            self._plant.blind = True
+            self._core.blind = True
         elif fault.kind == "reboot":
             self._core.reboot(self._boot_id(), now)
         elif fault.kind == "hang":

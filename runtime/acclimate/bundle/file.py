@@ -37,6 +37,14 @@ class Bundle:
     golden: Golden
     sha256: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of all members but the manifest."""
+        return sum(file.size for file in self.manifest.files.values())
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.path}: {self.manifest.summary}, {self.size / 1024:.1f} KiB, sha256 {self.sha256[:16]}…>"
+
 
 def load(path: str | Path) -> Bundle:
     """Read and check a bundle.

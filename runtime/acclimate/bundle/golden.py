@@ -33,6 +33,9 @@ class Golden:
     next: Mapping[str, FloatArray] = field(default_factory=dict)  # (K, *shape) after each tick
     adapt: GoldenAdapt | None = None
 
+    def __repr__(self) -> str:
+        return f"<Golden: {self.ticks} ticks{'' if self.adapt is None else ', one adapt'}>"
+
     @property
     def ticks(self) -> int:
         return len(self.obs)

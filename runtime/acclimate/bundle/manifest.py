@@ -176,6 +176,15 @@ class Manifest:
     def __post_init__(self) -> None:
         check(self)
 
+    def __repr__(self) -> str:
+        """In short: the whole of it is hundreds of lines."""
+        return f"<Manifest {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """Which policy this is, in a few words."""
+        return f"{self.name} ({self.algorithm} for {self.task.name}, {self.n_obs} observed, {self.n_act} commanded)"
+
     @property
     def observation(self) -> tuple[ObservationChannel, ...]:
         return self.task.observation
@@ -206,6 +215,11 @@ class Manifest:
     def features(self) -> tuple[Feature, ...]:
         """What there is a weight for, where the policy has objectives; none otherwise."""
         return self.task.features if self.objectives else ()
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """The state by which a policy adapts as it acts: written by `act`, and kept through a trial."""
+        return tuple(t.name for t in self.state if t.written_by == "act" and t.reset == "trial")
 
     def quantised_as(self, suffix: str) -> Quantised | None:
         """What is different in members that end in `suffix`; None where they are what the manifest says elsewhere."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib.util
 import os
 import signal
@@ -14,7 +13,9 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from acclimate.errors import AcclimateError, UsageError
+from acclimate.names import did_you_mean
 
+HELP = "help"
 GROUP = "acclimate.verbs"  # entry-point group; each entry is a Verb
 
 
@@ -75,6 +76,8 @@ def _heed_interrupts() -> None:
 
 def _dispatch(arguments: list[str]) -> int:
     verbs = find_verbs()
+    if arguments[:1] == [HELP]:  # as git has it: `help` for `--help`, and `help VERB` for `VERB --help`
+        arguments = [*arguments[1:2], "--help"]
     if arguments and not arguments[0].startswith("-"):
         return _run(_choose(arguments[0], verbs), arguments[1:])
     parser = _main_parser(verbs)
@@ -110,9 +113,9 @@ def _load(entry: metadata.EntryPoint) -> Verb | BrokenVerb:
 def _choose(name: str, verbs: Mapping[str, Verb | BrokenVerb]) -> Verb:
     verb = verbs.get(name)
     if verb is None:
-        close = difflib.get_close_matches(name, verbs, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ";"
-        raise UsageError(f"unknown verb {name!r}{hint} verbs here: {', '.join(_listed(verbs))}")
+        raise UsageError(
+            f"unknown verb {name!r}{did_you_mean(name, [*_listed(verbs), HELP], of='verbs here')}"
+        )
     if isinstance(verb, BrokenVerb):
         raise UsageError(f"verb {name!r} cannot be loaded ({verb.error}); reinstall acclimate")
     missing = verb.missing()

@@ -14,7 +14,9 @@ from acclimate.fields import Json
 from acclimate.policy.choice import Choice
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
-from acclimate.task.spec import ActionChannel, ObservationChannel, Parameter, TaskSpec, Track
+from acclimate.task.spec import HOLD, ActionChannel, Metric, ObservationChannel, Parameter, TaskSpec, Track
+
+_SOURCES = {"device": "measured", "reference": "to be followed", "reward": "a reward that is measured"}
 
 
 class _Checked(NamedTuple):
@@ -68,17 +70,16 @@ def _tree(bundle: Bundle, checked: _Checked) -> dict[str, Json]:
 
 def _lines(bundle: Bundle, checked: _Checked) -> list[str]:
     m = bundle.manifest
-    size = sum(file.size for file in m.files.values())
     return [
-        f"bundle       {m.name} ({m.algorithm}), {size / 1024:.1f} KiB, sha256 {bundle.sha256[:16]}…",
-        f"family       {m.family.name}{f' ({m.family.use})' if m.family.use else ''}",
+        f"bundle       {m.name} ({m.algorithm}), {bundle.size / 1024:.1f} KiB, sha256 {bundle.sha256[:16]}…",
+        f"family       {_family(m)}",
         f"rate         {1.0 / m.control_dt:g} Hz",
-        *_titled("observes", [_channel(c) + f"  from the {c.source}" for c in m.observation]),
+        *_titled("observes", [f"{_channel(c)}, {_SOURCES[c.source]}" for c in m.observation]),
         *_titled("commands", [_channel(c) for c in m.action]),
         *_task(m.task),
         *_titled("state", [_state(m, i) for i in range(len(m.state))] or ["none"]),
         f"act          {_graph(m.graphs.act)}",
-        f"adapt        {_graph(m.graphs.adapt) if m.graphs.adapt else 'none: this policy does not adapt'}",
+        f"adapt        {_graph(m.graphs.adapt) if m.graphs.adapt else _without_adapt(m)}",
         *_adaptation(m),
         *_objectives(bundle),
         *_titled("members", [f"{name:<12} {file.size:>9} bytes" for name, file in m.files.items()]),
@@ -92,7 +93,13 @@ def _titled(title: str, rows: list[str]) -> list[str]:
 
 
 def _channel(c: ObservationChannel | ActionChannel) -> str:
-    return f"{c.name:<16} {c.unit:<6} {c.minimum:g} to {c.maximum:g}"
+    neutral = (
+        f", neutral: {c.neutral if c.neutral == HOLD else f'{c.neutral:g}'}"
+        if isinstance(c, ActionChannel)
+        else ""
+    )
+    size = f" × {c.size}" if c.size > 1 else ""
+    return f"{c.name + size:<16} {c.unit:<9} {c.minimum:g} to {c.maximum:g}{neutral}"
 
 
 def _task(task: TaskSpec) -> list[str]:
@@ -100,13 +107,19 @@ def _task(task: TaskSpec) -> list[str]:
     return [
         *_titled("varies in", [_parameter(p) for p in task.parameters]),
         *_titled("follows", [_track(track) for track in task.reference.tracks] if task.reference else []),
-        *_titled("is judged by", [f"{m.name:<16} {m.unit:<6} {m.kind}" for m in task.metrics]),
+        *_titled("is judged by", [_metric(metric) for metric in task.metrics]),
     ]
 
 
 def _parameter(p: Parameter) -> str:
     ends = "−1 or 1" if p.scale == "sign" and p.low < p.high else f"{p.low:g} to {p.high:g}"
-    return f"{p.name:<16} {p.unit:<6} {ends}"
+    return f"{p.name:<16} {p.unit:<9} {ends}"
+
+
+def _metric(m: Metric) -> str:
+    of = ", ".join(f"{measured} − {wanted}" for measured, wanted in m.pairs) or ", ".join(m.actions)
+    better = "higher is better" if m.higher_is_better else "lower is better"
+    return f"{m.name:<16} {m.unit:<9} {m.kind}{f' of {of}' if of else ''}; {better}"
 
 
 def _track(track: Track) -> str:
@@ -122,6 +135,20 @@ def _state(m: Manifest, index: int) -> str:
 
 def _graph(graph: GraphSpec) -> str:
     return f"{len(graph.inputs)} inputs -> {', '.join(t.name for t in graph.outputs)}"
+
+
+def _without_adapt(m: Manifest) -> str:
+    if m.remembers:
+        return f"no graph: it adapts in its memory as it acts ({', '.join(m.remembers)})"
+    return "none: this policy does not adapt"
+
+
+def _family(m: Manifest) -> str:
+    """Where the machines come from, with those of its options that are short."""
+    short = [
+        f"{name}={value}" for name, value in m.family.options.items() if isinstance(value, str | int | float)
+    ]
+    return ", ".join([m.family.name + (f" from {m.family.use}" if m.family.use else ""), *short])
 
 
 def _adaptation(m: Manifest) -> list[str]:

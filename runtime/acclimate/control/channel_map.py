@@ -37,10 +37,9 @@ class ChannelMap:
     def _map_observation(self, manifest: Manifest, sensors: dict[str, int]) -> None:
         task, absent = manifest.task, _dispensable(manifest) - sensors.keys()
         self.rewarded = not absent  # whether all that `adapt` needs is measured
-        measured = [name for c in task.sensors for name in c.scalars if name not in absent]
-        given = [name for c in task.references for name in c.scalars]
+        measured = [name for name in task.sensor_scalars if name not in absent]
         self.from_device = _indices(task.index(name) for name in measured)
-        self.from_reference = _indices(task.index(name) for name in given)
+        self.from_reference = _indices(task.index(name) for name in task.reference_scalars)
         self.sensors = _indices(sensors[name] for name in measured)
 
     def _map_references(self, manifest: Manifest, caps: DeviceCaps, actuators: dict[str, int]) -> None:

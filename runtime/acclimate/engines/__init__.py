@@ -12,6 +12,7 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.errors import EngineError
+from acclimate.names import did_you_mean
 
 
 class Graph(Protocol):
@@ -107,7 +108,7 @@ def missing(name: str) -> str:
 def check_name(name: str) -> None:
     """Raises EngineError unless `name` is "auto" or an engine's."""
     if name != AUTO and name not in ENGINES:
-        raise EngineError(f"unknown engine {name!r}; valid names: {AUTO}, {', '.join(ENGINES)}")
+        raise EngineError(f"unknown engine {name!r}{did_you_mean(name, (AUTO, *ENGINES))}")
 
 
 def open_engine(name: str = "onnxruntime") -> Engine:

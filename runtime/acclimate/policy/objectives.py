@@ -15,6 +15,7 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import Feature
 
@@ -79,7 +80,7 @@ def features_of(manifest: Manifest) -> tuple[Feature, ...]:
     if manifest.objectives is None:
         raise UsageError(
             f"bundle {manifest.name!r} has no objectives to choose from: it was trained for one alone; "
-            "`acclimate train servo_wide_objectives` trains one that has"
+            "a config with the section [objectives] trains one that has"
         )
     return manifest.features
 
@@ -92,7 +93,7 @@ def _weights_of(manifest: Manifest) -> str:
 def _check(features: Sequence[Feature], name: str, weight: float) -> None:
     feature = next((f for f in features if f.name == name), None)
     if feature is None:
-        raise UsageError(f"there is no objective {name!r}; valid names: {_names(features)}")
+        raise UsageError(f"there is no objective {name!r}{did_you_mean(name, _listed(features))}")
     if not math.isfinite(weight) or not feature.minimum <= weight <= feature.maximum:
         raise UsageError(
             f"the weight of {name!r} is {weight:g}, expected a number from {feature.minimum:g} to {feature.maximum:g}"

@@ -14,6 +14,7 @@ from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import AUTO, Engine, Graph, open_engine
 from acclimate.errors import EngineError, GoldenError, PolicyError
+from acclimate.names import did_you_mean
 from acclimate.policy import golden_check
 from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.choice import choose, named
@@ -44,6 +45,9 @@ class Policy:
         else:
             self._bring_up(open_engine(engine) if isinstance(engine, str) else engine)
             self.choice = named(self.engine.name)
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.manifest.summary}, on {self.engine.name}>"
 
     def _choose(self) -> None:
         """Come up on the engine chosen, and choose anew where one remembered no longer does."""
@@ -228,8 +232,8 @@ class Policy:
 
     def _known(self, name: str) -> None:
         if name not in self._memory.names():
-            valid = ", ".join(self._memory.names()) or "none"
-            raise PolicyError(f"policy {self.manifest.name!r} has no state {name!r}; valid names: {valid}")
+            known = did_you_mean(name, self._memory.names())
+            raise PolicyError(f"policy {self.manifest.name!r} has no state {name!r}{known}")
 
     def _check_window(self, name: str, array: FloatArray) -> None:
         spec = self.manifest.window

@@ -29,6 +29,7 @@ Value = TypeVar("Value", bound=Arithmetic)
 Lookup: TypeAlias = Callable[[str, int], Value]
 """(name, ago) -> the entry of that name, `ago` ticks before the newest."""
 
+_Key: TypeAlias = tuple[TermKind, tuple[str, ...]]
 _REACH: dict[TermKind, int] = {"error": 0, "jerk": 3, "action": 0, "change": 1}
 
 
@@ -40,9 +41,7 @@ def features(of: Sequence[Feature], observed: Lookup[Value], commanded: Lookup[V
 
     Raises UsageError for a feature without a term, which only its family's own code can compute.
     """
-    quantities: dict[
-        tuple[TermKind, tuple[str, ...]], Value
-    ] = {}  # each computed once, whatever it is used for
+    quantities: dict[_Key, Value] = {}  # each is computed once, however many features are made of it
 
     def penalised(term: Term) -> Iterator[Value]:
         for names in _operands(term):

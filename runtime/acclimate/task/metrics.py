@@ -80,9 +80,8 @@ def measure(
     obs (S + 1, n_obs); action (S, n_act), clamped to the channels' limits here; reward (S,) where the observation has
     no channel for it. Raises UsageError where rewards are asked for and there are none.
     """
-    low, high = (
-        np.array(limits, np.float32).astype(np.float64) for limits in spec.limits()
-    )  # as the loop has them
+    # Limits as the loop has them: an action at a limit in float32 is at the limit.
+    low, high = (np.array(limits, np.float32).astype(np.float64) for limits in spec.limits())
     scaled = 2.0 * (np.clip(action.astype(np.float64), low, high) - low) / (high - low) - 1.0
     driven = _Driven(spec, obs[1:], scaled, reward)
     return {metric.name: _KINDS[metric.kind](metric, driven) for metric in spec.metrics}

@@ -7,7 +7,6 @@ One generator serves training and device, so that both mean the same task by "fo
 from __future__ import annotations
 
 import math
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +23,13 @@ def draw(spec: TaskSpec, rng: np.random.Generator, start: NDArray[np.floating], 
     start (n, n_sensors) is what the sensors read now, in the spec's order: each track begins at rest where its sensor
     stands. Tracks are drawn one after another.
     """
-    columns = {name: i for i, name in enumerate(chain.from_iterable(c.scalars for c in spec.references))}
-    sensors = list(chain.from_iterable(c.scalars for c in spec.sensors))
+    columns = {name: i for i, name in enumerate(spec.reference_scalars)}
     out = np.empty((len(start), steps + 1, len(columns)), np.float32)
     kind = spec.reference
     if kind is None:
         return out
     for track in kind.tracks:
-        begin = np.asarray(start[:, sensors.index(track.measured)], np.float64)
+        begin = np.asarray(start[:, spec.sensor_scalars.index(track.measured)], np.float64)
         target, rate = follow(kind, track, rng, begin, steps, spec.control_dt)
         out[:, :, columns[track.target]] = target.T
         if track.rate is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Literal, TypeAlias, get_args
@@ -215,12 +215,13 @@ class TaskSpec:
     horizon: int = 100
     episodes: int = 1
     differentiable: bool = False
-    _indices: dict[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self)
-        names = chain.from_iterable(channel.scalars for channel in self.observation)
-        self._indices.update({name: i for i, name in enumerate(names)})
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(chain.from_iterable(c.scalars for c in self.observation))}
 
     @cached_property
     def n_obs(self) -> int:
@@ -243,12 +244,22 @@ class TaskSpec:
         return tuple(channel for channel in self.observation if channel.source == "reference")
 
     @cached_property
-    def n_sensors(self) -> int:
-        return sum(channel.size for channel in self.sensors)
+    def sensor_scalars(self) -> tuple[str, ...]:
+        """Names of the entries that the device measures, in the order of the observation."""
+        return tuple(chain.from_iterable(channel.scalars for channel in self.sensors))
 
     @cached_property
+    def reference_scalars(self) -> tuple[str, ...]:
+        """Names of the entries that the reference gives, in the order of the observation."""
+        return tuple(chain.from_iterable(channel.scalars for channel in self.references))
+
+    @property
+    def n_sensors(self) -> int:
+        return len(self.sensor_scalars)
+
+    @property
     def n_references(self) -> int:
-        return sum(channel.size for channel in self.references)
+        return len(self.reference_scalars)
 
     @property
     def headline(self) -> Metric:
@@ -272,7 +283,7 @@ class TaskSpec:
             )
         return self._indices[scalar]
 
-    @property
+    @cached_property
     def action_scalars(self) -> tuple[str, ...]:
         """Names of the action's entries, in its order."""
         return tuple(chain.from_iterable(channel.scalars for channel in self.action))
@@ -384,7 +395,7 @@ def _broken_metrics(spec: TaskSpec) -> Iterator[str]:
 
 
 def _broken_reference(spec: TaskSpec) -> Iterator[str]:
-    wanted = list(chain.from_iterable(c.scalars for c in spec.references))
+    wanted = spec.reference_scalars
     given = [] if spec.reference is None else _given(spec.reference)
     if sorted(wanted) != sorted(given):
         yield (
@@ -393,7 +404,7 @@ def _broken_reference(spec: TaskSpec) -> Iterator[str]:
         )
     if spec.reference is None:
         return
-    sensors = set(chain.from_iterable(c.scalars for c in spec.sensors))
+    sensors = spec.sensor_scalars
     for track in spec.reference.tracks:
         if track.measured not in sensors:
             yield f"reference: track {track.target!r} begins at {track.measured!r}, which no sensor measures"

@@ -73,13 +73,13 @@ def tune(name: str, family: BanditFamily, rng: np.random.Generator, tasks: int =
 
 def play(choose: Choose, family: BanditFamily, tasks: int, rng: np.random.Generator) -> Scores:
     """Total reward on each of `tasks` new bandits, (tasks,)."""
-    bandits = family.sample(tasks, rng)
-    state, _ = family.reset(bandits)
+    session = family.open(family.sample(tasks, rng), 1, family.episodes, rng)
     wins, losses = np.zeros((2, tasks, family.arms), np.int64)
     row = np.arange(tasks)
     for pull in range(family.episodes):
         arm = choose(Seen(wins, losses, pull), rng)
-        won = family.step(bandits, state, torch.from_numpy(arm), rng).reward.numpy() > 0.0
+        reward = session.step(torch.from_numpy(arm).float().view(-1, 1, 1)).reward
+        won = reward.view(-1).numpy() > 0.0
         wins[row, arm] += won
         losses[row, arm] += ~won
     total: Scores = wins.sum(1).astype(np.float64)

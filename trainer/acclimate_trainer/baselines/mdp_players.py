@@ -24,8 +24,7 @@ from acclimate.errors import UsageError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acclimate_trainer.tasks.tabular import REWARD_MEAN, TabularFamily, TabularState, optimal_q
-from acclimate_trainer.tasks.trials import Step
+from acclimate_trainer.tasks.tabular import REWARD_MEAN, TabularFamily, optimal_q
 
 FLAT = 1e-4  # weight of a prior that is hardly one
 DELTA = 0.05  # UCRL2's chance of failure
@@ -98,17 +97,18 @@ def tune(name: str, family: TabularFamily, rng: np.random.Generator, tasks: int 
 
 def play(player: Player, family: TabularFamily, tasks: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Total reward on each of `tasks` new MDPs, (tasks,)."""
-    mdps = family.sample(tasks, rng)
-    state, _ = family.reset(mdps)
-    seen = _nothing(tasks, family.n_obs, family.n_actions)
+    session = family.open(family.sample(tasks, rng), 1, family.episodes * family.horizon, rng)
+    seen = _nothing(tasks, family.states, family.actions)
     total = torch.zeros(tasks, dtype=torch.float64)
     for episode in range(family.episodes):
         q = player.plan(seen, episode, rng)
-        for _ in range(family.horizon):
-            action = _act(q, state, player.epsilon, rng)
-            step = family.step(mdps, state, action, rng)
-            _learn(seen, state, action, step)
-            state, total = step.state, total + step.reward
+        for step in range(family.horizon):
+            state = session.s.squeeze(1)
+            action = _act(q[:, step], state, player.epsilon, rng)
+            reward = session.step(action.float().view(-1, 1, 1)).reward.squeeze(1)
+            total += reward
+            last = step == family.horizon - 1
+            _learn(seen, state, action, reward, None if last else session.s.squeeze(1))
     return total.numpy()
 
 
@@ -123,17 +123,18 @@ def _nothing(n: int, states: int, actions: int) -> Seen:
     return Seen(torch.zeros(shape), torch.zeros(shape), torch.zeros(*shape, states))
 
 
-def _learn(seen: Seen, state: TabularState, action: Tensor, step: Step[TabularState]) -> None:
-    """Count one transition of each task, in place."""
+def _learn(seen: Seen, state: Tensor, action: Tensor, reward: Tensor, arrived: Tensor | None) -> None:
+    """Count one transition of each task, in place; None: of an episode's last step one sees no more."""
     row = torch.arange(len(action))
-    seen.reward[row, state.s, action] += step.reward
-    seen.visits[row, state.s, action] += 1.0
-    seen.arrivals[row, state.s, action, step.state.s] += (~step.truncated).float()
+    seen.reward[row, state, action] += reward
+    seen.visits[row, state, action] += 1.0
+    if arrived is not None:
+        seen.arrivals[row, state, action, arrived] += 1.0
 
 
-def _act(q: Tensor, state: TabularState, epsilon: float, rng: np.random.Generator) -> Tensor:
-    """The best action by q (N, H, S, A), any of these that tie, but with probability epsilon any at all."""
-    here = q[torch.arange(len(q)), state.t, state.s]  # (N, A)
+def _act(q: Tensor, state: Tensor, epsilon: float, rng: np.random.Generator) -> Tensor:
+    """The best action in states (N,) by q (N, S, A), any of these that tie, but with probability epsilon any at all."""
+    here = q[torch.arange(len(q)), state]  # (N, A)
     order = torch.from_numpy(rng.random(here.shape, dtype=np.float32)) + 1.0
     best = order * (here == here.amax(-1, keepdim=True))
     if epsilon == 0.0:
@@ -175,7 +176,7 @@ def _beb(family: TabularFamily, scale: float, prior_mean: float = 0.0) -> Player
     def plan(seen: Seen, _: int, __: np.random.Generator) -> Tensor:
         reward, transition = seen.reward_mean(prior_mean, 1.0), seen.transition(1.0)
         reward = reward + 1.0 / (seen.visits + 2.0)
-        width = 2.0 * scale * family.horizon**3 / (1.0 + family.n_obs + seen.arrivals.sum(-1))
+        width = 2.0 * scale * family.horizon**3 / (1.0 + family.states + seen.arrivals.sum(-1))
         q = [reward]
         for left in range(1, family.horizon):
             q.append(reward + left * width + torch.einsum("nsap,np->nsa", transition, q[-1].amax(-1)))
@@ -188,9 +189,9 @@ def _ucrl2(family: TabularFamily, scale: float) -> Player:
     """Plans in the best MDP within confidence sets around what it has counted (extended value iteration)."""
 
     def plan(seen: Seen, episode: int, __: np.random.Generator) -> Tensor:
-        width = 4.0 * math.log(2.0 * family.n_obs * family.n_actions * (episode + 1) / DELTA)
+        width = 4.0 * math.log(2.0 * family.states * family.actions * (episode + 1) / DELTA)
         moves = seen.arrivals.sum(-1)
-        slack = scale * torch.sqrt(family.n_obs * width / moves.clamp_min(1.0))
+        slack = scale * torch.sqrt(family.states * width / moves.clamp_min(1.0))
         reward = seen.reward_mean(0.0, FLAT) + scale * torch.sqrt(width / seen.visits.clamp_min(1.0))
         transition, q = seen.transition(FLAT), [reward]
         for _ in range(1, family.horizon):

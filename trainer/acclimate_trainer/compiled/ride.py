@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Never, TypeAlias
 
 import torch
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.contract.family import Session
@@ -38,6 +39,7 @@ class Ride(NamedTuple):
 
     policy: Policy
     live: Tensors
+    anew: Tensors  # what of it an episode begins with (T, E, …)
     session: Session[Never]
     tiny: Callable[[], Session[Never]] | None  # another such session, with one task and one episode
     compose: Compose
@@ -45,6 +47,7 @@ class Ride(NamedTuple):
     noise: Tensor  # (T, E, S, n_noise)
     decay: float = 1.0
     change: Change | None = None
+    earned: Tensor | None = None  # (T, E) what the first observation holds as the reward
 
     @property
     def ticks(self) -> int:
@@ -59,3 +62,18 @@ class Ridden(NamedTuple):
     reward: Tensor  # (T, E, S)
     ended: Tensor  # bool (T, E, S)
     live: dict[str, Tensor]
+
+
+def rewarded(spec: TaskSpec, obs: Tensor, reward: Tensor) -> Tensor:
+    """Observations (T, E, n_obs) with this as the reward that is observed."""
+    assert spec.reward is not None
+    at = spec.index(spec.reward)
+    return torch.cat([obs[..., :at], reward.unsqueeze(-1), obs[..., at + 1 :]], dim=-1)
+
+
+def begun(live: Tensors, anew: Tensors, ended: Tensor) -> dict[str, Tensor]:
+    """What of a policy's state begins anew where an episode has ended by itself (T, E), and another one has begun."""
+    return {
+        name: torch.where(ended.view(*ended.shape, *[1] * (value.dim() - 2)), value, live[name])
+        for name, value in anew.items()
+    }

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.compiled.anatomy import Anatomy, Drawn, Leaf, ahead, anatomy, fits, placed
 from acclimate_trainer.compiled.errors import NotCompiled
 from acclimate_trainer.compiled.leaves import Path, assign, leaves, name_of, same, same_content
-from acclimate_trainer.compiled.ride import Ridden, Ride
+from acclimate_trainer.compiled.ride import Ridden, Ride, begun, rewarded
 from acclimate_trainer.compiled.tick import CompiledTick, Ticked
 from acclimate_trainer.compiled.trace import Inputs
 from acclimate_trainer.contract.policy import Policy, Tensors
@@ -31,7 +32,7 @@ class Rollout:
         self._anatomy: Anatomy = anatomy(asked.tiny(), asked.session, policy.spec.n_act)
         self._names = _Names(asked)
         self._passes = asked.decay > 0.0
-        self._compose = asked.compose
+        self._compose, self._anew = asked.compose, asked.anew
         fading = len(self._anatomy.fading) + len(self._names.written)
         self._compiled = CompiledTick(self._tick(policy), self._example(), fading)
         self._policy = leaves(policy)
@@ -79,16 +80,20 @@ class Rollout:
                 [now[_name(x)] for x in a.drawn],
             )
             obs = self._compose(session.obs, now["reference"])
+            if names.earned:
+                obs = _first_rewarded(policy.spec, obs, now["earned"])
             live = {name: carried[name] for name in names.written}
             state = {**weights, **{name: machine[name] for name in names.told}, **live}
             act = policy.act(state, obs, now["noise"])
             step = session.step(act.action if self._passes else act.action.detach())
             after = leaves(session)
             out: dict[str, object] = {_name(x): after[x.path] for x in a.fading}
-            out |= {name: {**live, **act.next}[name] for name in names.written}
+            ended = step.terminated | step.truncated
+            following = {**live, **act.next}
+            following |= begun(following, {name: x[:1, :1] for name, x in self._anew.items()}, ended)
+            out |= {name: following[name] for name in names.written}
             out |= {_name(x): after[x.path] for x in a.kept}
-            ended = (step.terminated | step.truncated).float()
-            record = {"obs": obs, "action": act.action, "reward": step.reward, "ended": ended}
+            record = {"obs": obs, "action": act.action, "reward": step.reward, "ended": ended.float()}
             return {name: x for name, x in out.items() if isinstance(x, Tensor)}, record
 
         return tick
@@ -114,6 +119,7 @@ class Rollout:
             {
                 **{_name(x): torch.zeros(x.shape if x.axes else (1, *x.shape)) for x in a.drawn},
                 "reference": torch.zeros(1, 1, names.reference),
+                **({"earned": torch.zeros(1, 1)} if names.earned else {}),
                 "noise": torch.zeros(1, 1, names.noise),
             },
         )
@@ -124,6 +130,9 @@ class Rollout:
         found = leaves(asked.session)
         carried = {_name(x): _tensor(found[x.path]) for x in a.carried}
         now = {_name(x): _by_episode(ahead(a, found, x, asked.ticks), x, lanes) for x in a.drawn}
+        if asked.earned is not None:
+            now["earned"] = torch.full(asked.noise.shape[:3], torch.nan)
+            now["earned"] = torch.cat([asked.earned.unsqueeze(2), now["earned"][:, :, 1:]], dim=2)
         numbers, segment = self._numbers(asked)
         ticked = self._compiled(
             Inputs(
@@ -192,11 +201,18 @@ class _Names:
         self.weights = [name for name in asked.live if name not in by_act and name not in told]
         self.shapes = {name: x.shape[2 if name in by_act else 1 :] for name, x in asked.live.items()}
         self.reference, self.noise = asked.reference.shape[3], asked.noise.shape[3]
+        self.earned = asked.earned is not None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Names) and vars(self) == vars(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _first_rewarded(spec: TaskSpec, obs: Tensor, earned: Tensor) -> Tensor:
+    """The observation with this as the reward, unless it is NaN: only the first tick is given one."""
+    at = spec.index(str(spec.reward))
+    return rewarded(spec, obs, torch.where(torch.isnan(earned), obs[..., at], earned))
 
 
 def _name(part: Leaf | Drawn) -> str:

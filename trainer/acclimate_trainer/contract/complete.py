@@ -130,6 +130,12 @@ class Complete(Generic[Tasks]):
         columns = zip(self.spec.parameters, x.unbind(-1), strict=True)
         return torch.stack([of_log(c) if p.scale == "log" else c for p, c in columns], dim=-1)
 
+    def standard(self, parameters: Tensor) -> Tensor:
+        """True parameters (…, P) in typical units: as a network sees them, of mean 0 and standard deviation 1."""
+        mean, spread = self.typical
+        standard: Tensor = (self.perceived(parameters) - mean) / spread
+        return standard
+
     @cached_property
     def typical(self) -> Tensor:
         """Mean and standard deviation of the perceived parameters over the family, (2, P)."""
@@ -153,11 +159,10 @@ def headline_cost(spec: TaskSpec, window: Window, reward: Tensor) -> Cost:
 
 def _closeness(spec: TaskSpec, window: Window) -> Tensor:
     """A reward by the headline's pairs: minus the mean of their near-absolute differences, (T, K, S)."""
-    _, halves = _ranges(spec)
-    parts = []
+    halves, parts = _half_ranges(spec), []
     for measured, wanted in spec.headline.pairs:
         i, j = spec.index(measured), spec.index(wanted)
-        x = (window.obs[:, :, 1:, i] - window.obs[:, :, 1:, j]) / float(halves[i])
+        x = (window.obs[:, :, 1:, i] - window.obs[:, :, 1:, j]) / halves[i]
         parts.append(_SMALL - torch.sqrt(x * x + _SMALL**2))
     return torch.stack(parts).mean(0)
 
@@ -216,7 +221,9 @@ def limited(spec: TaskSpec, action: Tensor) -> Tensor:
 
 def _scaling(spec: TaskSpec) -> tuple[Tensor, Tensor]:
     """(n_obs, n) and (n,): differences of the headline's pairs, enlarged, then every observed scalar by its range."""
-    centers, halves = _ranges(spec)
+    scalars = [c for c in spec.observation for _ in range(c.size)]
+    centers = torch.tensor([0.5 * (c.minimum + c.maximum) for c in scalars])
+    halves = torch.tensor(_half_ranges(spec))
     pairs = torch.zeros(spec.n_obs, len(spec.headline.pairs))
     for column, (measured, wanted) in enumerate(spec.headline.pairs):
         scale = _ERROR / float(halves[spec.index(measured)])
@@ -225,11 +232,9 @@ def _scaling(spec: TaskSpec) -> tuple[Tensor, Tensor]:
     return torch.cat([pairs, each], dim=1), torch.cat([torch.zeros(pairs.shape[1]), -centers / halves])
 
 
-def _ranges(spec: TaskSpec) -> tuple[Tensor, Tensor]:
-    """Middle and half width of the range of every observed scalar, (n_obs,)."""
-    channels = [c for c in spec.observation for _ in range(c.size)]
-    low, high = torch.tensor([c.minimum for c in channels]), torch.tensor([c.maximum for c in channels])
-    return 0.5 * (low + high), 0.5 * (high - low)
+def _half_ranges(spec: TaskSpec) -> list[float]:
+    """Half the width of the range of every observed scalar: numbers, which tracing takes for constants."""
+    return [0.5 * (c.maximum - c.minimum) for c in spec.observation for _ in range(c.size)]
 
 
 def _baseline(spec: TaskSpec, x: Tensor, window: Window, discount: Tensor) -> Tensor:
@@ -243,12 +248,12 @@ def _baseline(spec: TaskSpec, x: Tensor, window: Window, discount: Tensor) -> Te
     now = x[:, :, :steps]
     time = torch.stack([torch.ones_like(total), total, total * total], dim=-1)
     columns = [time.expand(*now.shape[:3], 3), now, now * now, total.unsqueeze(-1) * now]
-    _, halves = _ranges(spec)
+    halves = _half_ranges(spec)
     for measured, wanted in spec.headline.pairs:
         i, j = spec.index(measured), spec.index(wanted)
         target, error = window.obs[..., j], (window.obs[..., j] - window.obs[..., i])[:, :, :steps]
         coming = target[:, :, 1:] @ discount - target[:, :, :steps] * total
-        size = _ABRUPT / float(halves[i])
+        size = _ABRUPT / halves[i]
         ahead = [coming, coming * torch.tanh(size * error), total * error.abs(), error.abs()]
         columns.append(torch.stack(ahead, dim=-1))
     return torch.cat(columns, dim=-1)

@@ -64,9 +64,7 @@ class View:
 
     def told(self, task: Tensor, rows: int) -> Tensor:
         """True parameters (T, P) as network inputs, in typical units: (T, rows, P)."""
-        mean, spread = self.family.typical
-        seen = (self.family.perceived(task) - mean) / spread
-        return seen.unsqueeze(1).expand(-1, rows, -1)
+        return self.family.standard(task).unsqueeze(1).expand(-1, rows, -1)
 
     def typical_task(self) -> Tensor:
         """The parameters of a typical machine, (P,)."""

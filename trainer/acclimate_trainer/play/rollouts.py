@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from acclimate_trainer.compiled import driving as compiled
-from acclimate_trainer.compiled.ride import Change, Ridden, Ride
+from acclimate_trainer.compiled.ride import Change, Ridden, Ride, begun, rewarded
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Cost, Differentiable, Session, Step, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
@@ -118,22 +118,27 @@ def drive(
     surroundings: Surroundings[Tasks],
     adjoint_decay: float = 1.0,
     change: Change | None = None,
+    earned: Tensor | None = None,
 ) -> tuple[Episodes, dict[str, Tensor]]:
     """As `rollout`, from the whole state `live`; returns the episodes, and the state at their end.
 
     adjoint_decay: with 0 no gradient passes through the machine, and the policy's own memory keeps all of it.
     change: what happens to the machines meanwhile.
+    earned: (T, E) reward of the tick before the first, where rewards are observed: the last one of the episode before.
     """
+    session = surroundings.session
     asked = Ride(
-        policy,
-        live,
-        surroundings.session,
-        surroundings.tiny,
-        composer(spec),
-        surroundings.reference,
-        surroundings.noise,
-        adjoint_decay,
-        change,
+        policy=policy,
+        live=live,
+        anew=initial_of(policy, session.obs.shape[:2], ("episode",)),
+        session=session,
+        tiny=surroundings.tiny,
+        compose=composer(spec),
+        reference=surroundings.reference,
+        noise=surroundings.noise,
+        decay=adjoint_decay,
+        change=change,
+        earned=None if spec.reward is None else earned,
     )
     *columns, live = compiled.drive(asked, _by_torch)
     return Episodes(*columns), live
@@ -147,6 +152,7 @@ def _by_torch(asked: Ride) -> Ridden:
     live, moments = dict(asked.live), _moments(asked)
     reference, noise = asked.reference.unbind(2), asked.noise.unbind(2)
     obs = asked.compose(session.obs, reference[0])
+    obs = obs if asked.earned is None else rewarded(asked.policy.spec, obs, asked.earned)
     seen, done, steps = [obs], list[Tensor](), list[Step]()
     for t, now in enumerate(noise):
         act = asked.policy.act(live, obs, now)
@@ -161,6 +167,9 @@ def _by_torch(asked: Ride) -> Ridden:
             carried = _Decay.apply(asked.decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
             passed.state = carried[: len(state)]
             live |= dict(zip(act.next, carried[len(state) :], strict=True))
+        ended = steps[-1].terminated | steps[-1].truncated
+        if bool(ended.any()):
+            live |= begun(live, asked.anew, ended)
         obs = asked.compose(session.obs, reference[t + 1])
         seen.append(obs)
         done.append(act.action)

@@ -80,7 +80,8 @@ def run_trial(
 ) -> list[Episodes]:
     """Drive a trial; returns its episodes in order. `state` and `adjoint_decay` are those of `rollout`.
 
-    A policy that is told the true parameters, in its state `task`, is told of each change as it happens.
+    A policy that is told the true parameters, in its state `task`, is told of each change as it happens. Where rewards
+    are observed, the last one of an episode is seen at the begin of the next.
     """
     axes = trial.episodes[0].session.obs.shape[:2]
     live, out, first = {**state, **initial_of(policy, axes)}, list[Episodes](), 0
@@ -90,7 +91,8 @@ def run_trial(
     for part in trial.episodes:
         live |= initial_of(policy, axes, ("episode",))
         change = _change(family, trial.course, first, tells=tells)
-        episodes, live = drive(policy, live, family.spec, part, adjoint_decay, change)
+        earned = out[-1].reward[:, :, -1] if out else None
+        episodes, live = drive(policy, live, family.spec, part, adjoint_decay, change, earned)
         out.append(episodes)
         first += part.steps
     return out

@@ -86,6 +86,8 @@ class SessionMachine(Generic[Tasks]):
         self._session: Session[Tasks] | None = None
         self._rng = np.random.default_rng(0)
         self._left = 0
+        sensors = [name for channel in family.spec.sensors for name in channel.scalars]
+        self._reward = None if family.spec.reward is None else sensors.index(family.spec.reward)
 
     @property
     def parameters(self) -> Mapping[str, float]:
@@ -93,8 +95,12 @@ class SessionMachine(Generic[Tasks]):
         return {p.name: value for p, value in zip(self._family.spec.parameters, values, strict=True)}
 
     def reset(self, rng: np.random.Generator) -> FloatArray:
-        self._rng, self._session = rng, None
-        return self._read(self._opened())
+        """A reward that is measured stays what the last step paid: the next episode begins with it, as in training."""
+        before, self._rng, self._session = self._session, rng, None
+        values = self._read(self._opened())
+        if before is not None and self._reward is not None:
+            values[self._reward] = self._read(before)[self._reward]
+        return values
 
     @torch.no_grad()
     def step(self, action: FloatArray) -> FloatArray:

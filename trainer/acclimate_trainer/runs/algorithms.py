@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -10,6 +11,7 @@ from typing import TypeAlias, TypeVar
 from acclimate.errors import UsageError
 
 from acclimate_trainer.algorithms.maml.maml import Maml
+from acclimate_trainer.algorithms.needs import refusal
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
@@ -39,7 +41,11 @@ _MADE: Mapping[str, _Make] = {
 
 def algorithm_of(config: Config) -> Algorithm:
     """What a config trains. Raises UsageError where its family lacks what the algorithm needs."""
-    return _MADE[config.algorithm](Complete.of(config.opened.family), config)
+    family = Complete.of(config.opened.family)
+    refused = refusal(config.algorithm, family)
+    if refused:
+        raise UsageError(refused)
+    return _MADE[config.algorithm](family, config)
 
 
 def teacher_of(config: Config) -> Policy:
@@ -55,7 +61,9 @@ def teacher_of(config: Config) -> Policy:
     if taught.oracle is None:
         raise UsageError(f"[student] teacher: {path} trained [{taught.algorithm}], expected [oracle]")
     ours, theirs = config.opened.family.spec, taught.opened.family.spec
-    if ours != theirs:
+    if replace(ours, differentiable=True) != replace(
+        theirs, differentiable=True
+    ):  # a teacher may know a model of it
         raise UsageError(
             f"[student] teacher: {path} knows the family {theirs.name} with other ranges or channels than "
             f"{config.name} is for ({ours.name}); train an oracle with the same [family]"

@@ -45,8 +45,6 @@ def read_table(
     values = {key: _value(types[key], value, where, dot + key) for key, value in table.items()}
     try:
         return cls(**values)
-    except ConfigError:
-        raise
     except UsageError as error:
         raise ConfigError(f"{place} {error}") from None
 
@@ -86,13 +84,17 @@ def _literal(expected: object, value: object, where: str, path: str) -> object:
 
 
 def _tuple(expected: object, value: object, where: str, path: str) -> object:
-    """Of two numbers, or of any number of numbers or of tables."""
+    """Of two numbers, or of any number of numbers, of strings or of tables."""
     items = get_args(expected)
     endless = len(items) == 2 and items[1] is Ellipsis
     if endless and get_origin(items[0]) is not None:
         if isinstance(value, list | tuple):
             return tuple(_mapping(each, where, path) for each in value)
         raise ConfigError(f"{where}: {path} must be a list of tables, found {value!r}")
+    if endless and items[0] is str:
+        if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+            return tuple(value)
+        raise ConfigError(f"{where}: {path} must be a list of strings, found {value!r}")
     if isinstance(value, list | tuple) and (endless or len(value) == len(items)):
         whole = items[0] is int
         return tuple(_whole(v, where, path) if whole else _number(v, where, path) for v in value)

@@ -1,71 +1,109 @@
-"""Bernoulli bandits: k arms that pay 1 with probability p ~ U(0, 1) each; an episode is one pull.
+"""Bernoulli bandits: k arms, each of which pays 1 with a probability p ~ U(0, 1); an episode is one pull.
 
-RL² (Duan et al. 2016), section 3.1, with n = `episodes` pulls. There is nothing to observe: all that an agent can
-know is in its previous actions and rewards. `classical.bandit_optimum` is the exact ceiling.
+RL² (Duan et al. 2016), section 3.1, with n = `episodes` pulls in a trial. A bandit has no state: all that an agent can
+know is in its previous actions and rewards. `baselines.bandit_optimum` is the exact ceiling.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from acclimate.errors import UsageError
+from acclimate.task.spec import ActionChannel, Metric, ObservationChannel, Parameter, TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.tasks.trials import Step
+from acclimate_trainer.contract.family import Session, Step
+
+CONTROL_DT = 0.1  # s; a pull takes no time, but on a wire everything does
 
 
 class BanditTasks(NamedTuple):
-    """n bandits."""
+    """T bandits."""
 
-    p: Tensor  # chance that an arm pays, float32 (N, k)
-
-
-class BanditState(NamedTuple):
-    """A bandit has no state."""
+    p: Tensor  # probability that an arm pays (T, k)
 
 
+class BanditSession:
+    """Pulls of E bandits for each task; the one observation is what the last pull paid."""
+
+    def __init__(self, tasks: BanditTasks, episodes: int, rng: np.random.Generator) -> None:
+        self._p = tasks.p.unsqueeze(1)  # (T, 1, k)
+        self._rng = np.random.default_rng(rng.integers(2**63))  # its own, whatever else is drawn meanwhile
+        self.obs = torch.zeros(len(tasks.p), episodes, 1)
+
+    def step(self, action: Tensor) -> Step:
+        """Pull the arms whose numbers are nearest to `action` (T, E, 1)."""
+        arm = action.round().clamp(0, self._p.shape[-1] - 1).long()
+        chance = self._p.expand(*arm.shape[:2], -1).gather(-1, arm)
+        luck = torch.from_numpy(self._rng.random(chance.shape, dtype=np.float32))
+        self.obs = (luck < chance).to(chance.dtype)
+        always = torch.ones(chance.shape[:2], dtype=torch.bool)
+        return Step(self.obs.squeeze(-1), ~always, always)
+
+    def become(self, tasks: BanditTasks, where: Tensor) -> None:
+        self._p = torch.where(where.view(-1, 1, 1), tasks.p.unsqueeze(1), self._p)
+
+
+@dataclass(frozen=True)
 class BanditFamily:
-    """Bandits of `arms` arms, `episodes` pulls each; a `trials.TrialFamily`."""
+    """Section [family.options] of a config: bandits of `arms` arms, `episodes` pulls each."""
 
-    n_obs = 1
-    horizon = 1
-    typical_reward = (0.5, 0.5)
-    reward_prior = 2.0  # Beta(1, 1): the posterior mean is (1 + wins)/(2 + pulls)
+    arms: int = 5
+    """Arms of a bandit."""
+    episodes: int = 10
+    """Pulls of a trial."""
 
-    def __init__(self, arms: int, episodes: int) -> None:
+    def __post_init__(self) -> None:
         """Raises UsageError for no arms or no pulls."""
-        if arms < 1 or episodes < 1:
+        if self.arms < 1 or self.episodes < 1:
             raise UsageError(
-                f"a bandit needs at least one arm and one pull, found arms {arms}, episodes {episodes}"
+                "a bandit needs at least one arm and one pull, "
+                f"found arms {self.arms}, episodes {self.episodes}"
             )
-        self.arms = self.n_actions = self.n_privileged = self.n_facts = arms
-        self.episodes = episodes
 
-    def sample(self, n: int, rng: np.random.Generator) -> BanditTasks:
-        """Draw n bandits."""
+    @cached_property
+    def spec(self) -> TaskSpec:
+        arms = range(self.arms)
+        return TaskSpec(
+            name="bandit",
+            control_dt=CONTROL_DT,
+            observation=(ObservationChannel("reward", "1", 0.0, 1.0, source="reward"),),
+            action=(ActionChannel("arm", "1", 0.0, float(max(self.arms - 1, 1))),),
+            parameters=tuple(Parameter(f"p_{arm}", "1", 0.0, 1.0) for arm in arms),
+            metrics=(Metric("reward", "reward"),),
+            choices=tuple((float(arm),) for arm in arms),
+            horizon=1,
+            episodes=self.episodes,
+        )
+
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> BanditTasks:
+        del progress  # no bandit is harder than another
         return BanditTasks(torch.from_numpy(rng.random((n, self.arms), dtype=np.float32)))
 
-    def reset(self, tasks: BanditTasks) -> tuple[BanditState, Tensor]:
-        """The state that is none, and the observation that is always 1."""
-        return BanditState(), torch.ones(len(tasks.p), 1)
-
-    def step(
-        self, tasks: BanditTasks, state: BanditState, action: Tensor, rng: np.random.Generator
-    ) -> Step[BanditState]:
-        """Pull arm `action` (N,)."""
-        n = len(tasks.p)
-        mean = tasks.p.gather(1, action.unsqueeze(1)).squeeze(1)
-        reward = (torch.from_numpy(rng.random(n, dtype=np.float32)) < mean).float()
-        never, always = torch.zeros(n, dtype=torch.bool), torch.ones(n, dtype=torch.bool)
-        return Step(state, torch.ones(n, 1), reward, mean, never, always)
-
-    def facts(self, tasks: BanditTasks) -> Tensor:
-        """The arms' p, from −1 to 1."""
-        return 2.0 * tasks.p - 1.0
-
-    def critic_features(self, tasks: BanditTasks, state: BanditState) -> Tensor:
-        """The arms' p, (N, k)."""
-        del state
+    def parameters(self, tasks: BanditTasks) -> Tensor:
         return tasks.p
+
+    def open(self, tasks: BanditTasks, episodes: int, steps: int, rng: np.random.Generator) -> BanditSession:
+        del steps  # a bandit has no end
+        return BanditSession(tasks, episodes, rng)
+
+    def inputs(self, obs: Tensor) -> Tensor:
+        """There is nothing to see: a 1."""
+        return torch.ones_like(obs[..., :1])
+
+    @property
+    def reward_prior(self) -> tuple[float, float]:
+        """Beta(1, 1): after w wins in n pulls, the posterior mean is (1 + w)/(2 + n)."""
+        return 0.5, 2.0
+
+    @property
+    def n_critic(self) -> int:
+        return self.arms
+
+    def critic(self, tasks: BanditTasks, session: Session[BanditTasks]) -> Tensor:
+        """The arms' p, (T, E, k)."""
+        return tasks.p.unsqueeze(1).expand(-1, session.obs.shape[1], -1)

@@ -25,7 +25,7 @@ from acclimate.errors import UsageError
 from acclimate.task.spec import Parameter, TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Step
+from acclimate_trainer.contract.family import Session, Step
 
 if TYPE_CHECKING:
     import gymnasium
@@ -76,7 +76,7 @@ class GymnasiumFamily(ABC):
     def parameters(self, tasks: Tasks) -> Tensor:
         return torch.cat([*tasks], -1)
 
-    def open(self, tasks: Tasks, episodes: int, steps: int, rng: np.random.Generator) -> GymnasiumSession:
+    def open(self, tasks: Tasks, episodes: int, steps: int, rng: np.random.Generator) -> Session[Tasks]:
         """Environments that begin anew, each with a seed of its own; they may be stepped as long as one likes."""
         del steps
         seeds = rng.integers(0, _SEEDS, (len(tasks[0]), episodes))

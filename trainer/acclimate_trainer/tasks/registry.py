@@ -24,7 +24,7 @@ GROUP = "acclimate.families"
 _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
-    "arm": f"{_HERE}.arm:ArmFamily",
+    "arm": f"{_HERE}.arm.family:ArmFamily",
     "pendulum": f"{_HERE}.pendulum:PendulumFamily",
     "point": f"{_HERE}.point:PointFamily",
     "point_frame": f"{_HERE}.point:PointFrameFamily",

@@ -13,6 +13,7 @@ from acclimate.command.bench import chart, report
 from acclimate.command.bench.measuring import Effort, chosen, measure
 from acclimate.command.bench.subjects import names
 from acclimate.errors import EngineError, UsageError
+from acclimate.names import did_you_mean
 
 _SHORTEST, _LONGEST = 0.1, 600.0  # s
 
@@ -46,7 +47,7 @@ def _selected(only: list[str] | None) -> list[str]:
     known = names()
     for name in only or ():
         if name not in known:
-            raise UsageError(f"--only knows no {name!r}; valid names: {', '.join(known)}")
+            raise UsageError(f"--only knows no {name!r}{did_you_mean(name, known)}")
     return [name for name in known if name in (only or known)]
 
 

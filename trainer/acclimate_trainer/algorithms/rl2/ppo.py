@@ -1,197 +1,319 @@
-"""RL² trained by proximal policy optimisation, on discrete families in trials of several episodes.
+"""RL² trained by proximal policy optimisation: for simulators that nobody can differentiate, and for choices.
 
 Duan et al. 2016 pose meta-learning as a POMDP whose hidden part is the task; a recurrent policy that maximises the
-return of whole trials has learned to explore. PPO is Schulman et al. 2017 (equation 7), advantages are generalised
-(Schulman et al. 2016, equation 16), and three things that only training knows make the gradient less noisy:
+return of whole trials has learned to explore. PPO is Schulman et al. 2017 (equation 7), and advantages are generalised
+(Schulman et al. 2016, equation 16). What only training knows makes the gradient less noisy:
 
-- The task is known. The critic sees facts about it (an asymmetric critic, Pinto et al. 2018).
-- Its prior is known. Returns take, in place of each reward, its expectation given all that the trial has shown
-  before; by the law of total expectation that changes no return's mean.
-- The hidden state has also to say what the task is (Humplik et al. 2019): a linear layer infers it from the memory.
+- The task is known. The critic is told facts about machine and state (an asymmetric critic, Pinto et al. 2018).
+- So is where the reference is going to be. It goes there whatever the actions are, and so may enter a baseline without
+  bias (Mao et al. 2018, "Variance Reduction for Reinforcement Learning in Input-Driven Environments").
+- So is the prior, in some families. Returns take, in place of each reward, its expectation given all that the trial has
+  shown before; by the law of total expectation that changes no return's mean.
+- The hidden state has also to say what the machine is (Humplik et al. 2019): a linear layer infers it from the memory.
 
-None of it reaches the policy, which plays from observations, actions and rewards alone.
+None of it reaches the policy, which plays from what a device observes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from acclimate.errors import UsageError
 from torch import Tensor
 
-from acclimate_trainer.contract.policy import Tensors
-from acclimate_trainer.outer_loop.training import TrainingConfig, clip_gradient
-from acclimate_trainer.play.discrete import Inputs, RecurrentAgent, Trials, play
+from acclimate_trainer.algorithms.reactive import risen
+from acclimate_trainer.algorithms.rl2.actors import Actor, CategoricalActor, GaussianActor, Lived
+from acclimate_trainer.algorithms.rl2.categorical import Scene
+from acclimate_trainer.algorithms.rl2.critic import Critic
+from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import Believing, TaskFamily, Tasks
+from acclimate_trainer.contract.policy import Policy, Tensors
+from acclimate_trainer.networks.view import View
+from acclimate_trainer.outer_loop.training import FOR_TRAINING, TrainingConfig, clip_gradient
+from acclimate_trainer.play.rollouts import Episodes, headline
+from acclimate_trainer.play.trials import Trial, draw_trial, trial_costs
+from acclimate_trainer.play.watched import Played, over_time, play
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
-from acclimate_trainer.tasks.trials import State, Tasks, TrialFamily, trial_steps
 
-_CRITIC_WIDTH = 64
-_AT_ONCE = 1000  # trials played at once
 _DECIDED = 0.8  # of training, after which nothing rewards being undecided any more
+_LEAST_SPREAD = 1e-3  # of one task's advantages
+_TINY = 1e-8
+_AT_ONCE = 1000  # tasks that are scored at once
+_TRIED, _TRIED_SEED = 64, 20261123  # tasks from which the scale of rewards is taken
 
 
 @dataclass(frozen=True)
 class PpoConfig:
     """Section [ppo] of a config."""
 
-    hidden: int = 64
+    hidden: int = 32
     """Width of the GRU."""
-    epochs: int = 2
+    episodes: int = 0
+    """Episodes of a trial; 0: as many as the family says."""
+    episode_steps: int = 0
+    """Ticks of an episode; 0: as many as the family says."""
+    side_by_side: int = 6
+    """Trials on each task in every iteration. Where they are several, advantages are normalised task by task."""
+    change: float = 0.7
+    """Share of trials in the middle of which something happens to the machine, in a family where anything does."""
+    curriculum: tuple[float, float] = (0.0, 0.5)
+    """Shares of training between which the family's harder machines become as frequent as in the family."""
+    epochs: int = 4
     """Passes over the trials of one iteration."""
     minibatches: int = 4
     """Steps of the optimizer in one pass."""
     clip_ratio: float = 0.2
-    """How far the chance of an action may move in one iteration, as a share, before it no longer pays."""
-    discount: float = 0.99
-    """Of the return, per step, through the whole trial."""
-    gae_lambda: float = 0.95
+    """How far the likelihood of an action may move in one iteration, as a share, before it no longer pays."""
+    discount: float = 0.97
+    """Of the return, per tick, through the whole trial."""
+    gae_lambda: float = 0.9
     """0 trusts the critic alone, 1 the return alone."""
-    entropy: float = 0.005
+    entropy: float = 0.003
     """Reward for being undecided, at the start; it falls to nothing."""
     value_weight: float = 0.5
     """Of the critic's squared error."""
-    inference_weight: float = 1.0
-    """Of the squared error in inferring the task from the hidden state."""
+    inference_weight: float = 0.1
+    """Of the squared error in inferring the machine's parameters from the hidden state."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
-        counts = dict.fromkeys(("hidden", "epochs", "minibatches"), COUNT)
-        shares = dict.fromkeys(("discount", "gae_lambda"), SHARE)
-        weights = dict.fromkeys(("entropy", "value_weight", "inference_weight"), NOT_NEGATIVE)
-        require(self, {**counts, **shares, **weights, "clip_ratio": POSITIVE})
+        counts = dict.fromkeys(("hidden", "side_by_side", "epochs", "minibatches"), COUNT)
+        shares = dict.fromkeys(("change", "discount", "gae_lambda"), SHARE)
+        others = ("episodes", "episode_steps", "entropy", "value_weight", "inference_weight")
+        require(self, {**counts, **shares, **dict.fromkeys(others, NOT_NEGATIVE), "clip_ratio": POSITIVE})
 
 
 class Batch(NamedTuple):
-    """What an update learns from: N trials of L steps."""
+    """What an update learns from: N trials of L ticks."""
 
-    inputs: Inputs
-    action: Tensor  # (L, N)
-    log_chance: Tensor  # when it was played (L, N)
+    lived: Lived
+    log_likelihood: Tensor  # of the action when it was done (L, N)
     advantage: Tensor  # normalised (L, N)
     value: Tensor  # what the critic should say, in its own units (L, N)
-    critic: Tensor  # (L, N, n_critic)
-    facts: Tensor  # what there is to infer (N, n_facts)
+    told: Tensor  # what only the critic sees (L, N, n_told)
+    parameters: Tensor  # what there is to infer (L, N, P)
 
-    def trials(self, index: Tensor) -> Batch:
-        """Some of them."""
-        return Batch(
-            Inputs(self.inputs.x[:, index], self.inputs.seen[:, index]),
-            self.action[:, index],
-            self.log_chance[:, index],
-            self.advantage[:, index],
-            self.value[:, index],
-            self.critic[:, index],
-            self.facts[index],
-        )
+    def rows(self, index: Tensor) -> Batch:
+        """Some of the trials."""
+        rest = (column[:, index] for column in self[1:])
+        return Batch(self.lived.rows(index), *rest)
 
 
-class Ppo(Generic[Tasks, State]):
-    """Trains a `RecurrentAgent`; see the module."""
+class Ppo(Generic[Tasks]):
+    """Trains a recurrent policy; see the module."""
 
-    def __init__(self, family: TrialFamily[Tasks, State], config: PpoConfig) -> None:
-        self.family, self.config = family, config
-        self.agent = RecurrentAgent(family, config.hidden)
-        far = min(trial_steps(family), 1.0 / max(1.0 - config.discount, 1e-9))
-        self._unit = far**0.5 * family.typical_reward[1]  # of the critic: about how far returns differ
+    def __init__(self, family: TaskFamily[Tasks] | Complete[Tasks], config: PpoConfig) -> None:
+        self._family = Complete.of(family)
+        self._config = config
+        spec = self._family.spec
+        self._episodes, self._steps = config.episodes or spec.episodes, config.episode_steps or spec.horizon
+        self.ticks = self._episodes * self._steps  # of a trial
+
+    @cached_property
+    def actor(self) -> Actor:
+        """What is trained; what it sees of rewards is scaled by those that one gets at first."""
+        return self._actor(self._scales.reward)
+
+    @cached_property
+    def critic(self) -> Critic:
+        return Critic(self._family, self._config.hidden + self.actor.n_seen)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """The agent's parameters, and those of critic and inference, which only training has."""
-        hidden, seen = self.config.hidden, 2 * self.family.n_privileged + 1
-        shapes = {
-            "critic_w0": (hidden + seen, _CRITIC_WIDTH),
-            "critic_b0": (_CRITIC_WIDTH,),
-            "critic_w1": (_CRITIC_WIDTH, 1),
-            "critic_b1": (1,),
-            "infer_w": (hidden, self.family.n_facts),
-            "infer_b": (self.family.n_facts,),
+        """The policy's parameters, and, under names of their own, those that only training has."""
+        hidden, parameters = self._config.hidden, len(self._family.spec.parameters)
+        weights = rng.standard_normal((hidden, parameters)) / hidden**0.5
+        inference = {
+            FOR_TRAINING + "infer_w": torch.tensor(weights, dtype=torch.float32),
+            FOR_TRAINING + "infer_b": torch.zeros(parameters),
         }
-        return self.agent.initial(rng) | {
-            name: torch.tensor(rng.standard_normal(s) / s[0] ** 0.5, dtype=torch.float32)
-            if "w" in name
-            else torch.zeros(s)
-            for name, s in shapes.items()
-        }
+        return self.actor.initial(rng) | self.critic.initial(rng) | inference
+
+    def policy(self, meta: Tensors) -> Policy:
+        return self.actor.policy(meta)
 
     def updates(
         self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
     ) -> Iterator[dict[str, float]]:
         """One iteration: play, then several steps of the optimizer. Writes `.grad`; yields figures per step."""
-        c = self.config
-        tasks = self.family.sample(config.meta_batch_size, rng)
-        trials = play(self.agent, meta, self.family, tasks, rng)
-        batch = self.batch(meta, trials, self.family.facts(tasks))
+        c = self._config
+        trial = self.trial(config.meta_batch_size, rng, progress)
+        played = self.play(meta, trial)
+        batch = self.batch(meta, trial, played)
         undecided = c.entropy * max(0.0, 1.0 - progress / _DECIDED)
-        figures = {"return": float(trials.mean_reward.sum(0).mean())}
+        figures = self.figures(played) | self.actor.figures(meta)
         for _ in range(c.epochs):
-            order = torch.from_numpy(rng.permutation(config.meta_batch_size))
+            order = torch.from_numpy(rng.permutation(batch.value.shape[1]))
             for index in order.chunk(c.minibatches):
-                loss, found = self.loss(meta, batch.trials(index), undecided)
+                loss, found = self.loss(meta, batch.rows(index), undecided)
                 norm = clip_gradient(loss, meta, config.clip)
                 yield figures | found | {"grad_norm": norm}
 
-    def returns(self, meta: Tensors, tasks: int, rng: np.random.Generator, *, greedy: bool = True) -> Tensor:
-        """What whole trials on newly drawn tasks bring, (tasks,): the sum of each action's expected reward.
+    def trial(
+        self, tasks: int, rng: np.random.Generator, progress: float, *, explores: bool = True
+    ) -> Trial[Tasks]:
+        """A trial on newly drawn machines, as they come at that share of training."""
+        beside, n_noise = self._config.side_by_side, self.actor.n_noise
+        explore = beside if explores else 0
+        return self._drawn(tasks, rng, progress, side_by_side=beside, explore=explore, n_noise=n_noise)
 
-        Its mean is that of the rewards themselves, without the noise of drawing them. `greedy`: see `play`.
-        """
-        counts = [min(_AT_ONCE, tasks - begin) for begin in range(0, tasks, _AT_ONCE)]
-        parts = (
-            play(self.agent, meta, self.family, self.family.sample(n, rng), rng, greedy=greedy)
-            for n in counts
+    def _drawn(self, tasks: int, rng: np.random.Generator, progress: float, *, side_by_side: int, explore: int,
+               n_noise: int) -> Trial[Tasks]:  # fmt: skip
+        c = self._config
+        return draw_trial(
+            self._family,
+            tasks,
+            rng,
+            side_by_side=side_by_side,
+            episodes=self._episodes,
+            steps=self._steps,
+            change=c.change,
+            progress=risen(progress, c.curriculum),
+            explore=explore,
+            n_noise=n_noise,
         )
-        return torch.cat([trials.mean_reward.sum(0) for trials in parts])
 
-    def batch(self, meta: Tensors, trials: Trials, facts: Tensor) -> Batch:
-        """Advantages and targets of played trials."""
-        c = self.config
-        with torch.no_grad():
-            value = self._value(meta, trials.hidden, trials.critic)
-            reward = believed_reward(trials, self.agent.pair(trials), self.family) / self._unit
-            advantage = advantages(reward, value, c.discount, c.gae_lambda)
-        normal = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        return Batch(trials.inputs, trials.action, trials.log_chance, normal, advantage + value,
-                     trials.critic, facts)  # fmt: skip
+    def play(self, meta: Tensors, trial: Trial[Tasks]) -> Played:
+        """Drive a trial, exploring as the actor does in training."""
+        return play(self.policy(meta), self._family, trial, self.actor.exploration(meta))
+
+    @torch.no_grad()
+    def batch(self, meta: Tensors, trial: Trial[Tasks], played: Played) -> Batch:
+        """Advantages and targets of a played trial."""
+        c, actor = self._config, self.actor
+        lived, told = actor.lived(played.episodes), self.critic.told(played)
+        hidden = actor.remember(meta, lived)
+        value = self.critic.value(meta, hidden, lived.seen, told)
+        reward = self._believed(lived, self.rewards(played.episodes))
+        advantage = advantages(reward / self._scales.value, value, c.discount, c.gae_lambda)
+        return Batch(
+            lived,
+            actor.judge(meta, lived, hidden).log_likelihood,
+            self._normalised(advantage),
+            advantage + value,
+            told,
+            self._parameters(trial),
+        )
 
     def loss(self, meta: Tensors, batch: Batch, undecided: float) -> tuple[Tensor, dict[str, float]]:
         """Clipped surrogate, critic, entropy and inference: a scalar, and figures to report."""
-        c = self.config
-        hidden = self.agent.remember(meta, batch.inputs.x)
-        log_chances = self.agent.log_chances(meta, hidden, batch.inputs.seen)
-        log_chance = log_chances.gather(2, batch.action.unsqueeze(2)).squeeze(2)
-        surrogate = clipped_surrogate(log_chance - batch.log_chance, batch.advantage, c.clip_ratio)
-        entropy = -(log_chances.exp() * log_chances).sum(-1).mean()
-        value = F.mse_loss(self._value(meta, hidden, batch.critic), batch.value)
-        inferred = hidden @ meta["infer_w"] + meta["infer_b"]
-        inference = F.mse_loss(inferred, batch.facts.expand_as(inferred))
+        c = self._config
+        hidden = self.actor.remember(meta, batch.lived)
+        judged = self.actor.judge(meta, batch.lived, hidden)
+        surrogate = clipped_surrogate(
+            judged.log_likelihood - batch.log_likelihood, batch.advantage, c.clip_ratio
+        )
+        value = F.mse_loss(self.critic.value(meta, hidden, batch.lived.seen, batch.told), batch.value)
+        inferred = hidden @ meta[FOR_TRAINING + "infer_w"] + meta[FOR_TRAINING + "infer_b"]
+        inference = (inferred - batch.parameters).square().sum() / max(batch.parameters.numel(), 1)
+        entropy = judged.entropy.mean()
         loss = c.value_weight * value - surrogate - undecided * entropy + c.inference_weight * inference
         report = {"entropy": entropy, "value_loss": value, "inference_loss": inference}
         return loss, {name: float(figure.detach()) for name, figure in report.items()}
 
-    def _value(self, meta: Tensors, hidden: Tensor, critic: Tensor) -> Tensor:
-        x = torch.cat([hidden, critic], dim=-1)
-        h = torch.tanh(x @ meta["critic_w0"] + meta["critic_b0"])
-        return (h @ meta["critic_w1"] + meta["critic_b1"]).squeeze(-1)
+    def rewards(self, episodes: Sequence[Episodes]) -> Tensor:
+        """Of every tick of a trial, (L, N): what a device can know, or else what the session says."""
+        family = self._family
+        return over_time([family.reward(e.window()) if family.rewarded else e.reward for e in episodes])
+
+    def returns(self, meta: Tensors, tasks: int, rng: np.random.Generator, *, greedy: bool = True) -> Tensor:
+        """What whole trials on newly drawn tasks bring in all, (tasks,); `greedy`: without noise."""
+        counts = [min(_AT_ONCE, tasks - begin) for begin in range(0, tasks, _AT_ONCE)]
+        parts = []
+        for n in counts:
+            played = self.play(meta, self.trial(n, rng, 1.0, explores=not greedy))
+            total = self.rewards(played.episodes).sum(0)
+            parts.append(total.view(n, -1).mean(1))
+        return torch.cat(parts)
+
+    def figures(self, played: Played) -> dict[str, float]:
+        """Of a played trial: what it brought, and the family's cost where it is no reward."""
+        found = {"return": float(self.rewards(played.episodes).sum(0).mean())}
+        if self._family.spec.headline.pairs:
+            costs = trial_costs(self._family, played.episodes)
+            rows = costs[0].values.view(-1, self._config.side_by_side, costs[0].values.shape[-1])
+            found[costs[0].name] = float(headline(costs[0]._replace(values=rows)).mean())
+        return found
+
+    def _believed(self, lived: Lived, reward: Tensor) -> Tensor:
+        family = self._family.family
+        if not isinstance(family, Believing):
+            return reward
+        state, choice = lived.seen.argmax(-1), lived.action.argmax(-1)
+        choices = lived.action.shape[-1]
+        return believed_reward(
+            reward, state * choices + choice, lived.seen.shape[-1] * choices, family.reward_prior
+        )
+
+    def _parameters(self, trial: Trial[Tasks]) -> Tensor:
+        """What an oracle is told at every tick, in typical units, (L, T·E, P)."""
+        told = trial.course.told(self._family, torch.arange(trial.ticks).unsqueeze(1))  # (L, T, P)
+        return self._family.standard(told).repeat_interleave(self._config.side_by_side, dim=1)
+
+    def _normalised(self, advantage: Tensor) -> Tensor:
+        """Advantages (L, T·E) of zero mean and unit variance, on each task: a hard one must not drown the others."""
+        beside = self._config.side_by_side
+        if beside == 1:
+            return (advantage - advantage.mean()) / (advantage.std() + _TINY)
+        by_task = advantage.view(len(advantage), -1, beside)
+        centred = by_task - by_task.mean(dim=(0, 2), keepdim=True)
+        return (centred / (by_task.std(dim=(0, 2), keepdim=True) + _LEAST_SPREAD)).view_as(advantage)
+
+    def _actor(self, typical: tuple[float, float]) -> Actor:
+        hidden = self._config.hidden
+        if self._family.spec.discrete:
+            return CategoricalActor(Scene.of(self._family, typical), hidden)
+        return GaussianActor(View.of(self._family), hidden)
+
+    @cached_property
+    def _scales(self) -> Scales:
+        """Of what an actor gets that has learned nothing.
+
+        Raises UsageError for a family that pays nothing, whatever is done.
+        """
+        rng, actor = np.random.default_rng(_TRIED_SEED), self._actor((0.0, 1.0))
+        policy = actor.policy(actor.initial(rng))
+        trial = self._drawn(_TRIED, rng, 1.0, side_by_side=1, explore=1, n_noise=policy.n_noise)
+        reward = self.rewards(play(policy, self._family, trial).episodes)
+        if not reward.any():
+            spec = self._family.spec
+            raise UsageError(
+                f"[ppo] learns from rewards, and {spec.name} gave none in {len(reward)} ticks on {_TRIED} machines; "
+                "let the step of its sessions return some, or give the family a method `reward`"
+            )
+        nothing = torch.zeros_like(reward)
+        returns = advantages(reward, nothing, self._config.discount, 1.0)
+        typical = float(reward.mean()), float(reward.std().clamp_min(_TINY))
+        return Scales(typical, float(returns.std().clamp_min(_TINY)))
 
 
-def believed_reward(trials: Trials, pair: Tensor, family: TrialFamily[Tasks, State]) -> Tensor:
+class Scales(NamedTuple):
+    """Mean and standard deviation of a reward, and the critic's unit: standard deviation of returns."""
+
+    reward: tuple[float, float]
+    value: float
+
+
+def believed_reward(reward: Tensor, pair: Tensor, pairs: int, prior: tuple[float, float]) -> Tensor:
     """Each reward's expectation given what its trial has shown before it, (L, N).
 
     The posterior mean of a conjugate prior: (k·m + Σ r)/(k + n), over the n earlier rewards r of the same observation
-    and action, `pair` (L, N), where the prior of mean m is worth k rewards.
+    and action, `pair` (L, N) of as many as there are, where the prior of mean m is worth k rewards.
     """
-    prior, mean = family.reward_prior, family.typical_reward[0]
-    total = trials.reward.new_full((pair.shape[1], family.n_obs * family.n_actions), prior * mean)
-    count = torch.full_like(total, prior)
-    out = torch.empty_like(trials.reward)
+    mean, worth = prior
+    total = reward.new_full((pair.shape[1], pairs), worth * mean)
+    count = torch.full_like(total, worth)
+    out = torch.empty_like(reward)
     one = torch.ones_like(out[0]).unsqueeze(1)
-    for t, reward in enumerate(trials.reward):
+    for t, now in enumerate(reward):
         index = pair[t].unsqueeze(1)
         out[t] = (total.gather(1, index) / count.gather(1, index)).squeeze(1)
-        total.scatter_add_(1, index, reward.unsqueeze(1))
+        total.scatter_add_(1, index, now.unsqueeze(1))
         count.scatter_add_(1, index, one)
     return out
 

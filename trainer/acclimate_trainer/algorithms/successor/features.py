@@ -59,7 +59,7 @@ def td_target(features: Tensor, following: Tensor, discount: float) -> Tensor:
 
 
 def traced_targets(
-    features: Tensor, following: Tensor, agrees: Tensor, discount: float, trace: float
+    features: Tensor, following: Tensor, agrees: Tensor, goes_on: Tensor, discount: float, trace: float
 ) -> Tensor:
     """Targets (…, n, d) of n transitions in a row, which go on for as long as what was done is what the policy does.
 
@@ -67,10 +67,11 @@ def traced_targets(
     equation 4): with λ = 0 `td_target`; with more, an error of ψ counts fewer times in ψ itself.
 
     features: φ (…, n, d). following: ψ(s_t, a_t) of the policy's own actions, at all n + 1 states (…, n + 1, d).
-    agrees: c, 1 where the action taken in state t is the policy's (…, n). trace: λ.
+    agrees: c, 1 where the action taken in state t is the policy's (…, n). goes_on: 0 where the episode ended in itself
+    with that transition (…, n). trace: λ.
     """
     ahead, out = following[..., -1, :], []
     for t in range(features.shape[-2] - 1, -1, -1):
-        out.append(td_target(features[..., t, :], ahead, discount))
+        out.append(td_target(features[..., t, :], goes_on[..., t, None] * ahead, discount))
         ahead = following[..., t, :] + trace * agrees[..., t, None] * (out[-1] - following[..., t, :])
     return torch.stack(out[::-1], -2)

@@ -1,28 +1,31 @@
 """Successor features on a device, as policies of the contract: act by GPI over all policies, infer w, refine.
 
-    act      inputs -> ψ of every policy and action, in one batched product -> argmax_a max_π wᵀψ^π -> torques
+    act      inputs -> ψ of every policy and action, in one batched product -> argmax_a max_π wᵀψ^π -> a choice
     adapt    the window's φ and rewards -> w (`task_vector.regress`), and, where asked for, semi-gradient TD steps on
              the last layer of the policy that is best under that w: the same vector TD error as in training
 
-ψ is here what acting adds to where one is (see `algorithms.successor`), of which GPI makes the same choice. The reward
-is an observation channel. w may also be set from outside, as state `task_vector`.
+Where ψ is said, δ is meant (see `featured`), of which GPI makes the same choice. The reward is an observation channel.
+w may also be set from outside, as state `task_vector`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.successor import task_vector
+from acclimate_trainer.algorithms.successor.featured import Featured
 from acclimate_trainer.algorithms.successor.features import action_values, gpi, td_target
+from acclimate_trainer.algorithms.successor.objective_policies import rewarded_spec
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
-from acclimate_trainer.networks.psi import LAST, learned_features, universal_psi
+from acclimate_trainer.networks.psi import LAST, universal_psi
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, require
-from acclimate_trainer.tasks import reacher
 
 UNIT = 0.2
 """Of ψ, in which the networks give it: about how much actions change features."""
@@ -53,24 +56,38 @@ class _SuccessorPolicy:
     """What both kinds share: everything but ψ."""
 
     algorithm = "successor_features"
-    n_noise = reacher.N_ACTIONS
     privileged: tuple[str, ...] = ()
     adaptation: AdaptationSpec | None = AdaptationSpec(max_steps=_STEPS)
 
     def __init__(
-        self, params: Tensors, policies: int, default: Tensor, discount: float, config: PolicyConfig
+        self,
+        params: Tensors,
+        policies: int,
+        default: Tensor,
+        discount: float,
+        config: PolicyConfig,
+        view: Featured,
     ) -> None:
-        """params: of ψ in its units, and of learned features, as `psi_networks` names both.
+        """params: of ψ in its units, and of learned features, as `networks.psi` names both.
 
         policies: how many GPI chooses from, P. default: w (d,) until another is inferred or set.
         """
         networks = {name: value for name, value in params.items() if not name.startswith("features.")}
         self._params = {**networks, **{name: UNIT * networks[name] for name in LAST}}
         self._phi = {name: value for name, value in params.items() if name.startswith("features.")}
-        self._default, self._discount, self._config = default, discount, config
-        # What follows from policy and action: torques, and the policy's number, so that one look-up gives them all.
-        numbers = torch.arange(policies, dtype=torch.float32).repeat_interleave(reacher.N_ACTIONS)
-        self._outcomes = torch.cat([reacher.ACTIONS.repeat(policies, 1), numbers.unsqueeze(1)], dim=1)
+        self._default, self._discount, self._config, self._view = default, discount, config, view
+        # What follows from policy and choice: the action, and the policy's number, so that one look-up gives them all.
+        numbers = torch.arange(policies, dtype=torch.float32).repeat_interleave(len(view.choices))
+        self._outcomes = torch.cat([view.choices.table.repeat(policies, 1), numbers.unsqueeze(1)], dim=1)
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        """The family's, with a reward to infer w from."""
+        return rewarded_spec(self._view.family.spec)
+
+    @property
+    def n_noise(self) -> int:
+        return len(self._view.choices)
 
     @property
     def window(self) -> WindowSpec | None:
@@ -98,39 +115,41 @@ class _SuccessorPolicy:
 
         info `policy`: whose value of the action was the largest.
         """
-        choice = gpi(self.psi(state, inputs(obs)), state["task_vector"], noise)
+        choice = gpi(self.psi(state, self._view.inputs(obs)), state["task_vector"], noise)
         outcome = F.embedding(choice.pair, self._outcomes)
-        return Act(outcome[..., :2], {}, {"policy": outcome[..., 2]})
+        return Act(outcome[..., :-1], {}, {"policy": outcome[..., -1]})
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         """w of all that this trial has shown; as it was where that does not span, which info `rank` says."""
-        after = readings(window)[:, :, 1:].flatten(1, 2)  # (T, N, n_obs)
-        reward, mask = after[..., reacher.REWARD], window.mask.flatten(1, 2)
-        found = task_vector.regress(state, self.features(after), reward, mask)
+        used, spec = readings(window), self.spec
+        assert spec.reward is not None
+        reward = used.obs[:, :, 1:, spec.index(spec.reward)]
+        phi, known = self._view.features(used, self._phi)
+        found = task_vector.regress(
+            state, phi.flatten(1, 2), reward.flatten(1, 2), (window.mask * known).flatten(1, 2)
+        )
         return Adapt(found.next, {"loss": found.info["residual"], **found.info})
-
-    def features(self, obs: Tensor) -> Tensor:
-        """φ (…, d) of the transition that led to obs (…, n_obs)."""
-        return learned_features(self._phi, inputs(obs)) if self._phi else reacher.features(_links(obs))
 
 
 class LibraryPolicy(_SuccessorPolicy):
     """A library of P networks. All see the same inputs, and so their first layers are one matrix, side by side."""
 
-    def __init__(self, params: Tensors, default: Tensor, discount: float, config: PolicyConfig) -> None:
+    def __init__(
+        self, params: Tensors, default: Tensor, discount: float, config: PolicyConfig, view: Featured
+    ) -> None:
         """As above, with params of P networks as `initial_library` shapes them."""
         policies, f, hidden = params["w0"].shape
         first = {
             "w0": params["w0"].transpose(0, 1).reshape(f, policies * hidden),
             "b0": params["b0"].reshape(1, policies * hidden),
         }
-        super().__init__({**params, **first}, policies, default, discount, config)
+        super().__init__({**params, **first}, policies, default, discount, config, view)
 
     def psi(self, state: Tensors, x: Tensor) -> Tensor:
         (tasks, policies), rows = state["w2"].shape[:2], x.shape[1]
         out = torch.baddbmm(state["b2"].flatten(0, 1), self._units(state, x), state["w2"].flatten(0, 1))
         each = _swapped(out.view(tasks, policies, rows, -1))
-        return each.reshape(tasks, rows, policies, reacher.N_ACTIONS, -1)
+        return each.reshape(tasks, rows, policies, len(self._view.choices), -1)
 
     def _units(self, state: Tensors, x: Tensor) -> Tensor:
         """What the last layers see (T · P, rows, h) of inputs x (T, rows, f)."""
@@ -152,13 +171,18 @@ class LibraryPolicy(_SuccessorPolicy):
         The best policy's ψ becomes that of GPI under w. Nothing is refined before w is known. T tasks, N transitions.
         """
         c, w = self._config, state["task_vector"]
-        known = (inferred.info["rank"] > len(self._default) - 0.5).to(w.dtype)  # (T,)
-        mask = (window.mask > 0.5).to(w.dtype).flatten(1, 2) * known.unsqueeze(-1)  # (T, N)
-        obs = readings(window)
-        before, after = obs[:, :, :-1].flatten(1, 2), obs[:, :, 1:].flatten(1, 2)  # (T, N, n_obs)
-        change = self.features(after) - self.features(before)
-        taken = _taken(window.action.flatten(1, 2))  # (T, N, A)
-        values = action_values(self.psi(state, inputs(after)), w)  # (T, N, P, A)
+        used = readings(window)
+        gains, seen = self._view.gains(used, self._discount, self._phi)
+        spans = (inferred.info["rank"] > len(self._default) - 0.5).to(w.dtype)  # (T,)
+        mask = (window.mask * seen > 0.5).to(w.dtype).flatten(1, 2) * spans.unsqueeze(-1)  # (T, N)
+        before, after = (
+            self._view.inputs(obs).flatten(1, 2) for obs in (used.obs[:, :, :-1], used.obs[:, :, 1:])
+        )
+        change, taken = (
+            gains.flatten(1, 2),
+            self._view.choices.taken(used.action).flatten(1, 2),
+        )  # (T, N, d), (T, N, A)
+        values = action_values(self.psi(state, after), w)  # (T, N, P, A)
         best = _one_hot_of_largest((values.amax(-1) * mask.unsqueeze(-1)).sum(1))  # (T, P)
         others = (values - _FAR * best[:, None, :, None]).amax(2)  # (T, N, A)
         here, there = self._best_units(state, before, best), self._best_units(state, after, best)
@@ -181,59 +205,47 @@ class LibraryPolicy(_SuccessorPolicy):
         refined = {"w2": layers[:, :, :-1], "b2": layers[:, :, -1:]}
         return Adapt({**refined, **inferred.next}, {**inferred.info, "step_norm": norm})
 
-    def _best_units(self, state: Tensors, obs: Tensor, best: Tensor) -> Tensor:
-        """What the last layer of the best policy (T, P) sees of obs (T, N, n_obs), and a 1: (T, N, h + 1)."""
-        units = self._units(state, inputs(obs))
+    def _best_units(self, state: Tensors, x: Tensor, best: Tensor) -> Tensor:
+        """What the last layer of the best policy (T, P) sees of inputs x (T, N, f), and a 1: (T, N, h + 1)."""
+        units = self._units(state, x)
         units = units.view(*best.shape, *units.shape[1:])  # (T, P, N, h)
         return F.pad((units * best[:, :, None, None]).sum(1), (0, 1), value=1.0)
 
     def _by_action(self, psi: Tensor) -> Tensor:
         """ψ (T, N, A, d) from the last layer's output (T, N, A · d)."""
-        return psi.view(*psi.shape[:2], reacher.N_ACTIONS, len(self._default))
+        return psi.view(*psi.shape[:2], len(self._view.choices), len(self._default))
 
 
 class UniversalPolicy(_SuccessorPolicy):
     """One network, told the objective: its policies are those for its training tasks, and that for w itself."""
 
-    def __init__(self, params: Tensors, library: Tensor, discount: float, config: PolicyConfig) -> None:
+    def __init__(
+        self, params: Tensors, library: Tensor, discount: float, config: PolicyConfig, view: Featured
+    ) -> None:
         """library: the training tasks' w (P − 1, d); else as above."""
-        super().__init__(params, len(library) + 1, library.mean(0), discount, config)
+        super().__init__(params, len(library) + 1, library.mean(0), discount, config, view)
         self._library = library
 
     def psi(self, state: Tensors, x: Tensor) -> Tensor:
         w = state["task_vector"].unsqueeze(1)  # (T, 1, d)
         z = torch.cat([self._library.expand(len(w), -1, -1), w], dim=1).unsqueeze(1)  # (T, 1, P, d)
         params = {name: state[name].unsqueeze(1) for name in self._params}
-        return universal_psi(params, x.unsqueeze(2), z, reacher.N_ACTIONS)
+        return universal_psi(params, x.unsqueeze(2), z, len(self._view.choices))
 
 
-def inputs(obs: Tensor) -> Tensor:
-    """What a network sees of obs (…, n_obs)."""
-    return reacher.inputs(_links(obs), obs[..., 2:4])
-
-
-def readings(window: Window) -> Tensor:
-    """The window's observations (T, K, S + 1, n_obs), 0 where no transition to be learned from begins or ends."""
+def readings(window: Window) -> Window:
+    """The window with 0 for what no transition to be learned from begins or ends with, or did."""
     mask = window.mask > 0.5
     none = torch.zeros_like(mask[..., :1])
     used = torch.cat([mask, none], -1) | torch.cat([none, mask], -1)
-    return torch.where(used.unsqueeze(-1), window.obs, 0.0)
-
-
-def _links(obs: Tensor) -> Tensor:
-    return reacher.directions(obs[..., :2])
+    obs = torch.where(used.unsqueeze(-1), window.obs, 0.0)
+    return Window(obs, torch.where(mask.unsqueeze(-1), window.action, 0.0), window.mask)
 
 
 def _swapped(x: Tensor) -> Tensor:
     """(T, rows, P, n) as (T, P, rows, n), or back. On a device, which has one row, nothing has to move."""
     tasks, a, b, n = x.shape
     return x.transpose(1, 2) if min(a, b) > 1 else x.view(tasks, b, a, n)
-
-
-def _taken(torque: Tensor) -> Tensor:
-    """Which action torques (…, 2) were, one-hot (…, A); 0 where none of them."""
-    away = (torque.unsqueeze(-2) - reacher.ACTIONS).abs().amax(-1)
-    return (away < 0.5 * reacher.TORQUE).to(torque.dtype)
 
 
 def _one_hot_of_largest(values: Tensor) -> Tensor:

@@ -30,11 +30,13 @@ from torch import Tensor
 
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.settings.tables import Value, read_table
+from acclimate_trainer.tasks.pid_search import Joint, PidSearch, search
 from acclimate_trainer.tasks.servo import perception
 from acclimate_trainer.tasks.servo.dynamics import ServoSession, ServoTasks, at_rest
-from acclimate_trainer.tasks.servo.pid_search import PidSearch, search
 from acclimate_trainer.tasks.servo.ranges import PRESETS, ServoRanges
 from acclimate_trainer.tasks.servo.spec import SAG, servo_spec
+
+_JOINT = Joint("position", "velocity", "target", "target_velocity")
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,8 @@ class ServoFamily:
         """A PID controller, its gains found by search over the family; with a sign test where polarity is unknown."""
         settings = PidSearch()
         upright = self.sample(settings.tasks, rng, progress=0.0)
-        gains = search(self.spec, upright, settings, rng).gains._asdict()
-        return {"pid": gains | {"sign_test": float(self.training.polarity[0] < 0.0)}}
+        found = search(self, (_JOINT,), upright, settings, rng).settings(self.spec.action_scalars)
+        return {"pid": found | {"sign_test": float(self.training.polarity[0] < 0.0)}}
 
 
 def _draw(rng: np.random.Generator, ends: tuple[float, float], n: int) -> np.ndarray:
