@@ -100,7 +100,7 @@ def anatomy(tiny: Session[Never], real: Session[Never], n_act: int) -> Anatomy:
         {
             path: x
             for path, x in found.items()
-            if path not in used and path not in counters and path not in floats
+            if path not in used and path not in counters and path not in floats and first.depends_on(x)
         },
     )
 
@@ -195,6 +195,14 @@ class _Steps:
         assert isinstance(results, list | tuple)
         self._results = list(results)
         self._module = module
+
+    def depends_on(self, leaf: object) -> bool:
+        """Whether the trace may have been another one with another leaf; a tensor in it is a constant."""
+        if not isinstance(leaf, Tensor):
+            return True
+        constants = self._module.graph.find_nodes(op="get_attr")
+        used = {self._module.get_buffer(str(node.target)).untyped_storage().data_ptr() for node in constants}
+        return leaf.untyped_storage().data_ptr() in used
 
     def needed(self) -> set[Path]:
         """Tensors that what is seen depends on, in this tick or later."""

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 
 from acclimate_trainer.compiled.elements import Elements, Ids
 from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.operators import RULES, NotConstant, Value
+from acclimate_trainer.compiled.operators import RULES, NoRule, NotConstant, Value, no_rule
 
 
 def lower(elements: Elements, module: fx.GraphModule, inputs: Sequence[Ids]) -> list[Ids]:
@@ -50,11 +50,10 @@ def _call(elements: Elements, node: fx.Node, known: Mapping[fx.Node, object]) ->
     assert isinstance(node.target, OpOverload)
     if _is_constant((args, kwargs)):
         return _folded(elements, node.target, args, kwargs)
-    rule = RULES.get(node.target)
-    if rule is None:
-        raise NotCompiled(f"operator {node.target} has no C")
     try:
-        made = rule(elements, node.target, args, kwargs)
+        made = RULES.get(node.target, no_rule)(elements, node.target, args, kwargs)
+    except NoRule:
+        raise NotCompiled(f"operator {node.target} has no C") from None
     except NotConstant:
         raise NotCompiled(f"operator {node.target} takes what data say it should") from None
     expected = node.meta["val"]

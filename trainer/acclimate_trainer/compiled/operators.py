@@ -215,6 +215,21 @@ def _mean(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords)
     return apply(elements, "multiply", total, torch.tensor(elements.constant(1.0 / count)))
 
 
+def _norm(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
+    """Euclidean."""
+    del op
+    order = args[1] if len(args) > 1 else kwargs.get("ord", 2)
+    if order != 2:
+        raise NoRule
+    x = ids_of(elements, args[0])
+    named = kwargs.get("dim", args[2] if len(args) > 2 else None)
+    axes = [named] if isinstance(named, int) else list(named or range(x.dim()))  # type: ignore[call-overload]
+    keep = bool(kwargs.get("keepdim", args[3] if len(args) > 3 else False))
+    return apply(
+        elements, "square_root", reduce(elements, "add", apply(elements, "multiply", x, x), axes, keep)
+    )
+
+
 def _variance(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
     del op
     x, axes = ids_of(elements, args[0]), _axes(args, kwargs)
@@ -297,6 +312,16 @@ def _scatter_add(elements: Elements, op: OpOverload, args: Arguments, kwargs: Ke
     return _added_at(elements, into.reshape(-1), places.reshape(-1), part).reshape(into.shape)
 
 
+class NoRule(Exception):  # noqa: N818
+    """The row does not cover these arguments."""
+
+
+def no_rule(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
+    """What is done about an operator that is not in the table."""
+    del elements, op, args, kwargs
+    raise NoRule
+
+
 class NotConstant(Exception):  # noqa: N818  (caught where the operator's name is known)
     """An index is computed from what changes."""
 
@@ -375,6 +400,7 @@ RULES: dict[OpOverload, Rule] = {
     **dict.fromkeys((_aten.sum.dim_IntList, _aten.sum.default), _reduced("add")),
     **dict.fromkeys((_aten.mean.dim, _aten.mean.default), _mean),
     _aten.var.correction: _variance,
+    _aten.linalg_vector_norm.default: _norm,
     **dict.fromkeys((_aten.amax.default, _aten.max.default), _reduced("maximum")),
     **dict.fromkeys((_aten.amin.default, _aten.min.default), _reduced("minimum")),
     **dict.fromkeys((_aten.prod.default, _aten.prod.dim_int), _reduced("multiply")),

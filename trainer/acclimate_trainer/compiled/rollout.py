@@ -33,6 +33,8 @@ class Rollout:
         self._names = _Names(asked)
         self._passes = asked.decay > 0.0
         self._compose, self._anew = asked.compose, asked.anew
+        if both := set(self._names.told).intersection(self._names.written):
+            raise NotCompiled(f"its act writes what it is told, {min(both)}")
         fading = len(self._anatomy.fading) + len(self._names.written)
         self._compiled = CompiledTick(self._tick(policy), self._example(), fading)
         self._policy = leaves(policy)

@@ -13,7 +13,7 @@ from acclimate_trainer.compiled.elements import Elements, Ids
 from acclimate_trainer.compiled.emit import flush_function, tick_function
 from acclimate_trainer.compiled.lowering import lower
 from acclimate_trainer.compiled.program import LOG, Program, Results, program
-from acclimate_trainer.compiled.trace import GROUPS, Graph, adjoint
+from acclimate_trainer.compiled.trace import GROUPS, Graph, adjoint, forward
 
 _SOURCES = {"carried": "carried", "weights": "uniform", "machine": "machine", "now": "now"}  # names in C
 _GRADIENTS = {"carried": "d_carried", "weights": "sum", "machine": "d_machine", "now": "d_now"}
@@ -38,9 +38,9 @@ def sizes(graph: Graph) -> Sizes:
 
 def c_source(graph: Graph, wanted: Sequence[str], fading: int) -> str:
     """wanted: the groups of inputs that have a gradient; none: the roll-out forwards only. fading: see `Traced`."""
-    forward = _forward(graph)
+    ahead = _forward(graph)
     backward = _backward(graph, wanted) if wanted else None
-    functions = [tick_function("tick_forward", forward, ["carried_out", "record"])]
+    functions = [tick_function("tick_forward", ahead, ["carried_out", "record"])]
     if backward is not None:
         functions += [
             tick_function("tick_backward", backward, [*_GRADIENTS.values(), LOG]),
@@ -87,7 +87,7 @@ def _flat(tensors: Sequence[Ids]) -> list[int]:
 
 def _forward(graph: Graph) -> Program:
     elements = Elements()
-    out = lower(elements, graph.module, _sources(elements, graph))
+    out = lower(elements, forward(graph), _sources(elements, graph))
     count = len(graph.places("carried"))
     return program(elements, Results({"carried_out": _flat(out[:count]), "record": _flat(out[count:])}, {}))
 

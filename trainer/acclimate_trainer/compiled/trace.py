@@ -102,7 +102,8 @@ def trace(tick: Tick, example: Inputs, fading: int | None = None) -> Traced:
     # Copies, since a trace tells its inputs apart by what tensor they are.
     tensors = [value.detach().clone() for group in example for value in group.values()]
     _check(example)
-    module = traced(flat, tensors)
+    # Its own operators, since a decomposed one has another derivative where it has a kink, and `detach` none.
+    module = traced(flat, tensors, decomposed=False)
     groups = [group for group, members in zip(GROUPS, names, strict=True) for _ in members]
     inputs = tuple((group, tensor.shape) for group, tensor in zip(groups, tensors, strict=True))
     outputs = [("carried", value.shape) for value in example.carried.values()]
@@ -137,11 +138,22 @@ def adjoint(graph: Graph, wanted: Sequence[str]) -> fx.GraphModule:
     return traced(product, example)
 
 
-def traced(function: Callable[..., Iterable[Tensor]], example: Sequence[Tensor]) -> fx.GraphModule:
-    """A graph of torch's core operators, without what nothing needs. Raises NotCompiled, saying where."""
+def forward(graph: Graph) -> fx.GraphModule:
+    """The graph in core operators."""
+    return traced(graph.module, [torch.zeros(shape) for _, shape in graph.inputs])
+
+
+def traced(
+    function: Callable[..., Iterable[Tensor]], example: Sequence[Tensor], *, decomposed: bool = True
+) -> fx.GraphModule:
+    """A graph of torch's operators, or with `decomposed` of its core operators, without what nothing needs.
+
+    Raises NotCompiled, saying where.
+    """
     pure = torch.func.functionalize(function, remove="mutations")
+    table = _decompositions() if decomposed else {}
     try:
-        module: fx.GraphModule = make_fx(pure, decomposition_table=_decompositions())(*example)
+        module: fx.GraphModule = make_fx(pure, decomposition_table=table)(*example)
     except NotCompiled:
         raise
     except Exception as error:  # whatever a user's function raises, torch would say as well
