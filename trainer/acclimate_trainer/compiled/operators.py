@@ -126,6 +126,13 @@ def _scaled(name: str) -> Rule:
     return rule
 
 
+def _divide(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
+    del op
+    quotient = apply(elements, "divide", *(ids_of(elements, x) for x in args[:2]))
+    mode = kwargs.get("rounding_mode")
+    return quotient if mode is None else apply(elements, str(mode), quotient)
+
+
 def _clamp(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
     del op
     x = ids_of(elements, args[0])
@@ -243,14 +250,17 @@ def _variance(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywo
     return apply(elements, "multiply", squares, torch.tensor(elements.constant(1.0 / (count - correction))))
 
 
-def _cumulated(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
-    del op, kwargs
-    axis = args[1]
-    assert isinstance(axis, int)
-    sums: list[Ids] = []
-    for part in ids_of(elements, args[0]).unbind(axis):
-        sums.append(apply(elements, "add", sums[-1], part) if sums else part)
-    return torch.stack(sums, dim=axis)
+def _cumulated(name: str) -> Rule:
+    def rule(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
+        del op, kwargs
+        axis = args[1]
+        assert isinstance(axis, int)
+        out: list[Ids] = []
+        for part in ids_of(elements, args[0]).unbind(axis):
+            out.append(apply(elements, name, out[-1], part) if out else part)
+        return torch.stack(out, dim=axis)
+
+    return rule
 
 
 def _product(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
@@ -339,18 +349,17 @@ def _constants(operand: object) -> object:
 
 RULES: dict[OpOverload, Rule] = {
     **dict.fromkeys(
-        (_aten.view.default, _aten._unsafe_view.default, _aten.reshape.default, _aten.permute.default,
+        (_aten.view.default, _aten._unsafe_view.default, _aten.permute.default,
          _aten.transpose.int, _aten.t.default, _aten.unsqueeze.default, _aten.squeeze.default,
          _aten.squeeze.dim, _aten.squeeze.dims, _aten.expand.default, _aten.slice.Tensor, _aten.select.int,
          _aten.cat.default, _aten.stack.default, _aten.split.Tensor, _aten.split_with_sizes.default,
          _aten.unbind.int, _aten.flip.default, _aten.roll.default, _aten.repeat.default,
-         _aten.slice_scatter.default, _aten.select_scatter.default, _aten.diagonal.default,
-         _aten.movedim.int, _aten.unfold.default, _aten.broadcast_to.default),
+         _aten.slice_scatter.default, _aten.select_scatter.default, _aten.diagonal_scatter.default, _aten.diagonal.default,
+         _aten.unfold.default),
         _move,
     ),
     **dict.fromkeys(
-        (_aten.clone.default, _aten.alias.default, _aten.detach.default, _aten.lift_fresh_copy.default,
-         _aten.contiguous.default, _aten.lift_fresh.default),
+        (_aten.clone.default, _aten.alias.default, _aten.detach.default),
         _same,
     ),
     **dict.fromkeys(
@@ -360,11 +369,13 @@ RULES: dict[OpOverload, Rule] = {
     ),
     _aten.constant_pad_nd.default: _pad,
     **dict.fromkeys((_aten.triu.default, _aten.tril.default), _triangle),
-    **dict.fromkeys((_aten._to_copy.default, _aten.to.dtype), _convert),
+    _aten._to_copy.default: _convert,
     **dict.fromkeys((_aten.add.Tensor, _aten.add.Scalar), _scaled("add")),
     **dict.fromkeys((_aten.sub.Tensor, _aten.sub.Scalar), _scaled("subtract")),
     **dict.fromkeys((_aten.mul.Tensor, _aten.mul.Scalar), _by("multiply")),
-    **dict.fromkeys((_aten.div.Tensor, _aten.div.Scalar), _by("divide")),
+    **dict.fromkeys(
+        (_aten.div.Tensor, _aten.div.Scalar, _aten.div.Tensor_mode), _divide
+    ),
     _aten.neg.default: _by("negate"),
     _aten.reciprocal.default: _by("reciprocal"),
     _aten.sqrt.default: _by("square_root"),
@@ -396,7 +407,7 @@ RULES: dict[OpOverload, Rule] = {
     **dict.fromkeys((_aten.logical_not.default, _aten.bitwise_not.default), _logic("not")),
     _aten.isnan.default: _by("is_nan"),
     _aten.isinf.default: _by("is_infinite"),
-    **dict.fromkeys((_aten.where.self, _aten.where.ScalarOther, _aten.where.ScalarSelf), _where),
+    _aten.where.self: _where,
     **dict.fromkeys((_aten.sum.dim_IntList, _aten.sum.default), _reduced("add")),
     **dict.fromkeys((_aten.mean.dim, _aten.mean.default), _mean),
     _aten.var.correction: _variance,
@@ -406,7 +417,8 @@ RULES: dict[OpOverload, Rule] = {
     **dict.fromkeys((_aten.prod.default, _aten.prod.dim_int), _reduced("multiply")),
     **dict.fromkeys((_aten.any.default, _aten.any.dim, _aten.any.dims), _reduced("or")),
     **dict.fromkeys((_aten.all.default, _aten.all.dim), _reduced("and")),
-    _aten.cumsum.default: _cumulated,
+    _aten.cumsum.default: _cumulated("add"),
+    _aten.cumprod.default: _cumulated("multiply"),
     **dict.fromkeys((_aten.mm.default, _aten.bmm.default), _product),
     **dict.fromkeys((_aten.addmm.default, _aten.baddbmm.default), _product_and_sum),
     **dict.fromkeys((_aten.mv.default, _aten.dot.default), _vector_product),

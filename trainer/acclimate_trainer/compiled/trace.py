@@ -14,10 +14,9 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, fx
-from torch._decomp import core_aten_decompositions
-from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from acclimate_trainer.compiled.decompositions import decompositions
 from acclimate_trainer.compiled.errors import NotCompiled
 from acclimate_trainer.contract.policy import Tensors
 
@@ -151,7 +150,7 @@ def traced(
     Raises NotCompiled, saying where.
     """
     pure = torch.func.functionalize(function, remove="mutations")
-    table = _decompositions() if decomposed else {}
+    table = decompositions() if decomposed else {}
     try:
         module: fx.GraphModule = make_fx(pure, decomposition_table=table)(*example)
     except NotCompiled:
@@ -163,20 +162,19 @@ def traced(
     return module
 
 
-def _decompositions() -> Mapping[OpOverload, Callable[..., object]]:
-    return dict(core_aten_decompositions().items())  # type: ignore[no-untyped-call]
-
-
 def _refusal(error: Exception) -> str:
-    place = next(
-        (f"{Path(f.filename).name}:{f.lineno}: {f.line}" for f in reversed(traceback.extract_tb(error.__traceback__))
-         if "/torch/" not in f.filename and Path(f.filename).name != Path(__file__).name),
-        "",
-    )  # fmt: skip
+    frames = (
+        frame
+        for frame in reversed(traceback.extract_tb(error.__traceback__))
+        if frame.line
+        and "/torch/" not in frame.filename
+        and Path(frame.filename).parent != Path(__file__).parent
+    )
+    place = next((f" ({Path(f.filename).name}:{f.lineno}: {f.line})" for f in frames), "")
     if "data-dependent control flow" in str(error):
-        return f"it branches on data ({place}), where a compiled tick does the same in all episodes"
+        return f"it branches on data{place}, where a compiled tick does the same in all episodes"
     said = " ".join(str(error).split()) or type(error).__name__
-    return f"it cannot be traced: {said[:200]} ({place})"
+    return f"it cannot be traced: {said[:200]}{place}"
 
 
 def _check(example: Inputs) -> None:
