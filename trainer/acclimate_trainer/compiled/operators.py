@@ -354,8 +354,8 @@ RULES: dict[OpOverload, Rule] = {
          _aten.squeeze.dim, _aten.squeeze.dims, _aten.expand.default, _aten.slice.Tensor, _aten.select.int,
          _aten.cat.default, _aten.stack.default, _aten.split.Tensor, _aten.split_with_sizes.default,
          _aten.unbind.int, _aten.flip.default, _aten.roll.default, _aten.repeat.default,
-         _aten.slice_scatter.default, _aten.select_scatter.default, _aten.diagonal_scatter.default, _aten.diagonal.default,
-         _aten.unfold.default),
+         _aten.slice_scatter.default, _aten.select_scatter.default, _aten.diagonal_scatter.default,
+         _aten.diagonal.default, _aten.unfold.default),
         _move,
     ),
     **dict.fromkeys(

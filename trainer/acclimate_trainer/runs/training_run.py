@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from acclimate.errors import UsageError
 
+from acclimate_trainer.compiled.driving import compiling, notes
 from acclimate_trainer.contract.family import HasClassical
 from acclimate_trainer.outer_loop.training import Algorithm, Progress, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
@@ -57,12 +58,15 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
         run.append_metrics({"iteration": progress.iteration, "seconds": seconds, **figures})
         newest = progress
         bar.update(progress.iteration, figures)
+        for note in notes():
+            bar.remark(note)
         if time.monotonic() - saved > _SAVE_EVERY:
             run.save(progress)
             saved = time.monotonic()
 
     try:
-        train(algorithm, config.training, config.seed, newest, report)
+        with compiling(config.training.compiled):
+            train(algorithm, config.training, config.seed, newest, report)
     except KeyboardInterrupt:
         run.save(newest)
         bar.leave(
