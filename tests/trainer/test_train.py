@@ -23,6 +23,7 @@ from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.built_in import built_in
 from acclimate_trainer.runs.configuration import load_config
 from acclimate_trainer.runs.run_directory import CHECKPOINT, CLASSICAL, CONFIG, CURVE, METRICS, RunDirectory
+from acclimate_trainer.runs.training_run import is_compiled
 from acclimate_trainer.tasks.servo.family import ServoFamily
 
 ITERATIONS = 200
@@ -72,7 +73,7 @@ def stop(number: signal.Signals) -> tuple[int, str]:
 def uninterrupted() -> Progress:
     config, last = load_config(Path("small.toml")), []
     algorithm = algorithm_of(config)
-    with compiling(config.training.compiled):
+    with compiling(is_compiled(config.training)):
         train(
             algorithm,
             config.training,
