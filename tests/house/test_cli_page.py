@@ -23,7 +23,8 @@ SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | r
 VERBS = {name: verb for name, verb in find_verbs().items() if isinstance(verb, Verb)}
 # Objects whose keys are not the verb's own.
 FREE = {
-    "manifest", "info", "figures", "members", "facts", "nodes", "verify", "beside", "parameters", "before", "after",
+    "manifest", "info", "figures", "members", "facts", "nodes", "verify",
+    "beside", "episodes", "parameters", "before", "after",
 }  # fmt: skip
 
 
