@@ -227,7 +227,7 @@ def _by_target(values: Sequence[float]) -> list[float]:
 
 
 def _adapt_graph(policy: Policy) -> Graph:
-    exported = to_onnx(trace_adapt(policy, FAMILY.spec.n_obs, FAMILY.spec.n_act), "adapt")
+    exported = to_onnx(trace_adapt(policy), "adapt")
     return OnnxEngine().load(exported.model, exported.spec, "adapt").bind()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def test_adapting_on_the_device_is_adapting_in_torch(adaptive: Bundle, adaptive_
     assert 0.0 < result.info["step_norm"] < adaptive.manifest.limits.trust_radius
 
 
-def test_all_three_meet_the_same_devices(exported: dict[str, Path]) -> None:
+def test_all_three_meet_the_same_devices(exported: Mapping[str, Path]) -> None:
     plan = Plan(
         exported["maml"],
         ServoFleet((SERVO,)),
