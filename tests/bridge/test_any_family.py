@@ -214,7 +214,7 @@ def test_a_family_of_the_users_is_driven_from_one_terminal(acclimate: Acclimate,
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     before, after = (row["figures"]["error"] for row in found["rows"])
-    assert after < 0.3 < before
+    assert after < 0.5 * before
     assert set(found["rows"][0]["figures"]) == {"error", "chatter"}
     assert found["port"] == "sim:wired=-1,drag=1"
     assert found["simulated"].startswith("sled, strength ")
@@ -282,7 +282,7 @@ def test_bad_arguments_of_simulate_end_in_one_sentence(
         ("{own}/sled.py:Sledge", "has no class 'Sledge'"),
         ("nothing", "valid:"),
         ("{own}/syntax.py:Sled", "cannot be imported: SyntaxError"),
-        ("{own}/plain.py:Plain", "is no task family: it lacks 'spec'"),
+        ("{own}/plain.py:Plain", "is no task family: it lacks"),
         ("{own}/shape.py:Sled", "a machine of family 'sled' gave shape [3] in a reset, expected [4]"),
         ("{own}/raises.py:Sled", "a machine of family 'sled' failed in a reset: ZeroDivisionError"),
     ],
