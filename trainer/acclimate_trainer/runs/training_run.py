@@ -80,7 +80,7 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
 
 
 def is_compiled(config: TrainingConfig) -> bool:
-    """Whether roll-outs run as compiled C: by the whole run's length, so that one that was interrupted stays the same."""
+    """Whether roll-outs run as compiled C; by the length of the whole run, so that it matters to none that resumes."""
     return config.compiled and config.iterations >= _WORTH_IT
 
 
