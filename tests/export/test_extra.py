@@ -54,5 +54,8 @@ def test_it_trains_exports_and_verifies(tmp_path: Path) -> None:
     told = _acclimate("export", tmp_path / "run")
     assert "tflite needs litert_torch, which is not installed; install acclimate[tflite]" in told
     verified = _acclimate("verify", tmp_path / "run" / "robust.acclimate", "--inputs", "20")
-    assert {line.split(" agrees")[0] for line in verified.splitlines()} == {"act on native", "act on onnxruntime"}
+    assert {line.split(" agrees")[0] for line in verified.splitlines()} == {
+        "act on native",
+        "act on onnxruntime",
+    }
     _acclimate("inspect", tmp_path / "run" / "robust.acclimate")
