@@ -33,7 +33,7 @@ def parse_scheme(text: str | None, forms: Choice) -> Scheme | None:
     scheme = next((name for name in SCHEMES if name == text), None)
     if scheme is None:
         raise UsageError(
-            f"--quantize {text}: no scheme is called so{did_you_mean(text, SCHEMES, of='valid')}"
+            f"--quantize {text}: there is no such scheme{did_you_mean(text, SCHEMES, of='valid')}"
         )
     if QUANTISED not in forms.names:
         why = "add it to --format" if forms.asked else forms.left_out[QUANTISED]
