@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress, Traini
 from acclimate_trainer.play.trials import Trial, run_trial
 from acclimate_trainer.play.watched import Played
 from acclimate_trainer.tasks.bandit import BanditFamily
+from acclimate_trainer.tasks.point import PointFamily, PointFrameFamily
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from acclimate_trainer.tasks.tabular import TabularFamily
 from torch import Tensor
@@ -505,6 +506,29 @@ def test_it_learns_to_track() -> None:
         return algorithm.figures(algorithm.play(meta, trial))["error"]
 
     assert error(trained(algorithm, config)[0]) < 0.5 * error(algorithm.initial(np.random.default_rng(3)))
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [
+        (PointFamily(horizon=25), PpoConfig(hidden=16, episodes=1, side_by_side=4)),
+        (PointFrameFamily(), PpoConfig(hidden=24, episodes=1, episode_steps=40, side_by_side=4, change=0.0)),
+    ],
+    ids=["whose goal nobody tells", "whose actuators push anywhere"],
+)
+def test_a_point_is_driven_far_better_than_by_standing_still(
+    family: PointFamily | PointFrameFamily, config: PpoConfig
+) -> None:
+    """Without its gradient, and without noise: by what is found out in the first second of each episode."""
+    algorithm: Ppo[Any] = Ppo(family, replace(config, curriculum=(0.0, 0.4)))  # type: ignore[misc, arg-type]
+
+    def score(meta: Tensors) -> float:
+        return float(algorithm.returns(meta, 256, np.random.default_rng(7)).mean())
+
+    still = algorithm.initial(np.random.default_rng(0))
+    still |= {name: torch.zeros_like(still[name]) for name in ("direct", "offset")}
+    meta, *_ = trained(algorithm, TrainingConfig(iterations=70, meta_batch_size=32, outer_lr=0.01, clip=0.5))
+    assert score(meta) > 0.75 * score(still)
 
 
 def test_a_family_that_pays_nothing_is_refused() -> None:

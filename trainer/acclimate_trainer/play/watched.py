@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
+from acclimate_trainer.compiled import driving as compiled
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Criticised, Session, Step, Tasks
 from acclimate_trainer.contract.policy import Policy
@@ -74,7 +75,8 @@ def play(policy: Policy, family: Complete[Tasks], trial: Trial[Tasks], scale: Te
     )
     initial = policy.initial()
     state = {t.name: initial[t.name].unsqueeze(0) for t in policy.state if t.written_by != "act"}
-    episodes = run_trial(policy, state, family, trial._replace(episodes=tuple(parts)))
+    with compiled.compiling(False):  # what a session notes is no part of its step
+        episodes = run_trial(policy, state, family, trial._replace(episodes=tuple(parts)))
     return Played(tuple(episodes), torch.stack([fact for session in watched for fact in session.facts]))
 
 
