@@ -83,7 +83,7 @@ def select_forms(text: str | None) -> Selection:
 
 
 def convert(selection: Selection, sources: Sequence[Translation]) -> Forms:
-    """Every graph in every form of the selection. Raises UsageError for a form that was asked for and cannot be made."""
+    """Every graph in every form selected. Raises UsageError for a form that was asked for and cannot be made."""
     members: dict[str, Converted] = {}
     left_out = dict(selection.left_out)
     for name in selection.names:

@@ -104,7 +104,7 @@ def _driving(trained: Trained, bundle: Bundle, machines: int, seed: int) -> dict
 def headlines(trained: Trained, bundle: Bundle, engine: str, machines: int, seed: int) -> list[float]:
     """The headline metric of each of `machines` new machines of the family, driven by the bundle on an engine."""
     spec, family, rng = bundle.manifest.task, trained.family, np.random.default_rng(seed)
-    tasks, compose = family.case(machines, rng), composer(family.spec)
+    tasks, compose = family.sample(machines, rng), composer(family.spec)
     policies = [Policy(bundle, engine) for _ in range(machines)]
     pools = [Pool(spec) for _ in policies]
     if bundle.manifest.privileged:
