@@ -3,7 +3,7 @@
 Each combination that can be is trained for a moment, so that no parameter is what it was made with, and exported in
 every form that can be made here. Inputs come from simulated machines of its family, as for `acclimate verify`, but for
 adapt, which gets 1,000 windows. An engine that is not here is left out, and said so. tflite-runtime, which wants an
-older numpy, is asked in a Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, one with numpy and tflite-runtime.
+older numpy, is asked in a Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, with numpy and tflite-runtime.
 
 A student is left out: it imitates a policy that was trained before, and is a policy of RL².
 """
