@@ -436,7 +436,7 @@ def test_two_continuous_actions_are_learned_on_an_opaque_machine_close_to_the_op
 def test_sigma_can_rise_again_from_its_least() -> None:
     """Its gradient is never cut off, whatever it has become."""
     algorithm, meta, *_ = driven()
-    meta["spread"] -= 3.0
+    meta["spread"] -= 0.7
     figures = algorithm.actor.figures(meta)
     assert figures["sigma"] < SIGMA_FLOOR
     trial = algorithm.trial(T, np.random.default_rng(1), 0.0)

@@ -28,6 +28,7 @@ from acclimate_trainer.play.watched import over_time
 
 _SPREAD = "spread"  # of the Gaussian, before a sigmoid puts it between its limits
 _NARROWEST, _WIDEST = 0.02, 1.0  # standard deviations of the Gaussian that explores, of actions within ±1
+_PACE = 5.0  # of what says the standard deviation: at its start that moves about as fast as this
 
 
 class Lived(NamedTuple):
@@ -98,7 +99,7 @@ class GaussianActor:
         params = rl2.initial_parameters(self.n_seen, self._view.n_act, self._hidden, rng)
         del params["sigma"]
         share = (SIGMA_START - _NARROWEST) / (_WIDEST - _NARROWEST)
-        return params | {_SPREAD: torch.full((1, self._view.n_act), math.log(share / (1.0 - share)))}
+        return params | {_SPREAD: torch.full((1, self._view.n_act), math.log(share / (1.0 - share)) / _PACE)}
 
     def policy(self, meta: Tensors) -> Rl2Policy:
         return Rl2Policy({**_own(meta), "sigma": _spread(meta)}, self._view)
@@ -183,7 +184,7 @@ def _own(meta: Tensors) -> dict[str, Tensor]:
 
 def _spread(meta: Tensors) -> Tensor:
     """Standard deviation of a Gaussian actor, (1, n_act), between its limits without ever being stuck at one."""
-    return _NARROWEST + (_WIDEST - _NARROWEST) * torch.sigmoid(meta[_SPREAD])
+    return _NARROWEST + (_WIDEST - _NARROWEST) * torch.sigmoid(_PACE * meta[_SPREAD])
 
 
 def _follows(part: Episodes) -> Tensor:

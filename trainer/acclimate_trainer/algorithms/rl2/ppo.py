@@ -117,15 +117,21 @@ class Ppo(Generic[Tasks]):
 
     @cached_property
     def actor(self) -> Actor:
-        """What is trained; what it sees of rewards is scaled by those that one gets at first."""
-        return self._actor(self._scales.reward)
+        """What is trained. Where it sees rewards, they are scaled by those that one gets at first."""
+        if self._family.spec.discrete:
+            return self._categorical(self._scales.reward)
+        return GaussianActor(View.of(self._family), self._config.hidden)
 
     @cached_property
     def critic(self) -> Critic:
         return Critic(self._family, self._config.hidden + self.actor.n_seen)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """The policy's parameters, and, under names of their own, those that only training has."""
+        """The policy's parameters, and, under names of their own, those that only training has.
+
+        Raises UsageError for a family that pays nothing, whatever is done.
+        """
+        _ = self._scales
         hidden, parameters = self._config.hidden, len(self._family.spec.parameters)
         weights = rng.standard_normal((hidden, parameters)) / hidden**0.5
         inference = {
@@ -158,18 +164,18 @@ class Ppo(Generic[Tasks]):
         self, tasks: int, rng: np.random.Generator, progress: float, *, explores: bool = True
     ) -> Trial[Tasks]:
         """A trial on newly drawn machines, as they come at that share of training."""
-        beside, n_noise = self._config.side_by_side, self.actor.n_noise
-        explore = beside if explores else 0
-        return self._drawn(tasks, rng, progress, side_by_side=beside, explore=explore, n_noise=n_noise)
+        beside = self._config.side_by_side
+        return self._drawn(tasks, rng, progress, beside, beside if explores else 0, self.actor.n_noise)
 
-    def _drawn(self, tasks: int, rng: np.random.Generator, progress: float, *, side_by_side: int, explore: int,
-               n_noise: int) -> Trial[Tasks]:  # fmt: skip
+    def _drawn(
+        self, tasks: int, rng: np.random.Generator, progress: float, beside: int, explore: int, n_noise: int
+    ) -> Trial[Tasks]:
         c = self._config
         return draw_trial(
             self._family,
             tasks,
             rng,
-            side_by_side=side_by_side,
+            side_by_side=beside,
             episodes=self._episodes,
             steps=self._steps,
             change=c.change,
@@ -264,30 +270,23 @@ class Ppo(Generic[Tasks]):
         centred = by_task - by_task.mean(dim=(0, 2), keepdim=True)
         return (centred / (by_task.std(dim=(0, 2), keepdim=True) + _LEAST_SPREAD)).view_as(advantage)
 
-    def _actor(self, typical: tuple[float, float]) -> Actor:
-        hidden = self._config.hidden
-        if self._family.spec.discrete:
-            return CategoricalActor(Scene.of(self._family, typical), hidden)
-        return GaussianActor(View.of(self._family), hidden)
+    def _categorical(self, typical: tuple[float, float]) -> Actor:
+        return CategoricalActor(Scene.of(self._family, typical), self._config.hidden)
 
     @cached_property
     def _scales(self) -> Scales:
-        """Of what an actor gets that has learned nothing.
-
-        Raises UsageError for a family that pays nothing, whatever is done.
-        """
-        rng, actor = np.random.default_rng(_TRIED_SEED), self._actor((0.0, 1.0))
-        policy = actor.policy(actor.initial(rng))
-        trial = self._drawn(_TRIED, rng, 1.0, side_by_side=1, explore=1, n_noise=policy.n_noise)
+        """Of what an actor gets that has learned nothing."""
+        rng, spec = np.random.default_rng(_TRIED_SEED), self._family.spec
+        beginner = self._categorical((0.0, 1.0)) if spec.discrete else self.actor
+        policy = beginner.policy(beginner.initial(rng))
+        trial = self._drawn(_TRIED, rng, 1.0, 1, 1, policy.n_noise)
         reward = self.rewards(play(policy, self._family, trial).episodes)
         if not reward.any():
-            spec = self._family.spec
             raise UsageError(
                 f"[ppo] learns from rewards, and {spec.name} gave none in {len(reward)} ticks on {_TRIED} machines; "
                 "let the step of its sessions return some, or give the family a method `reward`"
             )
-        nothing = torch.zeros_like(reward)
-        returns = advantages(reward, nothing, self._config.discount, 1.0)
+        returns = advantages(reward, torch.zeros_like(reward), self._config.discount, 1.0)
         typical = float(reward.mean()), float(reward.std().clamp_min(_TINY))
         return Scales(typical, float(returns.std().clamp_min(_TINY)))
 
