@@ -166,7 +166,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 RUN = Verb(
-    "run", "measure, adapt and measure again on a real device", _configure_run, _run, _REQUIRES, "serial"
+    "run",
+    "measure, adapt and measure again, on a simulated device or a real one",
+    _configure_run,
+    _run,
+    _REQUIRES,
+    "serial",
 )
 EVALUATE = Verb(
     "evaluate",
