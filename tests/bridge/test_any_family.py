@@ -214,7 +214,7 @@ def test_a_family_of_the_users_is_driven_from_one_terminal(acclimate: Acclimate,
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     before, after = (row["figures"]["error"] for row in found["rows"])
-    assert after < 0.3 < before
+    assert after < 0.5 * before
     assert set(found["rows"][0]["figures"]) == {"error", "chatter"}
     assert found["port"] == "sim:wired=-1,drag=1"
     assert found["simulated"].startswith("sled, strength ")
@@ -259,11 +259,11 @@ def test_simulate_takes_a_family_by_its_file(own: Path, acclimate: Acclimate) ->
         ),
         (("--task", "#x"), "after # comes the number of a held-out machine, found 'x'"),
         (("--task", "drag=fast"), "drag is 'fast', expected a number"),
-        (("--task", "#1,drag=1"), "choose #NUMBER, or NAME=VALUE, not both"),
+        (("--task", "#1,drag=1"), "choose #NUMBER or NAME=VALUE, not both"),
         (("--servo", "MX-64"), "--servo is for servos; this is a machine of family 'sled'"),
         (("--rate", "50"), "--rate is for servos; this is a machine of family 'sled'"),
         (("--reward", "near=1"), "there is no objective 'near'"),
-        (("--change", "any@1"), "nothing ever happens to machines such as sled #0"),
+        (("--change", "any@1"), "machines such as sled #0 never change"),
     ],
 )
 def test_bad_arguments_of_simulate_end_in_one_sentence(
@@ -281,11 +281,21 @@ def test_bad_arguments_of_simulate_end_in_one_sentence(
         ("no.py:Sled", "no.py"),
         ("{own}/sled.py:Sledge", "has no class 'Sledge'"),
         ("nothing", "valid:"),
+        ("{own}/syntax.py:Sled", "cannot be imported: SyntaxError"),
+        ("{own}/plain.py:Plain", "is no task family: it lacks"),
+        ("{own}/shape.py:Sled", "a machine of family 'sled' gave shape [3] in a reset, expected [4]"),
+        ("{own}/raises.py:Sled", "a machine of family 'sled' failed in a reset: ZeroDivisionError"),
     ],
 )
 def test_a_family_that_is_not_there_ends_in_one_sentence(
     capsys: pytest.CaptureFixture[str], own: Path, family: str, words: str
 ) -> None:
+    (own / "syntax.py").write_text("def")
+    (own / "plain.py").write_text("class Plain: pass")
+    (own / "shape.py").write_text(
+        FAMILY.replace("torch.cat(self.state, -1)", "torch.cat(self.state, -1)[..., :3]")
+    )
+    (own / "raises.py").write_text(FAMILY.replace("torch.cat(self.state, -1)", "1 / 0"))
     assert main(["simulate", "--family", family.format(own=own)]) == 2
     said = capsys.readouterr().err
     assert words in said

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
+from typing import Any, Never, cast
 
 import numpy as np
 import pytest
 import torch
 from acclimate.task.spec import TaskSpec
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
+from acclimate_trainer.compiled.ride import Change
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import Cost, TaskFamily
+from acclimate_trainer.contract.family import Cost, Session, TaskFamily
 from acclimate_trainer.contract.policy import Act, Tensors
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.play.rollouts import (
@@ -520,14 +520,14 @@ def test_an_event_comes_before_the_step_of_its_tick_and_tells_from_the_next_act_
     policy, around, happened = Counting(), still(servos(), steps=4), list[int]()
     strong, weak = servos(), servos(voltage=0.0)
 
-    def stop() -> Tensors:
+    def stop(session: Session[Never], where: Tensor) -> None:
         happened.append(len(policy.seen))
-        around.session.become(weak, torch.tensor([True]))
-        return {"previous_action": torch.full((1, 1, 1), 50.0)}
+        cast("Session[ServoTasks]", session).become(weak, where)
 
-    events: Mapping[int, Callable[[], Tensors]] = {2: stop}
+    told = tuple({"previous_action": torch.full((1, 1, 1), value)} for value in (0.0, 50.0))
+    change = Change(stop, torch.tensor([2]), (told[0], told[1]))
     live = {**duty(0.9), "previous_action": torch.zeros(1, 1, 1)}
-    episodes, _ = drive(policy, live, SPEC, around, events=events)
+    episodes, _ = drive(policy, live, SPEC, around, change=change)
     assert happened == [3]
     assert policy.seen == [0.0, 1.0, 2.0, 50.0]
     before = driven(strong, at(0.0), [0.9, 0.9])

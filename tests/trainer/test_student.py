@@ -230,7 +230,7 @@ def test_a_student_is_trained_by_a_run_of_an_oracle(capsys: pytest.CaptureFixtur
         ),
         (
             "twisted.toml",
-            "[student] teacher: master knows the family servo with other ranges or channels than pupil is for "
+            "[student] teacher: master was trained on the family servo with other ranges or channels than pupil is for "
             "(servo); train an oracle with the same [family]",
         ),
         ("other.toml", "[student] teacher: master trained [robust], expected [oracle]"),

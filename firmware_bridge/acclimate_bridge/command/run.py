@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from acclimate.bundle.file import load
+from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
 from acclimate.command.options import at_least, writable
 from acclimate.control.clock import RealClock
@@ -49,17 +49,15 @@ def run(args: argparse.Namespace) -> int:
     manifest = bundle.manifest
     if manifest.privileged:
         raise UsageError(
-            f"bundle {manifest.name!r} has to be told the device's true parameters, which nobody knows of a "
-            "real one; it serves for comparison in `acclimate evaluate`"
+            f"bundle {manifest.name!r} needs the device's true parameters, which are unknown for a real device; "
+            "compare with it in `acclimate evaluate`"
         )
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy, recording = Policy(bundle, args.engine), Recording()
     with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
-        if device.simulated:
-            said_of = [f"simulating {device.simulated}", remark(bundle)]
-            print(*filter(None, said_of), sep="\n", file=sys.stderr, flush=True)
+        _tell_simulated(device, bundle)
         if isinstance(plan, DrivePlan):
             said = _driven(args, device.port, policy, plan, recording)
         else:
@@ -71,6 +69,12 @@ def run(args: argparse.Namespace) -> int:
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
     return 0
+
+
+def _tell_simulated(device: DeviceAt, bundle: Bundle) -> None:
+    if device.simulated is not None:
+        said = [f"simulating {device.simulated}", remark(bundle)]
+        print(*filter(None, said), sep="\n", file=sys.stderr, flush=True)
 
 
 class _Said(NamedTuple):

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from acclimate.engines.c_compiler import FLAGS, Compiler
+from acclimate.engines.c_compiler import Compiler
 from acclimate.errors import EngineError
 
 _CODE, _LIBRARY = "graph.c", "graph.so"
 _TIMEOUT = 600.0  # s; the largest graph takes seconds on a desktop
 
 
-def compiled(source: bytes, compiler: Compiler, where: str) -> bytes:
+def compiled(source: bytes, compiler: Compiler, where: str, flags: Sequence[Sequence[str]]) -> bytes:
     """A library for this very processor, or, where the compiler does not know it, for any of its kind.
 
     Raises EngineError with what the compiler says first; `where` names the source.
     """
     with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
         (Path(folder) / _CODE).write_bytes(source)
-        for flags in FLAGS:
-            refusal = _run([*compiler.command, *flags, "-o", _LIBRARY, _CODE, "-lm"], folder)
+        for known in flags:
+            refusal = _run([*compiler.command, *known, "-o", _LIBRARY, _CODE, "-lm"], folder)
             if not refusal:
                 return (Path(folder) / _LIBRARY).read_bytes()
     raise EngineError(f"{where} is refused by {compiler.command[0]}: {refusal}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from acclimate.atomic import write_atomically
@@ -21,20 +22,21 @@ from acclimate.errors import EngineError, UsageError
 _DIGEST = 32  # bytes of SHA-256 at the end of a file
 
 
-def build(source: bytes, where: str) -> ctypes.CDLL:
+def build(source: bytes, where: str, flags: Sequence[Sequence[str]] = FLAGS) -> ctypes.CDLL:
     """The library that `source` makes, from the cache where it is there.
 
+    flags: sets of them, of which the first counts that the compiler knows.
     Raises EngineError where no compiler is found, or it refuses the source; `where` names that in errors.
     """
     compiler = find_compiler()
-    name = _name(source, compiler)
+    name = _name(source, compiler, flags)
     folder = _folder()
     if folder is not None and (library := _recall(folder / name)) is not None:
         return library
     # Not before: a library that is there needs nothing of it.
     from acclimate.engines.c_compiling import compiled
 
-    content = compiled(source, compiler, where)
+    content = compiled(source, compiler, where, flags)
     if (
         folder is not None
         and _keep(folder / name, content)
@@ -44,8 +46,8 @@ def build(source: bytes, where: str) -> ctypes.CDLL:
     return _load_once(content, where)
 
 
-def _name(source: bytes, compiler: Compiler) -> str:
-    parts = (source, compiler.identity.encode(), repr(FLAGS).encode(), processor().encode())
+def _name(source: bytes, compiler: Compiler, flags: Sequence[Sequence[str]]) -> str:
+    parts = (source, compiler.identity.encode(), repr(flags).encode(), processor().encode())
     return sha256_hex(b"".join(map(sha256_bytes, parts)))[:32] + ".so"
 
 

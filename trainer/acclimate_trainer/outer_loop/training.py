@@ -73,6 +73,9 @@ class TrainingConfig:
     Of no effect with [ppo], whose gradients are not taken task by task."""
     clip: float = 0.3
     """Largest norm of the gradient of one step."""
+    compiled: bool = True
+    """Whether roll-outs and their gradients run as compiled C, in a run of 50 iterations or more, where there is a
+    compiler; else by torch."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""

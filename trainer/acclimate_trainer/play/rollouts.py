@@ -6,8 +6,9 @@ gradient passes, and fades by `adjoint_decay`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,13 @@ from acclimate.task.spec import TaskSpec
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from acclimate_trainer.compiled import driving as compiled
+from acclimate_trainer.compiled.ride import Change, Ridden, Ride, begun, rewarded
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Cost, Differentiable, Session, Step, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
 
 _FLOOR = 1e-8  # of a mean square; keeps its root differentiable
-Event: TypeAlias = Callable[[], Tensors]
-_NOTHING: Tensors = {}
 
 
 class Surroundings(NamedTuple, Generic[Tasks]):
@@ -34,6 +35,7 @@ class Surroundings(NamedTuple, Generic[Tasks]):
     session: Session[Tasks]
     reference: Tensor  # (T, E, S + 1, n_references)
     noise: Tensor  # for `act`: standard normal in exploring episodes, zero in the others (T, E, S, n_noise)
+    tiny: Callable[[], Session[Tasks]] | None = None  # makes another such session, of one episode on one task
 
     @property
     def steps(self) -> int:
@@ -76,7 +78,13 @@ def draw(
     shape = (*session.obs.shape[:2], steps, spec.n_act if n_noise is None else n_noise)
     noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
     noise[:, explore:] = 0.0
-    return Surroundings(session, _references(spec, session.obs, steps, rng), noise)
+    tiny = partial(_tiny, family, tasks, steps)
+    return Surroundings(session, _references(spec, session.obs, steps, rng), noise, tiny)
+
+
+def _tiny(family: TaskFamily[Tasks] | Complete[Tasks], tasks: Tasks, steps: int) -> Session[Tasks]:
+    first: Tasks = type(tasks)(*(column[:1] for column in tasks))  # type: ignore[attr-defined]
+    return family.open(first, 1, steps, np.random.default_rng(0))
 
 
 def _references(spec: TaskSpec, obs: Tensor, steps: int, rng: np.random.Generator) -> Tensor:
@@ -109,61 +117,73 @@ def drive(
     spec: TaskSpec,
     surroundings: Surroundings[Tasks],
     adjoint_decay: float = 1.0,
-    events: Mapping[int, Event] | None = None,
+    change: Change | None = None,
     earned: Tensor | None = None,
 ) -> tuple[Episodes, dict[str, Tensor]]:
     """As `rollout`, from the whole state `live`; returns the episodes, and the state at their end.
 
     adjoint_decay: with 0 no gradient passes through the machine, and the policy's own memory keeps all of it.
-    events: what happens to the machines before the step of a tick; each returns what the policy is told of it.
+    change: what happens to the machines meanwhile.
     earned: (T, E) reward of the tick before the first, where rewards are observed: the last one of the episode before.
     """
-    session, compose = surroundings.session, composer(spec)
-    passed = session if isinstance(session, Differentiable) and adjoint_decay > 0.0 else None
-    fades = adjoint_decay < 1.0
-    live, events = dict(live), events or {}
-    reference, noise = surroundings.reference.unbind(2), surroundings.noise.unbind(2)
-    anew = initial_of(policy, session.obs.shape[:2], ("episode",))
-    obs = compose(session.obs, reference[0])
-    obs = obs if earned is None else _rewarded(spec, obs, earned)
+    session = surroundings.session
+    asked = Ride(
+        policy=policy,
+        live=live,
+        anew=initial_of(policy, session.obs.shape[:2], ("episode",)),
+        session=session,
+        tiny=surroundings.tiny,
+        compose=composer(spec),
+        reference=surroundings.reference,
+        noise=surroundings.noise,
+        decay=adjoint_decay,
+        change=change,
+        earned=None if spec.reward is None else earned,
+    )
+    *columns, live = compiled.drive(asked, _by_torch)
+    return Episodes(*columns), live
+
+
+def _by_torch(asked: Ride) -> Ridden:
+    """Tick by tick."""
+    session, change = asked.session, asked.change
+    passed = session if isinstance(session, Differentiable) and asked.decay > 0.0 else None
+    fades = asked.decay < 1.0
+    live, moments = dict(asked.live), _moments(asked)
+    reference, noise = asked.reference.unbind(2), asked.noise.unbind(2)
+    obs = asked.compose(session.obs, reference[0])
+    obs = obs if asked.earned is None else rewarded(asked.policy.spec, obs, asked.earned)
     seen, done, steps = [obs], list[Tensor](), list[Step]()
     for t, now in enumerate(noise):
-        act = policy.act(live, obs, now)
-        told = events[t]() if t in events else _NOTHING
+        act = asked.policy.act(live, obs, now)
+        if change is not None and t in moments:
+            change.become(session, change.at <= t)
         steps.append(session.step(act.action.detach() if passed is None else act.action))
         live |= act.next
-        live |= told
+        if change is not None and t in moments:
+            live |= change.told_at(t)
         if fades and passed is not None:
             state = passed.state
-            carried = _Decay.apply(adjoint_decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
+            carried = _Decay.apply(asked.decay, *state, *act.next.values())  # type: ignore[no-untyped-call]
             passed.state = carried[: len(state)]
             live |= dict(zip(act.next, carried[len(state) :], strict=True))
-        live |= _begun(live, anew, steps[-1])
-        obs = compose(session.obs, reference[t + 1])
+        ended = steps[-1].terminated | steps[-1].truncated
+        if bool(ended.any()):
+            live |= begun(live, asked.anew, ended)
+        obs = asked.compose(session.obs, reference[t + 1])
         seen.append(obs)
         done.append(act.action)
     reward, terminated, truncated = (torch.stack(column, dim=2) for column in zip(*steps, strict=True))
-    ended = terminated | truncated
-    return Episodes(torch.stack(seen, dim=2), torch.stack(done, dim=2), reward, ended), live
+    return Ridden(torch.stack(seen, dim=2), torch.stack(done, dim=2), reward, terminated | truncated, live)
 
 
-def _rewarded(spec: TaskSpec, obs: Tensor, earned: Tensor) -> Tensor:
-    """Observations (T, E, n_obs) with this as the reward, where one is observed."""
-    if spec.reward is None:
-        return obs
-    at = spec.index(spec.reward)
-    return torch.cat([obs[..., :at], earned.unsqueeze(-1), obs[..., at + 1 :]], dim=-1)
-
-
-def _begun(live: Tensors, anew: Tensors, step: Step) -> Tensors:
-    """What of a policy's state begins anew because an episode has ended by itself and another one has begun."""
-    ended = step.terminated | step.truncated  # (T, E)
-    if not bool(ended.any()):
-        return _NOTHING
-    return {
-        name: torch.where(ended.view(*ended.shape, *[1] * (value.dim() - 2)), value, live[name])
-        for name, value in anew.items()
-    }
+def _moments(asked: Ride) -> set[int]:
+    """Ticks before whose step something happens."""
+    if asked.change is None:
+        return set()
+    at = asked.change.at
+    early = {0} if bool((at <= 0).any()) else set[int]()
+    return early | {int(tick) for tick in at if 0 < tick < asked.ticks}
 
 
 def composer(spec: TaskSpec) -> Callable[[Tensor, Tensor], Tensor]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Generic, NamedTuple
+from typing import Generic, NamedTuple, Never, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from acclimate_trainer.compiled.ride import Change
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import Cost, Tasks
+from acclimate_trainer.contract.family import Cost, Session, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.networks.view import View
-from acclimate_trainer.play.rollouts import Episodes, Event, Surroundings, draw, drive, initial_of, joined
+from acclimate_trainer.play.rollouts import Episodes, Surroundings, draw, drive, initial_of, joined
 
 
 class Course(NamedTuple, Generic[Tasks]):
@@ -89,27 +90,24 @@ def run_trial(
         live["task"] = trial.course.told(family, 0)
     for part in trial.episodes:
         live |= initial_of(policy, axes, ("episode",))
-        events = _events(family, trial.course, part, first, tells=tells)
+        change = _change(family, trial.course, first, tells=tells)
         earned = out[-1].reward[:, :, -1] if out else None
-        episodes, live = drive(policy, live, family.spec, part, adjoint_decay, events, earned)
+        episodes, live = drive(policy, live, family.spec, part, adjoint_decay, change, earned)
         out.append(episodes)
         first += part.steps
     return out
 
 
-def _events(
-    family: Complete[Tasks], course: Course[Tasks], part: Surroundings[Tasks], first: int, *, tells: bool
-) -> dict[int, Event]:
-    """By tick of an episode that begins at tick `first` of the trial: machines become what they are from then on."""
-    moments = {int(tick) for tick in course.at if first < tick < first + part.steps}
-    if bool((course.at <= first).any()):
-        moments.add(first)
+def _change(family: Complete[Tasks], course: Course[Tasks], first: int, *, tells: bool) -> Change | None:
+    """What happens in an episode that begins at tick `first` of the trial; None in a family where nothing ever does."""
+    if not family.changes:
+        return None
 
-    def happen(tick: int) -> Tensors:
-        part.session.become(course.after, course.at <= tick)
-        return {"task": course.told(family, tick)} if tells else {}
+    def become(session: Session[Never], where: Tensor) -> None:
+        cast("Session[Tasks]", session).become(course.after, where)
 
-    return {tick - first: partial(happen, tick) for tick in moments}
+    told = ({"task": family.parameters(tasks)} for tasks in (course.before, course.after))
+    return Change(become, course.at - first, tuple(told) if tells else None)  # type: ignore[arg-type]
 
 
 def trial_costs(family: Complete[Tasks], episodes: Sequence[Episodes]) -> list[Cost]:

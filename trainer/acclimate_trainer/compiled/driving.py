@@ -1,0 +1,87 @@
+"""Whether roll-outs are compiled, those that were, and why others were not.
+
+What cannot be compiled is driven by torch. What is compiled is compared with torch where it is new: its episodes, and
+the gradient of their first ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from acclimate_trainer.compiled.comparison import compare
+from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.leaves import copied
+from acclimate_trainer.compiled.ride import Ridden, Ride
+from acclimate_trainer.compiled.rollout import Rollout
+
+Driver: TypeAlias = Callable[[Ride], Ridden]
+_MOST_KINDS = 16  # of roll-outs of one policy on one session
+
+
+@dataclass
+class _State:
+    on: bool = False
+    kinds: list[Rollout] = field(default_factory=list)
+    refused: set[tuple[type, type]] = field(default_factory=set)
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+_state = _State()
+
+
+@contextmanager
+def compiling(on: bool = True) -> Iterator[None]:
+    """Inside, roll-outs are compiled where they can be."""
+    before, _state.on = _state.on, on
+    try:
+        yield
+    finally:
+        _state.on = before
+
+
+def notes() -> list[str]:
+    """Why roll-outs were left to torch, a sentence each, given once."""
+    found = list(_state.notes)
+    _state.notes.clear()
+    return found
+
+
+def forget() -> None:
+    """All that was compiled, and all that was refused."""
+    _state.kinds.clear()
+    _state.refused.clear()
+    _state.notes.clear()
+
+
+def drive(asked: Ride, by_torch: Driver) -> Ridden:
+    """In C where that is wanted and possible, else by torch."""
+    both = type(asked.policy), type(asked.session)
+    if not _state.on or both in _state.refused:
+        return by_torch(asked)
+    untouched = asked._replace(session=copied(asked.session, {}))
+    try:
+        kind = _kind_of(asked)
+        ridden, is_new = kind.ride(asked)
+        if is_new:
+            compare(kind, untouched, ridden, by_torch)
+    except NotCompiled as why:
+        _state.refused.add(both)
+        names = f"{both[0].__name__} on {both[1].__name__}"
+        _state.notes[f"{names} is driven by torch and not compiled, since {why}"] = None
+        return by_torch(untouched)
+    return ridden
+
+
+def _kind_of(asked: Ride) -> Rollout:
+    for kind in _state.kinds:
+        if kind.fits(asked):
+            return kind
+    both = type(asked.policy), type(asked.session)
+    if sum(kind.types == both for kind in _state.kinds) >= _MOST_KINDS:
+        raise NotCompiled("something in them that should be constant is another one in every roll-out")
+    kind = Rollout(asked)
+    _state.kinds.append(kind)
+    return kind
