@@ -170,6 +170,16 @@ def test_the_policy_worth_most_is_the_one_that_acts() -> None:
     assert_close(acted(policy, fast, library=library.unsqueeze(0)), acted(actor, library[1]))
 
 
+def test_a_larger_reward_for_the_same_is_the_same_objective() -> None:
+    """Also in the choice among policies, some of which are nearly alike and some are not."""
+    algorithm, meta = fresh()
+    policy, w = algorithm.policy(meta), torch.tensor([1.0, 0.0, 2.0, 0.0, 0.5])
+    assert_close(acted(policy, w), acted(policy, 7.0 * w), rtol=1e-4, atol=1e-5)
+    library = policy.initial()["library"]
+    alone = torch.cat([acted(algorithm.actor(meta), z) for z in library], dim=-1)
+    assert (alone.amax(-1) - alone.amin(-1)).max() > 0.03
+
+
 def test_policies_that_are_worth_the_same_are_blended() -> None:
     """The action changes no faster with w than the values do: no jump, where an argmax would have one."""
     algorithm, meta = fresh()
