@@ -177,6 +177,15 @@ def test_the_gradient_is_that_of_the_loss(family: TaskFamily[Tasks], config: Ppo
         assert (moved(1e-6) - moved(-1e-6)) / 2e-6 == pytest.approx(slope, rel=1e-4)
 
 
+@pytest.mark.parametrize(("family", "config"), [(SERVOS, SMALL), (MDPS, DISCRETE)])
+def test_to_be_undecided_pays(family: TaskFamily[Tasks], config: PpoConfig) -> None:
+    """As much as is said, times the entropy of what it does."""
+    algorithm, meta, *_, batch = driven(family, config)
+    (without, report), (paid, _) = (algorithm.loss(meta, batch, undecided) for undecided in (0.0, 0.3))
+    assert_close(without - paid, torch.tensor(0.3 * report["entropy"]), rtol=1e-3, atol=1e-5)
+    assert report["entropy"] > 0.0
+
+
 def test_the_surrogate_alone_raises_the_likelihood_of_what_paid() -> None:
     """A step along its gradient makes actions of positive advantage likelier on average, and others less so."""
     algorithm, meta, *_, batch = driven(config=replace(SMALL, value_weight=0.0, inference_weight=0.0))
