@@ -161,7 +161,8 @@ def _fading(stepped: Session[Never], changed: Sequence[Path]) -> set[Path]:
     other.state = given
     after = leaves(other)
     set_now = {path for path in after if after[path] is not before.get(path)}
-    if len(set_now) != len(given) or not set_now.issubset(changed):
+    as_given = {path for path in set_now if any(after[path] is x for x in given)}
+    if len(as_given) != len(given) or set_now != as_given or not as_given.issubset(changed):
         raise NotCompiled(
             f"the state of {_of(stepped)} is not made of tensors that it keeps and each step replaces"
         )
