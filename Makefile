@@ -4,7 +4,7 @@
 #   TORCH        what pip installs as torch; on Linux the CPU build, since PyPI's brings gigabytes of CUDA
 #   TORCH_INDEX  where that is looked for when pip's own settings do not have it
 #   ARGS         further arguments for pytest, or for the demo
-#   NAME, SEED   of a benchmark
+#   NAME, SEED   of a benchmark; NAME also of bundles or pictures, instead of all
 #   WORKERS      of `make test`: how many tests run at a time (auto: one per core)
 
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
@@ -23,7 +23,7 @@ QUIET_TORCH := $(if $(MAKE_TERMERR),,-q)
 WORKERS ?= auto
 PYTEST := .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: help setup python demo test test-fast bench pictures wheel lint clean
+.PHONY: help setup python demo demo-full test test-fast bench bundles pictures wheel lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -31,8 +31,11 @@ help: ## this list
 
 setup: .venv/ready ## make .venv and install everything into it; the other targets do this themselves
 
-demo: setup ## train, export, adapt on simulated servos, and compare
+demo: setup ## train a policy, and drive simulated servos with it and with others; 4 minutes on two free cores
 	.venv/bin/acclimate demo $(ARGS)
+
+demo-full: setup ## train the policies of both servo presets, and compare all of them; twelve minutes
+	.venv/bin/acclimate demo --full $(ARGS)
 
 test: setup ## all tests, side by side
 	$(PYTEST) $(ARGS)
@@ -42,6 +45,9 @@ test-fast: setup ## what a minute allows: all but tests marked slow, which train
 
 bench: setup ## one benchmark, as in `make bench NAME=latency`
 	@.venv/bin/python -m benchmarks $(NAME) $(if $(SEED),--seed $(SEED))
+
+bundles: setup ## train and export examples/bundles/ anew, or NAME; takes hours, and goes on where it was interrupted
+	.venv/bin/python -m benchmarks.bundles $(NAME)
 
 pictures: setup ## draw all pictures of docs/ from the code and from recorded data
 	.venv/bin/python -m docs.draw $(NAME)

@@ -66,7 +66,7 @@ def _graph(policies: int, rng: np.random.Generator) -> Graph:
     """`act` of a library, its state bound to memory that holds the weights."""
     params = initial_library(policies, SIZES, rng)
     policy = LibraryPolicy(params, torch.ones(SIZES.features), DISCOUNT, PolicyConfig(), VIEW)
-    exported = to_onnx(trace_act(policy, SPEC.n_obs, SPEC.n_act), "act")
+    exported = to_onnx(trace_act(policy), "act")
     graph = OnnxEngine().load(exported.model, exported.spec, f"library of {policies}").bind()
     for name, value in policy.initial().items():
         if f"state.{name}" in graph.inputs:

@@ -1,9 +1,11 @@
-"""Does every engine compute what torch computes? For every algorithm on servos, over 1,000 random inputs.
+"""Does every engine compute what torch computes? For every algorithm on every registered family, over 1,000 inputs.
 
-Each config `servo_*` is trained for a moment, so that no parameter is what it was made with, and exported in every
-form that can be made here. Inputs come from simulated servos of its family, as for `acclimate verify`; of adapt, 1,000
-windows. An engine that is not here is left out, and said so. tflite-runtime, which wants an older numpy, is asked in a
-Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, one with numpy and tflite-runtime.
+Each combination that can be is trained for a moment, so that no parameter is what it was made with, and exported in
+every form that can be made here. Inputs come from simulated machines of its family, as for `acclimate verify`; of
+adapt, 100 windows. An engine that is not here is left out, and said so. tflite-runtime, which wants an older numpy, is
+asked in a Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, one with numpy and tflite-runtime.
+
+A student is left out: it imitates a policy that was trained before, and is a policy of RL².
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,19 +24,17 @@ import numpy as np
 import torch
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.engines import ENGINES, missing
-from acclimate.errors import EngineError, UsageError
+from acclimate.errors import EngineError
 from acclimate_export.bundle.bundling import make_parts
-from acclimate_export.bundle.formats import FORMATS, parse_formats
+from acclimate_export.bundle.formats import choose
 from acclimate_export.bundle.trained import Trained
-from acclimate_export.check.parity import LIMIT, samples
-from acclimate_trainer.outer_loop.training import start, train
-from acclimate_trainer.runs.algorithms import algorithm_of
-from acclimate_trainer.runs.configuration import load_config
+from acclimate_export.check.parity import LIMIT
+from acclimate_export.check.samples import samples
 
+from benchmarks._combinations import combinations
 from benchmarks._replay import bound, replay
 from benchmarks.harness import Figure
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 INPUTS = 1000
 ITERATIONS, TASKS = 2, 8  # of training
 ELSEWHERE = "ACCLIMATE_TFLITE_PYTHON"
@@ -52,50 +51,37 @@ class Case(NamedTuple):
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """`max_rel|max_abs.ENGINE.ALGORITHM.GRAPH`: GRAPH is act (action and what act writes), adapt (adapted state) or
-    info (adapt's scalars for logs). Relative to the largest value that torch gives the tensor over all inputs.
+    """`max_rel|max_abs.ENGINE.FAMILY-ALGORITHM.GRAPH`: GRAPH is act (action and what act writes), adapt (adapted state)
+    or info (adapt's scalars for logs). Relative to the largest value that torch gives the tensor over all inputs.
+
+    `worst.ENGINE`: the largest `max_rel` of all.
     """
     torch.set_num_threads(1)
-    figures: dict[str, Figure] = {"limit": LIMIT, "inputs": float(INPUTS)}
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for config in sorted(CONFIGS.glob("servo_*.toml")):
-            algorithm = config.stem.removeprefix("servo_")
-            trained = _trained(config, seed)
-            if trained is None:
-                _say(
-                    f"{algorithm} is left out: it imitates a policy that was trained before; it is RL²'s function"
-                )
-                continue
-            path = Path(folder) / f"{algorithm}.acclimate"
+        for combination in combinations():
+            trained = combination.trained(ITERATIONS, TASKS, seed)
+            path = Path(folder) / f"{combination}.acclimate"
             bundle = _exported(trained, path)
             cases = list(_cases(trained, seed))
             for engine, function in _engines(bundle):
-                figures |= _differences(algorithm, engine, function, path, cases)
-    return figures
+                figures |= _differences(str(combination), engine, function, path, cases)
+    return {"limit": LIMIT, "inputs": float(INPUTS), **_worst(figures), **figures}
 
 
-def _trained(path: Path, seed: int) -> Trained | None:
-    """The policy of a config after hardly any training; None for one that needs another's run."""
-    config = load_config(path)
-    try:
-        algorithm = algorithm_of(config)
-        progress = start(algorithm, seed)
-        training = replace(config.training, iterations=ITERATIONS, meta_batch_size=TASKS)
-        found = [progress]
-        train(algorithm, training, seed, progress, lambda after, _: found.append(after))
-    except UsageError:
-        return None
-    return Trained.of(config, found[-1].meta, path.name)
+def _worst(figures: Mapping[str, float]) -> dict[str, float]:
+    largest: dict[str, float] = defaultdict(float)
+    for name, value in figures.items():
+        measure, engine, _ = name.split(".", 2)
+        if measure == "max_rel":
+            largest[f"worst.{engine}"] = float(np.maximum(largest[f"worst.{engine}"], value))  # NaN stays
+    return dict(largest)
 
 
 def _exported(trained: Trained, path: Path) -> Bundle:
-    forms: list[str] = []
-    for name in FORMATS:
-        try:
-            forms += parse_formats(name)
-        except UsageError as error:
-            _say(str(error))
-    parts = make_parts(trained, {}, {}, forms)
+    parts = make_parts(trained, {}, {}, choose(None))
+    for name, reason in parts.left_out.items():
+        _say(f"{path.stem} as {name} is left out: {reason}")
     write_bundle(path, parts.manifest, parts.members)
     return load(path)
 
@@ -103,7 +89,7 @@ def _exported(trained: Trained, path: Path) -> Bundle:
 def _cases(trained: Trained, seed: int) -> Iterator[Case]:
     given: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     expected: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    for sample in samples(trained, INPUTS, seed, windows=1.0):
+    for sample in samples(trained, INPUTS, seed):
         for name, tensor in sample.given.items():
             given[sample.graph][name].append(tensor.numpy())
         for name, tensor in sample.expected.items():
@@ -151,21 +137,21 @@ def _elsewhere(python: str, path: Path, graph: str, inputs: Arrays, engine: str 
 
 
 def _differences(
-    algorithm: str, engine: str, function: Replay, path: Path, cases: list[Case]
+    combination: str, engine: str, function: Replay, path: Path, cases: list[Case]
 ) -> dict[str, float]:
     largest: dict[str, float] = defaultdict(float)
     for case in cases:
         try:
             found = function(path, case.graph, case.given)
         except EngineError as error:
-            _say(f"{engine} on {algorithm}: {error}")
+            _say(f"{engine} on {combination}: {error}")
             return {}
         for name, expected in case.expected.items():
             part = "info" if case.graph == "adapt" and name.startswith("info.") else case.graph
             worst = float(np.abs(found[name] - expected.astype(np.float64)).max())
             scale = float(np.abs(expected).max())
             for measure, value in (("max_abs", worst), ("max_rel", worst / scale if scale else worst)):
-                key = f"{measure}.{engine}.{algorithm}.{part}"
+                key = f"{measure}.{engine}.{combination}.{part}"
                 largest[key] = float(np.maximum(largest[key], value))  # NaN stays
     return dict(largest)
 

@@ -19,14 +19,16 @@ from acclimate.bundle.manifest import SCHEMES
 from acclimate.policy.policy import Policy
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.bundle.formats import choose
 from acclimate_export.bundle.trained import Trained, from_run
-from acclimate_export.check.quantisation import MEMBER, as_bundle, measure, with_member
+from acclimate_export.check.loss import MEMBER, measure
+from acclimate_export.check.quantisation import as_bundle, with_member
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from benchmarks.harness import Figure
 
 ALGORITHMS = ("robust", "oracle", "rl2")
-DEVICES = 16  # of each of the three servos
+MACHINES = 48  # that each is driven on
 ROUNDS, CALLS = 15, 2000  # of act, hot
 FOLDER = Path("runs/bench/quantisation")
 
@@ -53,19 +55,19 @@ def _trained(out: Path, seed: int) -> dict[str, RunDirectory]:
 
 
 def _figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    plain = make_parts(trained, {}, {}, ["tflite"])
+    plain = make_parts(trained, {}, {}, choose("tflite"))
     yield "float32.bytes", float(len(plain.members[MEMBER]))
     bundles = {"float32": as_bundle(plain)}
     for scheme in SCHEMES:
         parts = with_member(trained, plain, scheme)
         bundles[scheme] = as_bundle(parts)
-        loss = measure(trained, bundles[scheme], DEVICES)
+        loss = measure(trained, bundles[scheme], MACHINES)
         yield f"{scheme}.bytes", float(len(parts.members[MEMBER]))
         yield f"{scheme}.action_rms", loss.action_rms
         yield f"{scheme}.action_max", loss.action_max
         yield f"{scheme}.golden", loss.golden
-        for name, interval in loss.tracking.items():
-            yield f"{scheme}.tracking_rad.{name}", interval
+        for name, interval in loss.driving.items():
+            yield f"{scheme}.{loss.metric.name}.{name}", interval
     for name, microseconds in _times(bundles).items():
         yield f"{name}.act_us", microseconds
 

@@ -19,7 +19,6 @@ universal       one network told w (Borsa et al. 2019), trained near the trainin
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ import torch
 from acclimate.atomic import write_atomically
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
-from acclimate.stats import Interval, mean_interval
+from acclimate.stats import mean_interval
 from acclimate_export.graphs.onnx import to_onnx
 from acclimate_export.graphs.tracing import trace_adapt
 from acclimate_trainer.algorithms.successor.features import action_values
@@ -77,7 +76,6 @@ def run(seed: int) -> Mapping[str, Figure]:
             figures[f"score.{name}.{_where(target)}"] = mean_interval([one[name][i] for one in scores])
     for name in ("spanned", "w_error"):
         figures[name] = mean_interval([x for one in found for x in one[name]])
-    _draw(figures, FOLDER / "reacher_gpi.png")
     return figures
 
 
@@ -227,7 +225,7 @@ def _by_target(values: Sequence[float]) -> list[float]:
 
 
 def _adapt_graph(policy: Policy) -> Graph:
-    exported = to_onnx(trace_adapt(policy, FAMILY.spec.n_obs, FAMILY.spec.n_act), "adapt")
+    exported = to_onnx(trace_adapt(policy), "adapt")
     return OnnxEngine().load(exported.model, exported.spec, "adapt").bind()
 
 
@@ -247,38 +245,3 @@ def _adapted(graph: Graph, state: Tensors, window: Window) -> Adapt:
     return Adapt(
         following, {n.removeprefix("info."): v[:, 0] for n, v in out.items() if n.startswith("info.")}
     )
-
-
-def _draw(figures: Mapping[str, Figure], path: Path) -> None:
-    """Scores by condition, with each target as a point."""
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(8, 4), layout="constrained")
-    axes = picture.add_subplot()
-    for x, name in enumerate(SHOWN):
-        whole = figures[f"score.{name}"]
-        assert isinstance(whole, Interval)
-        axes.bar(x, whole.mean, 0.6, color="#2f6fb5", alpha=0.6)
-        if whole.n > 1:
-            axes.errorbar(
-                x,
-                whole.mean,
-                [[whole.mean - whole.low], [whole.high - whole.mean]],
-                color="#222222",
-                capsize=4,
-            )
-        each = [figures[f"score.{name}.{_where(target)}"] for target in TESTED]
-        points = [one.mean for one in each if isinstance(one, Interval)]
-        axes.plot(np.linspace(x - 0.2, x + 0.2, len(points)), points, ".", color="#c98a3a")
-    axes.axhline(1.0, color="#4c9a5b", linewidth=1.0)
-    axes.text(-0.3, 1.015, "a policy trained on the target", color="#4c9a5b", fontsize=8)
-    axes.set_xticks(range(len(SHOWN)), [name.replace("_", "\n") for name in SHOWN])
-    axes.set(
-        ylabel="score (0: random actions)",
-        title="Eight targets that nobody trained for; points: each of them",
-    )
-    axes.set_ylim(0.0, 1.1)
-    axes.grid(alpha=0.3, axis="y")
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())

@@ -16,16 +16,17 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from acclimate.atomic import write_atomically
+from acclimate.fields import Json
+from acclimate.stats import t_quantile
 from acclimate_trainer.baselines.rooms_players import Settings, q_learning, sfql
 from acclimate_trainer.tasks.four_rooms import N_FEATURES, Floats, FourRooms
 
 from benchmarks._rl2 import interval
-from benchmarks._rooms_picture import draw
 from benchmarks.harness import Figure
+from benchmarks.harness.plots import keep_plot
 
 TASKS, RUNS, STEPS = 40, 10, 20_000
 FOLDER = Path("runs/bench/rooms_gpi")
-PICTURE = Path("docs/rooms_gpi.png")
 Earned: TypeAlias = Mapping[str, Floats]  # (tasks, tenths, runs) by player
 
 
@@ -60,11 +61,25 @@ def run(seed: int) -> Mapping[str, Figure]:
         plain[name], optimistic[name] = _played(
             name, rooms, tasks, np.random.default_rng([seed, index]), seed
         )
-    draw({"as in the paper": plain, "optimistic": optimistic}, PICTURE)
+    panels: dict[str, Json] = {
+        "tables start at zero": _sums(plain),
+        "tables start optimistic": _sums(optimistic),
+    }
+    keep_plot("rooms_gpi", {"runs": RUNS, "panels": panels})
     return {
         **_figures(plain),
         **{f"optimistic.{name}": figure for name, figure in _figures(optimistic).items()},
     }
+
+
+def _sums(earned: Earned) -> dict[str, Json]:
+    """By player, the reward so far after each task: mean over runs, and half of its 95 % interval."""
+    found: dict[str, Json] = {}
+    for name, reward in earned.items():
+        total = reward.sum(1).cumsum(0, dtype=np.float64)  # (tasks, runs)
+        half = t_quantile(RUNS - 1) * total.std(1, ddof=1) / np.sqrt(RUNS)
+        found[name] = {"mean": np.round(total.mean(1), 2).tolist(), "half": np.round(half, 2).tolist()}
+    return found
 
 
 def _figures(earned: Earned) -> dict[str, Figure]:

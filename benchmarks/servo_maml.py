@@ -12,7 +12,7 @@ from pathlib import Path
 
 from acclimate.fields import Json
 from acclimate.stats import mean_interval
-from acclimate_demo.demo import PRESETS, evaluate_preset, make_bundles
+from acclimate_demo.full import PRESETS, evaluate_preset, make_bundles
 from acclimate_demo.report import mapping, number, rows_of
 
 from benchmarks.harness import Figure
@@ -23,8 +23,8 @@ FOLDER = Path("runs/bench/servo_maml")
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """Per preset: PRESET.CONTROLLER.SHOTS, mean RMS error in rad over all devices of all seeds; the share of the
-    robust-to-oracle gap closed, over seeds; the share of devices left worse than before, over seeds."""
+    """Per preset: PRESET.CONTROLLER.SHOTS, mean RMS error in rad over all devices of all seeds, and chatter.…; the
+    share of the robust-to-oracle gap closed, over seeds; the share of devices left worse than before, over seeds."""
     cores = len(os.sched_getaffinity(0))
     samples: dict[str, list[float]] = defaultdict(list)
     for number_ in range(seed, seed + SEEDS):
@@ -41,6 +41,7 @@ def _collect(samples: dict[str, list[float]], preset: str, report: Mapping[str, 
             assert isinstance(stages, list)
             for k, figures in enumerate(stages):
                 samples[f"{preset}.{controller}.{k}"].append(number(mapping(figures)["error"]))
+                samples[f"chatter.{preset}.{controller}.{k}"].append(number(mapping(figures)["chatter"]))
     for shots, share in mapping(mapping(report["gap_closed"])[f"servo {preset}"]).items():
         samples[f"gap_closed.{preset}.{shots}"].append(number(share))
     for shots, tail in mapping(mapping(report["tail"])[f"servo {preset}"]).items():

@@ -16,6 +16,7 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import load
 from acclimate.control.trial import EpisodeKey
+from acclimate.fields import Json
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import objective, set_objective
 from acclimate.policy.policy import Policy
@@ -32,8 +33,8 @@ from acclimate_demo.jobs import Job, run_jobs
 from acclimate_trainer.runs.built_in import find_config
 from acclimate_trainer.runs.configuration import load_config, to_toml
 
-from benchmarks._objectives_picture import Point, Switch, draw
 from benchmarks.harness import Figure
+from benchmarks.harness.plots import keep_plot
 
 CONFIG = "servo_wide_objectives"
 FOLDER = Path("runs/bench/servo_objectives")
@@ -89,7 +90,6 @@ def run(seed: int) -> Mapping[str, Figure]:
     places = [contest.place(group, number) for group in groups for number in range(DEVICES)]
     figures: dict[str, Figure] = {}
     found: dict[str, Drives] = {}
-    points: list[Point] = []
     for weights in (*PARETO, *OTHERS):
         found[label(weights)] = _drive_all(contest, policy, weights, places)
         figures |= _figures("zero_shot", weights, found[label(weights)])
@@ -103,16 +103,10 @@ def run(seed: int) -> Mapping[str, Figure]:
         best = done.returns(weights)
         figures[f"regret.zero_shot.{name}"] = mean_interval(best - found[name].returns(weights))
         figures[f"regret.unchanged.{name}"] = mean_interval(best - found["accurate=1"].returns(weights))
-        points.append(Point(name, float(done.energy.mean()), float(done.error.mean())))
     figures |= _inferred(contest, policy, places)
     effect, switch = _switch(contest, policy, places)
     figures["ticks_to_effect"] = effect
-    path = [found[label(w)] for w in PARETO]
-    zero_shot = [
-        Point(label(w), float(d.energy.mean()), float(d.error.mean()))
-        for w, d in zip(PARETO, path, strict=True)
-    ]
-    draw(zero_shot, points, switch, Path("docs/servo_objectives.png"))
+    keep_plot("servo_objectives", {"switch": switch})
     return figures
 
 
@@ -222,15 +216,26 @@ def _inferred(contest: Contest, policy: Policy, places: Sequence[Place]) -> dict
     return {"inferred_w_error": mean_interval(errors), "inferred_w_error_worst": max(errors)}
 
 
-def _switch(contest: Contest, policy: Policy, places: Sequence[Place]) -> tuple[float, Switch]:
-    """After how many ticks the commands differ from those of a twin whose weights stay; the slowest device's count."""
+def _switch(contest: Contest, policy: Policy, places: Sequence[Place]) -> tuple[float, dict[str, Json]]:
+    """After how many ticks the commands differ from those of a twin whose weights stay, on the slowest device.
+
+    And the first device's drive: position and target (rad), duty, and the tick whose command the change followed.
+    """
     before, after = {"fast": 1.0}, {"accurate": 0.2, "quiet": 1.0}
-    late, shown = 0, None
+    late, shown = 0, dict[str, Json]()
     for place in places:
         changed = _drive(contest, policy, before, place, after)
         same = _drive(contest, policy, before, place)
         first = int(np.argmax(np.abs(changed.applied - same.applied).max(1) > 0.0))
         late = max(late, first - SWITCH_AT)
-        shown = shown or Switch(changed.obs, changed.applied, SWITCH_AT, label(before), label(after))
-    assert shown is not None
+        shown = shown or {
+            **{name: _rounded(changed.obs[:-1, i]) for name, i in (("position", 0), ("target", 2))},
+            "duty": _rounded(changed.applied[:, 0]),
+            **{"at": SWITCH_AT, "before": label(before), "after": label(after)},
+        }
     return float(late), shown
+
+
+def _rounded(values: FloatArray) -> Json:
+    numbers: Json = np.round(values.astype(float), 4).tolist()
+    return numbers

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from acclimate.fields import Json
 from acclimate.stats import Interval
-from acclimate_demo.courses_picture import draw_curves
-from acclimate_demo.demo import SERVOS, make_bundles
+from acclimate_demo.full import SERVOS, make_bundles
 from acclimate_demo.jobs import Job, run_jobs
-from acclimate_demo.report import ALL, Row, number, rows_of
+from acclimate_demo.report import ALL, Row, mapping, number, rows_of
 
 from benchmarks.harness import Figure
+from benchmarks.harness.plots import keep_plot
 
 CHANGES = {"wide": ("payload", "supply"), "miswired": ("polarity",)}
 DEVICES = 16  # per servo
@@ -29,7 +29,7 @@ FOLDER = Path("runs/bench/servo_rl2")
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """Per preset, change, and time since start or change: each controller's error, rad.
+    """Per preset, change, and time since start or change: each controller's error, rad, and chatter.
 
     From 1 s on also the share of the robust-to-oracle gap that RL² and MAML close.
     """
@@ -39,7 +39,7 @@ def run(seed: int) -> Mapping[str, Figure]:
     (out / "logs").mkdir(parents=True, exist_ok=True)
     _train(out, seed, cores)
     reports = [_evaluate(out, p, change, seed, cores) for p, changes in CHANGES.items() for change in changes]
-    draw_curves(reports, out / "servo_rl2.png")
+    keep_plot("servo_rl2", {"reports": [_curves(report) for report in reports]})
     figures: dict[str, Figure] = {}
     for report in reports:
         figures |= _figures(report)
@@ -74,14 +74,19 @@ def _evaluate(out: Path, preset: str, change: str, seed: int, cores: int) -> dic
     return read
 
 
+def _curves(report: Mapping[str, Json]) -> dict[str, Json]:
+    """What a picture shows of a report."""
+    curves: Json = [point for point in rows_of(report, "curves") if point["machine"] == ALL]
+    return {**{name: report[name] for name in ("metric", "unit", "change")}, "curves": curves}
+
+
 def _figures(report: Mapping[str, Json]) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     for row in rows_of(report, "summary"):
         if row["machine"] == ALL and _told(row):
-            name = f"error.{_place(report, row)}.{row['controller']}"
-            figures[name] = Interval(
-                number(row["mean"]), number(row["low"]), number(row["high"]), int(number(row["n"]))
-            )
+            name = f"{_place(report, row)}.{row['controller']}"
+            figures[f"error.{name}"] = _interval(row)
+            figures[f"chatter.{name}"] = _interval(mapping(mapping(row["beside"])["chatter"]))
     for row in rows_of(report, "gap_closed"):
         if (
             row["controller"] in ("rl2", "maml")
@@ -91,6 +96,10 @@ def _figures(report: Mapping[str, Json]) -> dict[str, Figure]:
         ):
             figures[f"gap_closed.{_place(report, row)}.{row['controller']}"] = number(row["share"])
     return figures
+
+
+def _interval(of: Row) -> Interval:
+    return Interval(number(of["mean"]), number(of["low"]), number(of["high"]), int(number(of["n"])))
 
 
 def _told(row: Row) -> bool:

@@ -28,9 +28,7 @@ DEEPEST, FASTEST = 3.0, 4.0  # m either way of the middle, m/s
 TRACK = task.Track("depth", "target", "target_speed")
 
 
-class Divers(NamedTuple):
-    """T robots, each number (T, 1)."""
-
+class Divers(NamedTuple):  # each number (T, 1)
     mass: Tensor
     thrust: Tensor
     drag: Tensor
@@ -97,7 +95,7 @@ class DiverSession:
     """Robots under way. `state` is all that changes; whoever lets a gradient through it fade sets it."""
 
     def __init__(self, tasks: Divers, start: Tensor, noise: Tensor) -> None:
-        self.tasks, self.noise, self.tick = tasks, noise, 0
+        self.tasks, self.noise = tasks, iter(noise.unbind(-1))
         self.state: tuple[Tensor, ...] = (start, torch.zeros_like(start), start)  # depth, speed, gauge
 
     @property
@@ -109,9 +107,9 @@ class DiverSession:
         push = (t.wired * t.thrust * action[..., 0].clamp(-1.0, 1.0) + t.sinking) / t.mass
         for _ in range(SUBSTEPS):  # with the drag at the end of a step, so that it never turns a robot round
             speed = (speed + h * push) / (1.0 + h * t.drag / t.mass * speed.abs())
-            depth = (depth + h * speed).clamp(-DEEPEST, DEEPEST)
-        self.state = (depth, speed, depth + t.noise * self.noise[..., self.tick])
-        self.tick += 1
+            depth = depth + h * speed
+        depth = depth + (depth.clamp(-DEEPEST, DEEPEST) - depth).detach()  # the ground stops no gradient
+        self.state = (depth, speed, depth + t.noise * next(self.noise))
         never = torch.zeros_like(depth, dtype=torch.bool)
         return Step(torch.zeros_like(depth), never, never)
 

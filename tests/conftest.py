@@ -17,7 +17,7 @@ from acclimate.cache import VARIABLE
 from tests.sharing import Turns
 
 # They train, export or install: a test that needs one is slow if it happens to come first.
-_SLOW_FIXTURES = {"trained_runs", "exported", "in_tflite", "quantised", "wheel"}
+_SLOW_FIXTURES = {"trained_runs", "exported", "quantised", "wheel"}
 _TURNS = pytest.StashKey[Turns]()
 
 

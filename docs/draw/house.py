@@ -17,7 +17,7 @@ PACKAGES: Mapping[str, str] = {
     "acclimate_demo": "export/acclimate_demo",
 }
 GROUND = "ground"
-"""The room of a package's own modules, which belong to none of its folders."""
+"""The room of the runtime's modules that lie in none of its folders. Elsewhere such a module is a room by itself."""
 _FRONT_DOORS = ("__init__", "__main__")  # of a package: they import what they offer
 
 
@@ -81,7 +81,7 @@ def read_house(root: Path = ROOT) -> House:
         inside = path.relative_to(root / PACKAGES[package])
         if len(inside.parts) == 1 and inside.stem in _FRONT_DOORS:
             continue
-        room = Room(package, inside.parts[0] if len(inside.parts) > 1 else GROUND)
+        room = Room(package, inside.parts[0]) if len(inside.parts) > 1 else _alone(package, inside.stem)
         rooms.add(room)
         for module in _imported(path):
             other = _room_of(module, root)
@@ -107,4 +107,9 @@ def _room_of(name: str, root: Path) -> Room | None:
     folder = root / PACKAGES[package]
     if (folder / rest[0]).is_dir():
         return Room(package, rest[0])
-    return Room(package, GROUND) if (folder / f"{rest[0]}.py").is_file() else None
+    return _alone(package, rest[0]) if (folder / f"{rest[0]}.py").is_file() else None
+
+
+def _alone(package: str, module: str) -> Room:
+    """The room of a module in no folder."""
+    return Room(package, GROUND if package == "acclimate" else module)

@@ -6,34 +6,54 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import acclimate_demo
 from acclimate.errors import UsageError
 
-from docs.draw import house, ink, life, rooms
+from docs.draw import demo, house, ink, life, reacher_gpi, rooms, rooms_gpi, servo_objectives, servo_rl2
+from docs.draw.recorded import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parents[1]
 CODE = Path(__file__).parent
+DEMO = Path(acclimate_demo.__file__).parent
 
 
 class Picture(NamedTuple):
-    """draw: the figure; data: what it shows, as bytes; modules: files of this folder that draw it."""
+    """draw: the figure; data: what it shows, as bytes; code: files that draw it."""
 
     draw: Callable[[], Figure]
     data: Callable[[], bytes]
-    modules: tuple[str, ...]
+    code: tuple[Path, ...]
 
     @property
     def source(self) -> str:
-        """The digest of what it is drawn from, code included."""
-        code = [(CODE / f"{name}.py").read_bytes() for name in (*self.modules, "ink")]
-        return ink.digest(self.data(), *code)
+        """The digest of what it is drawn from, code included. Raises UsageError where data were never recorded."""
+        return ink.digest(self.data(), *(path.read_bytes() for path in (*self.code, CODE / "ink.py")))
+
+
+def _recorded(name: str, draw: Callable[[], Figure], *files: str, by: Path | None = None) -> Picture:
+    """A picture of what a benchmark recorded: of NAME.json, where no files are named. by: what else draws it."""
+    data = files or (f"{name}.json",)
+    code = (CODE / f"{name}.py", *([by] if by else []))
+    return Picture(draw, lambda: b"".join(map(read, data)), code)
 
 
 PICTURES: Mapping[str, Picture] = {
-    "life": Picture(life.draw, bytes, ("life",)),
-    "rooms": Picture(lambda: rooms.draw(house.read_house()), rooms.source, ("rooms", "house")),
+    "demo": _recorded("demo", demo.draw, "demo.plot.json", by=DEMO / "picture.py"),
+    "life": Picture(life.draw, bytes, (CODE / "life.py",)),
+    "reacher_gpi": _recorded("reacher_gpi", reacher_gpi.draw),
+    "rooms": Picture(
+        lambda: rooms.draw(house.read_house()), rooms.source, (CODE / "rooms.py", CODE / "house.py")
+    ),
+    "rooms_gpi": _recorded("rooms_gpi", rooms_gpi.draw, "rooms_gpi.plot.json"),
+    "servo_objectives": _recorded(
+        "servo_objectives", servo_objectives.draw, "servo_objectives.json", "servo_objectives.plot.json"
+    ),
+    "servo_rl2": _recorded(
+        "servo_rl2", servo_rl2.draw, "servo_rl2.plot.json", by=DEMO / "courses_picture.py"
+    ),
 }
 
 

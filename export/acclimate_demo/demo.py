@@ -1,150 +1,148 @@
-"""The verb `demo`: the whole path, by the very commands that a user would type.
+"""The verb `demo`: in a few minutes, what all of this is about.
 
-Trains the policies of every preset, exports them, adapts on a simulated servo behind a pseudo-terminal in real
-time, and evaluates on servos that training never saw.
+Trains one policy that adapts as it drives, exports it, and drives simulated servos with it and with bundles that come
+with Acclimate: in real time behind a pseudo-terminal, then on many servos that training never saw.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from acclimate.atomic import write_atomically
 from acclimate.command.options import at_least
-from acclimate.errors import DeviceFault
 from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
 
-from acclimate_demo.jobs import Job, run_jobs
-from acclimate_demo.picture import draw_picture
-from acclimate_demo.report import conclusions, merged, steps, table
+from acclimate_demo.finish import finish
+from acclimate_demo.jobs import Job, run_in_sight, run_jobs
+from acclimate_demo.report import merged, read_report
+from acclimate_demo.shipped import shipped_bundle
+from acclimate_demo.traces import Trace, change_in_mid_drive, steps_taken
 
+CONFIG = "servo_demo"
 SERVOS = ("MX-64", "MX-106", "XL-320")
-KINDS = ("maml", "robust", "oracle")  # what is trained for every preset; the longest first
-_BUNDLES = {"maml": "adaptive", "robust": "robust", "oracle": "oracle"}
+CHANGE, SECONDS, CHANGE_AT = "supply", 8, 4  # what happens to the servo on the wire, and when, s
+_DEVICE = ("--drive-gain", "0.5", "--delay", "0.01")
+_MISWIRED = ("--servo", "XL-320", "--polarity", "-1", "--delay", "0.01")
 
 
-class Preset(NamedTuple):
-    """A preset, and the servo on the wire that it is shown with."""
+class Plan(NamedTuple):
+    """Where everything goes, and how much of it there is."""
 
-    name: str
-    device: tuple[str, ...]  # arguments of `acclimate simulate`
+    out: Path
+    seed: int
+    machines: int  # of each servo
+    cores: int
+    quick: bool = False
+
+    @property
+    def bundle(self) -> Path:
+        """What is trained here."""
+        return self.out / "rl2.acclimate"
+
+    def log(self, name: str) -> Path:
+        return self.out / "logs" / f"{name}.txt"
 
 
-PRESETS = (
-    Preset("wide", ("--servo", "MX-64", "--drive-gain", "0.4", "--delay", "0.015", "--angle", "0.3")),
-    Preset("miswired", ("--servo", "XL-320", "--polarity", "-1", "--delay", "0.01", "--angle", "-0.2")),
-)
+class Contest(NamedTuple):
+    """One preset: the bundle that it is about, and what that is compared with."""
+
+    preset: str
+    bundle: Path
+    against: tuple[Path, ...]
 
 
 def run_demo(args: argparse.Namespace) -> int:
     """All of it, into `args.out`; returns 1 where adaptation does not show what it must."""
     begin = time.monotonic()
-    seed = at_least("--seed", args.seed, 0)
-    devices = 2 if args.quick else 24
-    out = Path(args.out)
-    cores = len(os.sched_getaffinity(0))
-    make_bundles(out, seed, cores, ("--iterations", "12") if args.quick else ())
-    _drive(out, seed, cores)
-    reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]
-    report = merged(reports) | {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
-    write_atomically(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
-    draw_picture(report, {f"servo {p.name}": out / p.name / "trial.npz" for p in PRESETS}, out / "demo.png")
-    return _tell(out, report, as_json=args.json)
+    seed, cores = at_least("--seed", args.seed, 0), len(os.sched_getaffinity(0))
+    plan = Plan(Path(args.out), seed, 1 if args.quick else 8, cores, args.quick)
+    contests = _contests(plan)  # finds out at once whether all bundles are here
+    (plan.out / "logs").mkdir(parents=True, exist_ok=True)
+    _train(plan)
+    traces = _drive(plan)
+    report = merged([_evaluate(plan, contest) for contest in contests])
+    report |= {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
+    return finish(plan.out, report, traces, as_json=args.json)
 
 
-def _tell(out: Path, report: dict[str, Json], *, as_json: bool) -> int:
-    checks = conclusions(report)
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        print("\n".join([*table(report), "", *(check.sentence for check in checks), ""]))
-        print(f"report   {out / 'report.json'}\npicture  {out / 'demo.png'}")
-    return 0 if all(check.ok for check in checks if check.binding) else 1
-
-
-def _jobs(out: Path, verb: str) -> list[tuple[str, str, Path, Path]]:
-    """Preset, kind, run folder and log of all that is trained and exported; what takes longest comes first."""
-    pairs = [(preset.name, kind) for kind in KINDS for preset in PRESETS]
-    return [(p, k, out / p / k, out / "logs" / f"{verb}_{p}_{k}.txt") for p, k in pairs]
-
-
-def make_bundles(out: Path, seed: int, cores: int, options: tuple[str, ...] = ()) -> None:
-    """Train and export every policy of every preset into `out`; goes on where it was interrupted."""
-    (out / "logs").mkdir(parents=True, exist_ok=True)
-    _train(out, seed, cores, options)
-    _export(out, cores)
-
-
-def _train(out: Path, seed: int, cores: int, extra: tuple[str, ...]) -> None:
-    jobs = []
-    for preset, kind, run, log in _jobs(out, "train"):
-        arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(seed), *extra)
-        jobs.append(Job(f"{preset} {kind}", arguments, log, _Iterations(run / "metrics.jsonl")))
-    run_jobs("training", jobs, cores)
-
-
-class _Iterations:
-    """How many iterations a run has done, by the length of its metrics."""
-
-    def __init__(self, metrics: Path) -> None:
-        self._metrics = metrics
-
-    def __call__(self) -> str:
-        try:
-            return str(self._metrics.read_bytes().count(b"\n"))
-        except OSError:
-            return ""
-
-
-def _export(out: Path, cores: int) -> None:
-    jobs = []
-    for preset, kind, run, log in _jobs(out, "export"):
-        bundle = out / preset / f"{_BUNDLES[kind]}.acclimate"
-        jobs.append(Job(f"{preset} {kind}", ("export", str(run), "--out", str(bundle)), log))
-    run_jobs("exporting", jobs, cores)
-
-
-def _drive(out: Path, seed: int, cores: int) -> None:
-    """One trial of each preset in real time, over the serial protocol, on a device in another process."""
-    jobs = []
-    with contextlib.ExitStack() as devices:
-        for preset in PRESETS:
-            folder, log = out / preset.name, out / "logs" / f"run_{preset.name}.txt"
-            device = devices.enter_context(simulated_port(*preset.device, "--seed", str(seed)))
-            print(f"on the wire: {' '.join(preset.device)} at {device.port}", file=sys.stderr, flush=True)
-            arguments = ("run", str(folder / "adaptive.acclimate"), "--port", device.port, "--seed", str(seed),
-                         "--record", str(folder / "trial.npz"), "--json")  # fmt: skip
-            jobs.append(Job(preset.name, arguments, log))
-        run_jobs("adapting in real time", jobs, cores)
-    for job in jobs:
-        print(f"  {job.title}: {_told(job.log)}", file=sys.stderr, flush=True)
-
-
-def _told(log: Path) -> str:
-    """What `run --json` printed, in a line."""
-    try:
-        rows = json.loads(log.read_text(encoding="utf-8"))["rows"]
-    except (ValueError, KeyError) as error:
-        raise DeviceFault(f"{log} is not what `acclimate run --json` prints ({error})") from None
+def _contests(plan: Plan) -> tuple[Contest, ...]:
     return (
-        "RMS error after "
-        + ", ".join(f"{steps(row['shots'])} {row['figures']['error']:.4f}" for row in rows)
-        + " rad"
+        Contest("wide", plan.bundle, _shipped("servo_wide", "maml", "robust", "rl2_oracle")),
+        Contest(
+            "miswired",
+            shipped_bundle("servo_miswired_maml"),
+            _shipped("servo_miswired", "rl2", "robust", "rl2_oracle"),
+        ),
     )
 
 
-def evaluate_preset(out: Path, preset: str, seed: int, devices: int, cores: int) -> dict[str, Json]:
+def _shipped(prefix: str, *names: str) -> tuple[Path, ...]:
+    return tuple(shipped_bundle(f"{prefix}_{name}") for name in names)
+
+
+def _train(plan: Plan) -> None:
+    """One policy for real, with the progress bar of `acclimate train`; then its bundle."""
+    run, short = plan.out / "run", ("--iterations", "8") if plan.quick else ()
+    arguments = ("train", CONFIG, "--out", str(run), "--seed", str(plan.seed), "--fresh", *short)
+    run_in_sight("training a policy that adapts as it drives", Job("training", arguments, plan.log("train")))
+    export = ("export", str(run), "--out", str(plan.bundle), *(("--format", "onnx") if plan.quick else ()))
+    run_jobs("exporting", [Job("rl2", export, plan.log("export"))], 1)
+
+
+def _drive(plan: Plan) -> dict[str, list[Trace]]:
+    """Two servos in real time, over the serial protocol, each in another process; what they did, by preset."""
+    paths = {preset: plan.out / f"{preset}.npz" for preset in ("wide", "miswired")}
+    change = ("--change", f"{CHANGE}@{CHANGE_AT}")
+    with (
+        _servo(plan, *_DEVICE, *change) as wide,
+        _servo(plan, *_MISWIRED) as miswired,
+    ):
+        jobs = [
+            _run(plan, "wide", plan.bundle, wide, paths["wide"], "--seconds", str(SECONDS)),
+            _run(plan, "miswired", shipped_bundle("servo_miswired_maml"), miswired, paths["miswired"]),
+        ]
+        run_jobs("driving two simulated servos in real time", jobs, len(jobs))
+    return {
+        "servo wide": change_in_mid_drive(paths["wide"], "supply falls to 60 %", CHANGE_AT),
+        "servo miswired": steps_taken(paths["miswired"]),
+    }
+
+
+@contextlib.contextmanager
+def _servo(plan: Plan, *arguments: str) -> Iterator[str]:
+    """The port of a simulated servo."""
+    with simulated_port(*arguments, "--seed", str(plan.seed)) as device:
+        print(f"on the wire: {device.described} at {device.port}", file=sys.stderr, flush=True)
+        yield device.port
+
+
+def _run(plan: Plan, title: str, bundle: Path, port: str, record: Path, *options: str) -> Job:
+    arguments = (
+        "run",
+        str(bundle),
+        "--port",
+        port,
+        "--seed",
+        str(plan.seed),
+        "--record",
+        str(record),
+        "--json",
+    )
+    return Job(title, (*arguments, *options), plan.log(f"run_{title}"))
+
+
+def _evaluate(plan: Plan, contest: Contest) -> dict[str, Json]:
     """The report of `acclimate evaluate` on servos that training never saw."""
-    report, log = out / preset / "report.json", out / "logs" / f"evaluate_{preset}.txt"
-    arguments = ("evaluate", str(out / preset / "adaptive.acclimate"), "--servo", *SERVOS, "--seed", str(seed),
-                 "--devices", str(devices), "--jobs", str(cores), "--output", str(report))  # fmt: skip
-    run_jobs(f"evaluating {preset}", [Job(preset, arguments, log)], cores)
-    read: dict[str, Json] = json.loads(report.read_text(encoding="utf-8"))
-    return read
+    output, title = plan.out / f"{contest.preset}.json", f"evaluate_{contest.preset}"
+    arguments = ("evaluate", str(contest.bundle), "--against", *map(str, contest.against), "--servo", *SERVOS,
+                 "--machines", str(plan.machines), "--seed", str(plan.seed), "--jobs", str(plan.cores),
+                 "--output", str(output))  # fmt: skip
+    run_jobs(f"evaluating on {contest.preset}", [Job(contest.preset, arguments, plan.log(title))], 1)
+    return read_report(output)

@@ -26,6 +26,30 @@ class Job:
     status: Callable[[], str] = str
 
 
+def run_in_sight(title: str, job: Job) -> None:
+    """Run one job whose progress goes to the terminal as it comes. Raises DeviceFault where it fails."""
+    begin = time.monotonic()
+    print(f"{title}:", file=sys.stderr, flush=True)
+    with job.log.open("wb") as log:
+        code = subprocess.run([*ACCLIMATE, *job.arguments], stdout=log, check=False).returncode
+    if code != 0:
+        raise DeviceFault(f"{title} ended with exit code {code}; what it said stands above")
+    print(f"{title}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+
+
+class Iterations:
+    """The status of a training: how many iterations its run has done, by the length of its metrics."""
+
+    def __init__(self, run: Path) -> None:
+        self._metrics = run / "metrics.jsonl"
+
+    def __call__(self) -> str:
+        try:
+            return str(self._metrics.read_bytes().count(b"\n"))
+        except OSError:
+            return ""
+
+
 def run_jobs(title: str, jobs: Sequence[Job], parallel: int) -> None:
     """Run all jobs, at most `parallel` at once, in order.
 

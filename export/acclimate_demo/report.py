@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from acclimate.fields import Json
@@ -19,83 +21,92 @@ class Check(NamedTuple):
     binding: bool
 
 
+def read_report(path: Path) -> dict[str, Json]:
+    """What `acclimate evaluate --output` wrote."""
+    report: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
 def merged(reports: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
     """The reports of `evaluate`, one per preset, in the same form."""
     first = reports[0]
-    out: dict[str, Json] = {"metric": first["metric"], "unit": first["unit"]}
+    out: dict[str, Json] = {name: first[name] for name in ("metric", "unit", "higher_is_better")}
     for name in ("rows", "comparisons"):
         out[name] = [row for report in reports for row in rows_of(report, name)]
     for name in ("gap_closed", "tail"):
         out[name] = {key: value for report in reports for key, value in mapping(report[name]).items()}
+    out["machines"] = [
+        {"family": rows_of(report, "rows")[0]["family"], **machine}
+        for report in reports
+        for machine in rows_of(report, "machines")
+    ]
     return out
 
 
 def table(report: Mapping[str, Json]) -> list[str]:
     """Over all servos: a line per preset and controller, gap closed and tail."""
     lines = [
-        "RMS tracking error in rad on servos that training never saw; mean over devices, 95 % interval",
+        "RMS tracking error in rad on simulated servos that training never saw: mean and 95 % interval over servos.",
+        "Chatter is the mean change of the action per tick, as a share of its range.",
         "",
+        f"{'family':<14} {'controller':<10} {'steps':>5}  {'error':>7}  {'interval':<18} {'chatter':>7} {'n':>4}  "
+        "gap closed",
     ]
-    lines.append(
-        f"{'family':<14} {'controller':<10} {'steps':>5}  {'error':>7}  {'interval':<18} {'n':>4}  gap closed"
-    )
-    for row in rows_of(report, "rows"):
-        if row["machine"] == ALL:
-            lines.append(_line(row, report))
-    lines.append("")
-    for preset, tail in mapping(report["tail"]).items():
+    lines += [_line(row, report) for row in rows_of(report, "rows") if row["machine"] == ALL]
+    for family, tail in mapping(report["tail"]).items():
         shares = ", ".join(
             f"{number(mapping(t)['share_worse']):.1%} after {steps(k)}" for k, t in mapping(tail).items()
         )
-        lines.append(f"{preset}: devices that adaptation left worse than before, by however little: {shares}")
+        if shares:
+            lines += ["", f"{family}: servos left worse than before, by however little: {shares}"]
     return lines
 
 
 def _line(row: Row, report: Mapping[str, Json]) -> str:
     gap = mapping(mapping(report["gap_closed"])[str(row["family"])]).get(str(row["shots"]))
-    closed = f"{number(gap):.0%}" if row["controller"] == "maml" and gap is not None else ""
-    interval = (
-        "one device" if row["low"] is None else f"{number(row['low']):.4f} to {number(row['high']):.4f}"
-    )
+    closed = f"{number(gap):.0%}" if row["controller"] == _main(report, row) and gap is not None else ""
+    interval = "one servo" if row["low"] is None else f"{number(row['low']):.4f} to {number(row['high']):.4f}"
+    chatter = mapping(row["beside"]).get("chatter")
     return (
-        f"{row['family']:<14} {row['controller']:<10} {row['shots']:>5}  {number(row['mean']):7.4f}  "
-        f"{interval:<18} {row['n']:>4}  {closed:>10}"
+        f"{row['family']:<14} {row['controller']:<10} {row['shots']:>5}  {number(row['mean']):7.4f}  {interval:<18} "
+        f"{number(mapping(chatter)['mean']) if chatter else float('nan'):7.3f} {row['n']:>4}  {closed:>10}"
     )
+
+
+def _main(report: Mapping[str, Json], row: Row) -> str:
+    """The controller that a family's evaluation is about."""
+    return next(str(c["a"]) for c in rows_of(report, "comparisons") if c["family"] == row["family"])
 
 
 def conclusions(report: Mapping[str, Json]) -> list[Check]:
-    """Adapted better than unadapted and than the PID over all servos; on no servo worse than unadapted."""
-    return [check for preset in mapping(report["gap_closed"]) for check in _of_preset(report, preset)]
+    """Over all servos better than unadapted (or robust, without steps) and than the PID; on no servo worse."""
+    return [check for family in mapping(report["gap_closed"]) for check in _of_family(report, family)]
 
 
-def _of_preset(report: Mapping[str, Json], preset: str) -> Iterator[Check]:
-    here = [c for c in rows_of(report, "comparisons") if c["family"] == preset]
+def _of_family(report: Mapping[str, Json], family: str) -> Iterator[Check]:
+    here = [c for c in rows_of(report, "comparisons") if c["family"] == family]
     taken = sorted({int(number(c["shots"])) for c in here})
     for shots in taken:
-        last = shots == taken[-1]
-        now = [c for c in here if c["shots"] == shots]
+        last, now = shots == taken[-1], [c for c in here if c["shots"] == shots]
+        who = f"{family}, {now[0]['a']}" + (f" after {steps(shots)}" if shots else "")
+        before = "unadapted" if shots else "robust"
         for c in now:
-            if c["machine"] == ALL and c["b"] in ("unadapted", "pid"):
+            if c["machine"] == ALL and c["b"] in (before, "pid"):
                 below = c["high"] is not None and number(c["high"]) < 0.0
                 verdict = "better" if below else "not better beyond the interval"
-                yield Check(
-                    below, f"{preset}, {steps(shots)}: {verdict} than {c['b']} by {_difference(c)}", last
-                )
-        worse = [
-            str(c["machine"])
-            for c in now
-            if c["b"] == "unadapted"
-            and c["machine"] != ALL
-            and c["low"] is not None
-            and number(c["low"]) > 0.0
-        ]
-        found = f"worse than unadapted on {', '.join(worse)}" if worse else "on no servo worse than unadapted"
-        yield Check(not worse, f"{preset}, {steps(shots)}: {found}", last)
+                yield Check(below, f"{who}: {verdict} than {c['b']} by {_difference(c)}", last)
+        worse = [str(c["machine"]) for c in now if c["b"] == before and _is_worse_on_a_servo(c)]
+        found = f"worse than {before} on {', '.join(worse)}" if worse else f"on no servo worse than {before}"
+        yield Check(not worse, f"{who}: {found}", last)
+
+
+def _is_worse_on_a_servo(c: Row) -> bool:
+    return c["machine"] != ALL and c["low"] is not None and number(c["low"]) > 0.0
 
 
 def _difference(c: Row) -> str:
     if c["low"] is None:
-        return f"{-number(c['mean']):.4f} rad (one device)"
+        return f"{-number(c['mean']):.4f} rad (one servo)"
     return f"{-number(c['mean']):.4f} rad ({-number(c['high']):.4f} to {-number(c['low']):.4f})"
 
 

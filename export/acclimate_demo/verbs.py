@@ -14,6 +14,11 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
     add("--out", default="runs/demo", metavar="FOLDER", help="where everything goes (runs/demo)")
     add("--seed", type=int, default=0, help="of training and evaluation (0)")
     add(
+        "--full",
+        action="store_true",
+        help="train the adaptive, the robust and the oracle policy of both presets, and compare these; twelve minutes",
+    )
+    add(
         "--quick",
         action="store_true",
         help="hardly any training: shows that all parts work, and nothing else",
@@ -22,6 +27,10 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    if args.full:
+        from acclimate_demo.full import run_full_demo
+
+        return run_full_demo(args)
     from acclimate_demo.demo import run_demo
 
     return run_demo(args)
@@ -29,7 +38,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 DEMO = Verb(
     "demo",
-    "train, export, adapt on simulated servos, and compare",
+    "train a policy, and drive simulated servos with it and with others",
     _configure_demo,
     _demo,
     (*_REQUIRES, "matplotlib", "serial", "cobs"),

@@ -103,7 +103,7 @@ def evaluate(
     servos: Sequence[str] | None = None,
     friction: Friction | None = None,
     family: str | None = None,
-    machines: int = 8,
+    machines: int | None = None,
     episodes: int = 4,
     shots: int | None = None,
     seconds: float | None = None,

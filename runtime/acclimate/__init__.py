@@ -5,7 +5,8 @@
     with acclimate.ControlLoop(policy, device, acclimate.RealClock(), bundle.manifest) as loop:
         episode = loop.run_episode(reference)
 
-On a desktop, where their extras are installed, `acclimate.train`, `export`, `evaluate` and `simulate` are there too.
+On a desktop, where their extras are installed, `acclimate.train`, `export`, `verify`, `evaluate` and
+`simulate` are there too.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
     train: Callable[..., Any]
     export: Callable[..., Any]
+    verify: Callable[..., Any]
     evaluate: Callable[..., Any]
     simulate: Callable[..., Any]
 
@@ -92,7 +94,13 @@ _HOME = {
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 _GROUP = "acclimate.api"  # entry points of the functions below, which other parts bring
-_EXTRAS = {"train": "train", "export": "export", "evaluate": "serial", "simulate": "serial"}
+_EXTRAS = {
+    "train": "train",
+    "export": "export",
+    "verify": "export",
+    "evaluate": "serial",
+    "simulate": "serial",
+}
 
 
 def __getattr__(name: str) -> object:

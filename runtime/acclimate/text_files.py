@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from acclimate.errors import UsageError
 from acclimate.fields import Json
@@ -18,7 +19,7 @@ def read_text(path: str | Path, what: str = "file") -> str:
         raise UsageError(f"{what} {path} is not UTF-8 text (byte {error.start} is not)") from None
 
 
-def read_toml(path: str | Path, what: str = "file") -> dict[str, object]:
+def read_toml(path: str | Path, what: str = "file") -> dict[str, Any]:
     """The table in a TOML file. Raises UsageError as `read_text`, and for what is not TOML."""
     import tomllib  # not before: a board reads none
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from acclimate.stats import Interval
 from acclimate_trainer.baselines.rooms_players import Settings
 
 from benchmarks import rooms_gpi
+from benchmarks.harness import plots
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in {"TASKS": 2, "RUNS": 3, "STEPS": 400}.items():
         monkeypatch.setattr(rooms_gpi, name, value)
     monkeypatch.setattr(rooms_gpi, "FOLDER", tmp_path / "runs")
-    monkeypatch.setattr(rooms_gpi, "PICTURE", tmp_path / "rooms_gpi.png")
+    monkeypatch.setattr(plots, "FOLDER", tmp_path)
     return tmp_path
 
 
@@ -31,7 +33,13 @@ def test_figures_are_of_what_was_earned(small: Path) -> None:
         assert (reward.n, ratio.n) == (3, 3)
         assert reward.mean == pytest.approx(totals["sfql"].mean(), rel=1e-5)
         assert ratio.mean == pytest.approx((totals["sfql"] / totals["scratch"]).mean(), rel=1e-5)
-    assert (small / "rooms_gpi.png").read_bytes().startswith(b"\x89PNG")
+    shown = json.loads((small / "rooms_gpi.plot.json").read_text())
+    for start, prefix in (("zero", ""), ("optimistic", "optimistic.")):
+        sums = shown["panels"][f"tables start {'at ' * (start == 'zero')}{start}"]["sfql"]
+        reward = figures[f"{prefix}reward.sfql"]
+        assert isinstance(reward, Interval)
+        assert sums["mean"][-1] == pytest.approx(reward.mean, abs=0.01)
+        assert sums["half"][-1] == pytest.approx(reward.mean - reward.low, abs=0.01)
 
 
 def test_an_interrupted_run_goes_on_with_the_next_player(

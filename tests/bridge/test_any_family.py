@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
@@ -11,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from acclimate.bundle.file import Bundle
+from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Family
+from acclimate.command.cli import main
 from acclimate.errors import UsageError
 from acclimate.task.spec import TaskSpec
 from acclimate_bridge.evaluation import courses_report, report
@@ -20,7 +22,7 @@ from acclimate_bridge.evaluation.courses import Course, evaluate_over_time
 from acclimate_bridge.evaluation.evaluation import Plan, Results, evaluate_all
 from acclimate_bridge.simulation.spawn import simulated_port
 from acclimate_bridge.simulation.specimen import ANY
-from acclimate_bridge.simulation.worlds import Group, HeldOut
+from acclimate_bridge.simulation.worlds import Group, HeldOut, family_file, remark
 
 from .conftest import Acclimate
 from .sled import HOMING, SLED, SledWorld, manifest, write, write_bundles
@@ -197,7 +199,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a family file and bundles for it, as `export` leaves them beside each other."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "sled.py").write_text(FAMILY, encoding="utf-8")
-    family = Family("sled", "sled.py:Sled", sha256="0" * 64)
+    digest = hashlib.sha256(FAMILY.encode()).hexdigest()
+    family = Family("sled", "sled.py:Sled", sha256=digest)
     for algorithm in ("robust", "maml", "oracle"):
         of = manifest(replace(SLED, metrics=SLED.metrics[:2], features=()), algorithm)
         write(folder / f"{algorithm}.acclimate", replace(of, family=family))
@@ -211,7 +214,7 @@ def test_a_family_of_the_users_is_driven_from_one_terminal(acclimate: Acclimate,
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     before, after = (row["figures"]["error"] for row in found["rows"])
-    assert after < 0.3 < before
+    assert after < 0.5 * before
     assert set(found["rows"][0]["figures"]) == {"error", "chatter"}
     assert found["port"] == "sim:wired=-1,drag=1"
     assert found["simulated"].startswith("sled, strength ")
@@ -264,12 +267,12 @@ def test_simulate_takes_a_family_by_its_file(own: Path, acclimate: Acclimate) ->
     ],
 )
 def test_bad_arguments_of_simulate_end_in_one_sentence(
-    acclimate: Acclimate, own: Path, arguments: tuple[str, ...], words: str
+    capsys: pytest.CaptureFixture[str], own: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = acclimate("simulate", own / "robust.acclimate", *arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert main(["simulate", str(own / "robust.acclimate"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -278,32 +281,59 @@ def test_bad_arguments_of_simulate_end_in_one_sentence(
         ("no.py:Sled", "no.py"),
         ("{own}/sled.py:Sledge", "has no class 'Sledge'"),
         ("nothing", "valid:"),
+        ("{own}/syntax.py:Sled", "cannot be imported: SyntaxError"),
+        ("{own}/plain.py:Plain", "is no task family: it lacks"),
+        ("{own}/shape.py:Sled", "a machine of family 'sled' gave shape [3] in a reset, expected [4]"),
+        ("{own}/raises.py:Sled", "a machine of family 'sled' failed in a reset: ZeroDivisionError"),
     ],
 )
 def test_a_family_that_is_not_there_ends_in_one_sentence(
-    acclimate: Acclimate, own: Path, family: str, words: str
+    capsys: pytest.CaptureFixture[str], own: Path, family: str, words: str
 ) -> None:
-    done = acclimate("simulate", "--family", family.format(own=own))
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    (own / "syntax.py").write_text("def")
+    (own / "plain.py").write_text("class Plain: pass")
+    (own / "shape.py").write_text(
+        FAMILY.replace("torch.cat(self.state, -1)", "torch.cat(self.state, -1)[..., :3]")
+    )
+    (own / "raises.py").write_text(FAMILY.replace("torch.cat(self.state, -1)", "1 / 0"))
+    assert main(["simulate", "--family", family.format(own=own)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
 
 
 def test_a_bundle_whose_family_file_is_gone_says_where_to_put_it(
-    acclimate: Acclimate, own: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], own: Path, tmp_path: Path
 ) -> None:
     alone = tmp_path / "robust.acclimate"
     alone.write_bytes((own / "robust.acclimate").read_bytes())
-    done = acclimate("evaluate", alone)
-    assert done.returncode == 2
-    assert "defined by sled.py, which is neither here nor beside the bundle" in done.stderr
-    assert "--family FILE.py:Sled" in done.stderr
-    found = acclimate(
-        "evaluate", alone, "--family", f"{own / 'sled.py'}:Sled", "--machines", "1", "--episodes", "1"
+    assert main(["evaluate", str(alone)]) == 2
+    said = capsys.readouterr().err
+    assert "defined by sled.py, which is neither here nor beside the bundle" in said
+    assert "--family FILE.py:Sled" in said
+    once = ("--machines", "1", "--episodes", "1", "--jobs", "1")
+    assert main(["evaluate", str(alone), "--family", f"{own / 'sled.py'}:Sled", *once]) == 0
+    assert main(["evaluate", str(own / "robust.acclimate"), "--servo", "MX-64"]) == 2
+    assert "was trained for machines of family 'sled', not for servos" in capsys.readouterr().err
+
+
+def test_a_family_file_that_has_changed_is_remarked_upon_and_the_right_one_found(
+    own: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "robust.acclimate").write_bytes((own / "robust.acclimate").read_bytes())
+    bundle = load(tmp_path / "robust.acclimate")
+    (tmp_path / "sled.py").write_text(FAMILY + "# changed", encoding="utf-8")
+    assert family_file(bundle) == tmp_path / "sled.py"
+    assert "sled.py has changed since this bundle was exported" in str(remark(bundle))
+    assert remark(load(own / "robust.acclimate")) is None
+    (tmp_path / "families").mkdir()
+    (tmp_path / "families" / "sled.py").write_text(FAMILY, encoding="utf-8")
+    code = "from acclimate.bundle.file import load; from acclimate_bridge.simulation.worlds import *; "
+    code += "b = load('robust.acclimate'); print(family_file(b), remark(b))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert found.returncode == 0, found.stderr
-    refused = acclimate("evaluate", own / "robust.acclimate", "--servo", "MX-64")
-    assert "was trained for machines of family 'sled', not for servos" in refused.stderr
+    assert done.stdout == "families/sled.py None\n"
 
 
 def test_sim_is_refused_in_the_words_of_simulate(acclimate: Acclimate, own: Path, bundles: Path) -> None:

@@ -259,6 +259,31 @@ def test_a_bundle_can_be_evaluated_alone(bundles: Path) -> None:
     assert tree(robust)["comparisons"] == []
 
 
+def test_opponents_are_found_beside_a_bundle_by_what_it_is_called(bundles: Path, tmp_path: Path) -> None:
+    def put(**names: str) -> None:
+        for name, source in names.items():
+            (tmp_path / f"{name}.acclimate").write_bytes((bundles / f"{source}.acclimate").read_bytes())
+
+    def opponents(name: str) -> list[str]:
+        opened = open_plan(Plan(tmp_path / f"{name}.acclimate", ServoFleet(SERVOS[:1])))
+        return [policy.bundle.path.stem for policy in opened.contest.policies.values()][1:]
+
+    put(servo_wide_maml="tiny", adaptive="tiny", robust="robust", servo_wide_oracle="oracle")
+    assert opponents("servo_wide_maml") == ["robust", "servo_wide_oracle"]
+    put(servo_wide_robust="robust", servo_wide_rl2_oracle="oracle", oracle="oracle")
+    assert opponents("servo_wide_maml") == ["servo_wide_robust", "servo_wide_rl2_oracle"]
+    assert opponents("adaptive") == ["robust", "oracle"]
+    assert opponents("servo_wide_oracle") == ["servo_wide_robust"]
+
+
+def test_one_type_of_machine_is_evaluated_on_more_of_it(bundles: Path) -> None:
+    counts = [
+        open_plan(Plan(bundles / "tiny.acclimate", ServoFleet(SERVOS[:n]), machines=m)).machines
+        for n, m in ((1, None), (2, None), (2, 3))
+    ]
+    assert counts == [24, 8, 3]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -272,3 +272,11 @@ def test_quantisation_on_the_wire_is_far_below_the_encoder() -> None:
     sample = link.latest()
     assert sample is not None
     assert sample.values[0] == pytest.approx(0.123456789, abs=1e-6)
+
+
+def test_a_servo_is_put_back_by_nobody(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.3, 10)
+    where = setup.plant.angle
+    assert not setup.link.begin_episode()
+    assert setup.plant.angle == pytest.approx(where, abs=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from acclimate_bridge.simulation.servo.plant import Deployment
 from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_bridge.simulation.servo.world import ServoWorld
 
-from .sled import HOMING, SLED, SledWorld
+from .sled import DT, HOMING, SLED, SledWorld
 
 TASK: TaskSpec = ServoWorld().spec
 WEIGHTS = {"accurate": 1.0, "quiet": 0.5, "smooth": 0.25}
@@ -86,3 +87,19 @@ def test_a_machine_that_measures_rewards_or_has_no_features_is_not_judged() -> N
         assert sled.profile
     with pytest.raises(UsageError, match="have no features to be rewarded for"):
         Judge(HOMING, {})
+
+
+def test_a_machine_of_ticks_is_judged_by_the_terms_of_its_features() -> None:
+    specimen = JudgedSpecimen(SledWorld().specimen(), Judge(SLED, {"near": 2.0, "calm": 0.5}))
+    assert [c.name for c in specimen.profile.schema.actuators] == ["push_x", "push_y", "goal.0", "goal.1"]
+    plant = specimen.start(np.random.default_rng(0))
+    goal, pushes = np.array([0.5, -0.25]), [(1.0, -1.0), (0.5, -1.0), (0.5, 2.0)]
+    before = (0.0, 0.0)
+    for k, push in enumerate(pushes):
+        plant.set_targets((*push, *goal), k * DT)
+        plant.advance((k + 1) * DT)
+        *place, _, _, reward = plant.measure()
+        near = -float(np.sum((np.array(place) - goal) ** 2))
+        calm = -sum(math.hypot(a - b, 0.01) - 0.01 for a, b in zip(push, before, strict=True))
+        assert reward == pytest.approx(2.0 * near + 0.5 * calm, abs=1e-6)
+        before = push

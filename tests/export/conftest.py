@@ -1,7 +1,8 @@
-"""A run and a bundle of every algorithm, made once."""
+"""A run and a bundle of every algorithm, made once, by whichever worker comes first to need it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,44 +21,49 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+class OnDemand(Mapping[str, Path]):
+    """By algorithm, what `make` gives; made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Path]) -> None:
+        self._make = make
+
+    def __getitem__(self, algorithm: str) -> Path:
+        return self._make(algorithm)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALGORITHMS)
+
+    def __len__(self) -> int:
+        return len(ALGORITHMS)
+
+
 @pytest.fixture(scope="session")
-def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Run folders by algorithm."""
 
-    def train(folder: Path) -> None:
-        for algorithm in ALGORITHMS:
-            runs.train(folder, algorithm)
+    def run(algorithm: str) -> Path:
+        made = made_once(tmp_path_factory, f"run_{algorithm}", lambda folder: runs.train(folder, algorithm))
+        return made / algorithm
 
-    folder = made_once(tmp_path_factory, "runs", train)
-    return {algorithm: folder / algorithm for algorithm in ALGORITHMS}
-
-
-@pytest.fixture(scope="session")
-def exported(trained_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bundles by algorithm, each in its run's folder."""
-
-    def export(_: Path) -> None:
-        for algorithm, run in trained_runs.items():
-            runs.export(run, algorithm)
-
-    made_once(tmp_path_factory, "exported", export)
-    return {algorithm: runs.bundle_of(run, algorithm) for algorithm, run in trained_runs.items()}
+    return OnDemand(run)
 
 
 @pytest.fixture(scope="session")
-def in_tflite(trained_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bundles by algorithm, with TFLite members."""
+def exported(
+    trained_runs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Path]:
+    """Bundles by algorithm, each in its run's folder, in every form."""
 
-    def export(folder: Path) -> None:
-        for algorithm, run in trained_runs.items():
-            runs.export_as(run, "onnx,tflite", out=folder / f"{algorithm}.acclimate")
+    def bundle(algorithm: str) -> Path:
+        run = trained_runs[algorithm]
+        made_once(tmp_path_factory, f"exported_{algorithm}", lambda _: runs.export(run, algorithm))
+        return runs.bundle_of(run, algorithm)
 
-    folder = made_once(tmp_path_factory, "in_tflite", export)
-    return {algorithm: folder / f"{algorithm}.acclimate" for algorithm in trained_runs}
+    return OnDemand(bundle)
 
 
 @pytest.fixture(scope="session")
-def quantised(trained_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quantised(trained_runs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy that remembers, with its weights in 8 bits."""
 
     def export(folder: Path) -> None:
@@ -68,7 +74,7 @@ def quantised(trained_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(params=ALGORITHMS)
-def bundle(request: pytest.FixtureRequest, exported: dict[str, Path]) -> Bundle:
+def bundle(request: pytest.FixtureRequest, exported: Mapping[str, Path]) -> Bundle:
     """The bundle of each algorithm."""
     return load(exported[request.param])
 
@@ -80,7 +86,7 @@ def trained(bundle: Bundle) -> Trained:
 
 
 @pytest.fixture
-def adaptive(exported: dict[str, Path]) -> Bundle:
+def adaptive(exported: Mapping[str, Path]) -> Bundle:
     return load(exported["maml"])
 
 

@@ -13,7 +13,7 @@ _SECTIONS = {
     "rl2": f"[rl2]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
     "objectives": f"[objectives]\nhidden = {HIDDEN}\nmixing = 6\ncritic = 8\nepisodes = 2\nside_by_side = 2\n"
     f"episode_steps = {STEPS}\n",
-    "ppo": f"[ppo]\nhidden = {HIDDEN}\nepisodes = 2\nside_by_side = 2\nepisode_steps = {STEPS}\n",
+    "ppo": f"[ppo]\nhidden = {HIDDEN}\nminibatches = 2\n",
     "robust": f"[robust]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
     "oracle": f"[oracle]\nhidden = {HIDDEN}\nepisodes = 2\nepisode_steps = {STEPS}\n",
 }
@@ -24,9 +24,9 @@ NAMES = {"maml": "adaptive", "rl2": "rl2", "objectives": "objectives", "robust":
 def config(algorithm: str, *, iterations: int = 2, preset: str = "wide") -> str:
     """A config, as TOML."""
     return (
-        f'name = "tiny_{algorithm}"\nseed = 3\n[family]\npreset = "{preset}"\n{_SECTIONS[algorithm]}'
+        f'name = "tiny_{algorithm}"\nseed = 3\nclassical = false\n'
+        f'[family]\nname = "servo"\noptions.preset = "{preset}"\n{_SECTIONS[algorithm]}'
         f"[training]\niterations = {iterations}\nmeta_batch_size = 4\n"
-        "[pid]\ntasks = 4\ncandidates = 4\nrounds = 1\nepisode_steps = 40\n"
     )
 
 

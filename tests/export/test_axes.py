@@ -31,6 +31,9 @@ FUNCTIONS: dict[str, Function] = {
     "broadcast against a constant": lambda x, w: x * torch.arange(4.0) + w.sum(),
     "batched product": lambda x, w: torch.bmm(x, w),
     "batched product with bias": lambda x, w: torch.baddbmm(w[:, :1], torch.relu(x), w),
+    "batched product with one matrix": lambda x, w: torch.bmm(
+        w[0, :, :2].reshape(2, 2, 2) + x.sum(), w[:, :2, 1:].expand(2, 2, 2)
+    ),
     "product with a constant": lambda x, w: x @ torch.ones(4, 2) + w.sum(),
     "product of a transpose": lambda x, w: (w.transpose(1, 2) @ x.transpose(1, 2)).transpose(1, 2),
     "transpose of axes that are not there": lambda x, w: x.transpose(0, 1) + w.sum(),

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from acclimate.bundle.file import Bundle
-from acclimate.control.channel_map import differences
-from acclimate.control.device import Channel, DeviceCaps
+from acclimate.bundle.file import Bundle, load
+from acclimate.engines import ENGINES
 from acclimate.errors import UsageError
 from acclimate.policy.policy import Policy
-from acclimate_bridge.simulation.servo.machine import SCHEMA
+from acclimate_export import export
 from acclimate_export.bundle.bundling import GOLDEN_TICKS, record_golden, trust_radius
 from acclimate_export.bundle.practice import practise
 from acclimate_export.bundle.trained import META, Trained
 from acclimate_trainer.runs.configuration import parse_config
 from acclimate_trainer.runs.run_directory import RunDirectory
-from acclimate_trainer.tasks.servo import PRIVILEGED
 
 from tests.export import runs
 
@@ -32,71 +32,67 @@ def _kind(bundle: Bundle) -> str:
     return bundle.path.parent.name
 
 
-def test_channels_are_those_of_the_simulated_device(bundle: Bundle) -> None:
-    m = bundle.manifest
-    sensors, actuators = (
-        tuple(Channel(c.name, c.unit, c.minimum, c.maximum) for c in channels)
-        for channels in (SCHEMA.sensors, SCHEMA.actuators)
-    )
-    assert differences(m, DeviceCaps(sensors, actuators, 100.0, 1, "test")) == []
+def test_the_task_is_the_familys(bundle: Bundle, trained: Trained) -> None:
+    m, family = bundle.manifest, trained.family.spec
+    assert m.task == trained.policy.spec
+    assert m.task.observation[: len(family.observation)] == family.observation
     rewards = [] if m.objectives is None else [("reward", "1", "reward")]
-    assert [(c.name, c.unit, c.source) for c in m.observation] == [
-        ("position", "rad", "device"),
-        ("velocity", "rad/s", "device"),
-        ("target", "rad", "reference"),
-        ("target_velocity", "rad/s", "reference"),
-        *rewards,
-    ]
-    assert [(c.name, c.unit, c.minimum, c.maximum) for c in m.action] == [("duty", "1", -1.0, 1.0)]
-    assert m.control_dt == 0.01
+    assert [(c.name, c.unit, c.source) for c in m.observation[len(family.observation) :]] == rewards
+    for part in ("action", "parameters", "metrics", "reference", "features", "control_dt"):
+        assert getattr(m.task, part) == getattr(family, part)
     assert m.limits.slew_rate == {}
 
 
+def test_where_the_machines_come_from(bundle: Bundle) -> None:
+    family = bundle.manifest.family
+    assert (family.name, family.use, family.sha256) == ("servo", None, None)
+    assert family.options["preset"] == "wide"
+    assert isinstance(ranges := family.options["ranges"], dict)
+    assert "kt" in ranges
+
+
 def test_members_and_algorithm(bundle: Bundle) -> None:
-    expected = {"act.onnx", "state.npz", "golden.npz", META}
+    expected = {"act.onnx", "act.c", "act.tflite", "state.npz", "golden.npz", META}
     m = bundle.manifest
     if m.algorithm == "maml":
-        expected |= {"adapt.onnx"}
+        expected |= {"adapt.onnx", "adapt.c", "adapt.tflite"}
         assert m.window is not None
         assert (m.window.episodes, m.window.steps) == (runs.EPISODES, runs.STEPS)
         assert m.adaptation is not None
         assert m.adaptation.max_steps == 2
     if m.algorithm == "successor_features":
-        expected |= {"adapt.onnx"}
+        expected |= {"adapt.onnx", "adapt.c", "adapt.tflite"}
         assert m.objectives is not None
         assert [f.name for f in m.features] == ["accurate", "frugal", "smooth", "quiet", "fast"]
         assert (m.objectives.state, m.objectives.reward) == ("task_vector", "reward")
     assert set(bundle.members) == expected
     assert m.name == f"tiny_{_kind(bundle)}"
-    assert m.privileged == (PRIVILEGED if m.algorithm == "oracle" else ())
+    assert m.privileged == (tuple(p.name for p in m.task.parameters) if m.algorithm == "oracle" else ())
 
 
-def test_ranges_hold_what_is_sampled(bundle: Bundle, trained: Trained) -> None:
-    ranges = {p.name: (p.low, p.high) for p in bundle.manifest.task.parameters}
-    servos = trained.family.sample(4096, np.random.default_rng(0))
-    assert tuple(ranges) == PRIVILEGED
-    for name, (low, high) in ranges.items():
-        drawn = getattr(servos, name)
-        assert low * (1 - 1e-6) <= float(drawn.min())
-        assert float(drawn.max()) <= high * (1 + 1e-6)
-        if name in (
-            "kt",
-            "resistance",
-            "coulomb",
-            "viscous",
-            "delay",
-            "polarity",
-        ):  # drawn from these very ends
-            assert float(drawn.max() - drawn.min()) >= 0.8 * (high - low)
+def test_parameters_hold_what_is_sampled(bundle: Bundle, trained: Trained) -> None:
+    rng = np.random.default_rng(0)
+    tasks = trained.family.sample(4096, rng)
+    for drawn in (tasks, trained.family.change(tasks, rng)):
+        values = trained.family.parameters(drawn)
+        for parameter, column in zip(bundle.manifest.task.parameters, values.unbind(-1), strict=True):
+            assert parameter.low * (1 - 1e-6) <= float(column.min()), parameter.name
+            assert float(column.max()) <= parameter.high * (1 + 1e-6), parameter.name
 
 
-def test_the_pid_of_the_run_comes_along(bundle: Bundle, trained_runs: dict[str, Path]) -> None:
-    found = RunDirectory.open(trained_runs[_kind(bundle)]).pid()
-    assert found is not None
-    assert bundle.manifest.baselines == {"pid": found.settings()}
+def test_classical_controllers_of_the_run_come_along(
+    trained_runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    run = RunDirectory.open(shutil.copytree(trained_runs["robust"], tmp_path / "run"))
+    settings = {"pid": {"kp": 3.0, "ki": 0.25}}
+    run.save_classical(settings)
+    exported = export(run.path, forms="onnx")
+    assert exported.bundle.manifest.baselines == settings
 
 
-def test_provenance_suffices_to_train_the_same_again(bundle: Bundle, trained_runs: dict[str, Path]) -> None:
+def test_provenance_suffices_to_train_the_same_again(
+    bundle: Bundle, trained_runs: Mapping[str, Path]
+) -> None:
     provenance = bundle.manifest.provenance
     config = parse_config(provenance["config"], "provenance")  # type: ignore[arg-type]
     original = RunDirectory.open(trained_runs[_kind(bundle)]).config
@@ -134,28 +130,38 @@ def test_the_golden_sequence_is_a_closed_loop_that_explores(bundle: Bundle, trai
         assert float(golden.adapt.info["step_norm"][0]) > 0.0
 
 
-def test_the_runtime_accepts_it(bundle: Bundle) -> None:
-    policy = Policy(bundle)
-    assert max(deviation.max_rel for deviation in policy.deviations) < 1e-4
-    assert policy.can_adapt == (bundle.manifest.algorithm in ("maml", "successor_features"))
+def test_the_runtime_accepts_it_on_every_engine(bundle: Bundle) -> None:
+    for engine in ENGINES:
+        policy = Policy(bundle, engine)
+        assert max(deviation.max_rel for deviation in policy.deviations) < 1e-4
+        assert policy.can_adapt == (bundle.manifest.algorithm in ("maml", "successor_features"))
 
 
+@pytest.mark.parametrize("algorithm", ["maml", "robust"])
 def test_the_same_run_gives_the_same_bytes_elsewhere(
-    trained_runs: dict[str, Path], exported: dict[str, Path], tmp_path: Path
+    trained_runs: Mapping[str, Path], exported: Mapping[str, Path], tmp_path: Path, algorithm: str
 ) -> None:
-    """In another process, folder and hash seed."""
+    """In another process, folder and hash seed; of the adaptive one, in ONNX, which the other forms are made of."""
     out = tmp_path / "elsewhere.acclimate"
-    command = [sys.executable, "-m", "acclimate", "export", str(trained_runs["maml"]), "--out", str(out)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-    )
+    forms = () if algorithm == "robust" else ("--format", "onnx")
+    command = [
+        sys.executable,
+        "-m",
+        "acclimate",
+        "export",
+        str(trained_runs[algorithm]),
+        "--out",
+        str(out),
+        *forms,
+    ]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    assert out.read_bytes() == exported["maml"].read_bytes()
+    if not forms:
+        assert out.read_bytes() == exported[algorithm].read_bytes()
+    found, before = load(out), load(exported[algorithm])
+    assert found.members == {name: before.members[name] for name in found.members}
+    assert replace(found.manifest, files={}) == replace(before.manifest, files={})
 
 
 def test_steps_that_are_not_finite_are_refused(adaptive_policy: Trained) -> None:

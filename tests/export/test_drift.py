@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ ENGINE = open_engine("onnxruntime")
 
 
 @pytest.fixture(scope="module")
-def recurrent(exported: dict[str, Path]) -> Bundle:
+def recurrent(exported: Mapping[str, Path]) -> Bundle:
     return load(exported["rl2"])
 
 
@@ -56,8 +57,8 @@ def test_a_memory_that_does_not_outlive_an_episode_is_found(
     parity = compare(policy, forgetful(recurrent, tmp_path), 60, seed=0)
     assert parity.golden == ""
     assert all(row.ok for row in parity.rows)
-    (drifted,) = parity.drifts
-    assert drifted.max_rel > 100.0 * LIMIT
+    assert all(drifted.max_rel > 100.0 * LIMIT for drifted in parity.drifts)
+    assert len(parity.drifts) == 3
     assert not parity.ok
 
 
@@ -66,6 +67,6 @@ def test_nan_never_passes(recurrent: Bundle, policy: Trained) -> None:
     assert not found._replace(max_rel=float(np.nan)).ok
 
 
-def test_only_what_remembers_is_driven_so_far(exported: dict[str, Path]) -> None:
+def test_only_what_remembers_is_driven_so_far(exported: Mapping[str, Path]) -> None:
     found = {name: remembers(from_bundle(load(path))) for name, path in exported.items()}
     assert {name for name, does in found.items() if does} == {"rl2", "objectives"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,19 @@ def old_board(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_policy_reproduces_its_golden_sequence(
-    old_board: Board, in_tflite: dict[str, Path], algorithm: str
+    old_board: Board, exported: Mapping[str, Path], algorithm: str
 ) -> None:
-    done = old_board.run(old_board.acclimate, "inspect", in_tflite[algorithm], "--json")
+    done = old_board.run(old_board.acclimate, "inspect", exported[algorithm], "--json")
     assert done.returncode == 0, done.stderr
     golden = json.loads(done.stdout)["golden"]
     assert (golden["engine"], golden["ok"]) == ("litert", True)
-    graphs = {"act"} | ({"adapt"} if load(in_tflite[algorithm]).manifest.graphs.adapt else set())
+    graphs = {"act"} | ({"adapt"} if load(exported[algorithm]).manifest.graphs.adapt else set())
     assert {row["graph"] for row in golden["rows"]} == graphs
     assert done.stderr == ""
 
 
-def test_it_adapts(old_board: Board, in_tflite: dict[str, Path]) -> None:
-    done = old_board.run(old_board.python, "-c", ADAPT, in_tflite["maml"])
+def test_it_adapts(old_board: Board, exported: Mapping[str, Path]) -> None:
+    done = old_board.run(old_board.python, "-c", ADAPT, exported["maml"])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["engine"], found["numpy"]) == ("tflite-runtime 2.14.0", "1.26.4")
@@ -72,7 +73,7 @@ def test_a_quantised_policy_runs_there_too(old_board: Board, quantised: Path) ->
 
 
 def test_with_numpy_2_the_engine_is_refused_in_one_sentence(
-    old_board: Board, in_tflite: dict[str, Path], tmp_path: Path
+    old_board: Board, exported: Mapping[str, Path], tmp_path: Path
 ) -> None:
     """It was built for numpy 1, and crashes in its import; pip cannot know."""
     newer = tmp_path / "numpy2"
@@ -92,7 +93,7 @@ def test_with_numpy_2_the_engine_is_refused_in_one_sentence(
     code = f"import sys; sys.path.insert(0, {str(newer)!r})\nimport acclimate\n"
     code += "bundle = acclimate.load(sys.argv[1])\ntry: acclimate.Policy(bundle, 'litert')\n"
     code += "except Exception as error: print(type(error).__name__, error)"
-    done = old_board.run(old_board.python, "-c", code, in_tflite["rl2"])
+    done = old_board.run(old_board.python, "-c", code, exported["rl2"])
     assert done.returncode == 0, done.stderr
     expected = (
         r"EngineError tflite-runtime 2\.14\.0 needs numpy 1, and this is numpy 2\.\S+; install 'numpy<2'\n"

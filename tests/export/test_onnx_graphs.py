@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -47,22 +47,22 @@ def test_every_input_is_used(bundle: Bundle) -> None:
 
 
 def test_act_is_lean(adaptive: Bundle) -> None:
-    """One Unsqueeze for the network's input, and a Reshape for each output: the rest is arithmetic."""
+    """An Unsqueeze for what is seen and one for the previous action, and a Reshape for each output: else arithmetic."""
     nodes = [node.op_type for node in onnx.load_from_string(adaptive.members["act.onnx"]).graph.node]
-    assert len(nodes) <= 26
+    assert len(nodes) <= 28
     assert nodes.count("Gemm") == 3
     outputs = len(adaptive.manifest.graphs.act.outputs)
-    assert sum(node in _RESHAPING for node in nodes) <= 1 + outputs
+    assert sum(node in _RESHAPING for node in nodes) <= 2 + outputs
 
 
-def test_a_step_of_the_gru_is_lean(exported: dict[str, Path]) -> None:
+def test_a_step_of_the_gru_is_lean(exported: Mapping[str, Path]) -> None:
     """One product for the input, one for the hidden state, two for gain and offset; three splits into gates."""
     nodes = [
         node.op_type for node in onnx.load_from_string(load(exported["rl2"]).members["act.onnx"]).graph.node
     ]
-    assert len(nodes) <= 36
+    assert len(nodes) <= 39
     assert (nodes.count("Gemm"), nodes.count("Split")) == (4, 3)
-    assert sum(node in _RESHAPING for node in nodes) <= 5
+    assert sum(node in _RESHAPING for node in nodes) <= 7
 
 
 def test_nothing_about_this_machine_is_inside(bundle: Bundle) -> None:

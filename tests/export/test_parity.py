@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from acclimate_export.check.parity import LIMIT, Parity, Row, check_same_state, 
 from tests.export import broken
 
 INPUTS = 60
+ENGINES = ("native", "litert", "onnxruntime")
 
 
 def _row(parity: Parity, graph: str) -> Row:
@@ -26,11 +28,12 @@ def test_a_bundle_agrees_with_its_policy(bundle: Bundle, trained: Trained) -> No
     parity = compare(trained, bundle, INPUTS, seed=0)
     assert parity.ok, parity
     assert (parity.state, parity.golden) == ("", "")
-    assert [row.graph for row in parity.rows] == (
-        ["act", "adapt"] if bundle.manifest.graphs.adapt else ["act"]
-    )
+    graphs = ["act", "adapt"] if bundle.manifest.graphs.adapt else ["act"]
+    assert [(row.engine, row.graph) for row in parity.rows] == [
+        (engine, graph) for engine in ENGINES for graph in graphs
+    ]
+    assert parity.unchecked == {}
     for row in parity.rows:
-        assert row.engine == "onnxruntime"
         assert 0.0 <= row.max_rel <= LIMIT
         assert row.inputs >= (INPUTS if row.graph == "act" else INPUTS // 10)
 
@@ -94,7 +97,9 @@ def test_meta_parameters_that_are_off_are_found(adaptive: Bundle, tmp_path: Path
     assert _row(parity, "adapt").tensor == "next.b1"
 
 
-def test_bundles_of_other_policies_are_refused(exported: dict[str, Path], adaptive_policy: Trained) -> None:
+def test_bundles_of_other_policies_are_refused(
+    exported: Mapping[str, Path], adaptive_policy: Trained
+) -> None:
     other = load(exported["robust"])
     with pytest.raises(
         UsageError, match=r"robust\.acclimate \(robust\) was not exported from runs/x \(maml\)"

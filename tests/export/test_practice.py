@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from acclimate_export.bundle.practice import Stage, practise, replay
 from acclimate_export.bundle.trained import Trained
-from acclimate_trainer.tasks.servo import END_STOP, PRIVILEGED
+from acclimate_trainer.tasks.servo.spec import END_STOP
 
 TASKS = 3
 
@@ -57,7 +57,7 @@ def test_an_oracle_is_told_the_truth(trained: Trained) -> None:
         return
     assert told is not None
     assert told_again is not None
-    assert told.shape == (TASKS, len(PRIVILEGED))
+    assert told.shape == (TASKS, len(trained.policy.spec.parameters))
     assert not torch.equal(told, told_again)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.command.cli import main
 from acclimate.errors import GoldenError, PolicyError, UsageError
 from acclimate.policy.policy import Policy
-from acclimate_export.bundle.bundling import N_ACT
 from acclimate_export.bundle.trained import from_bundle
 from acclimate_export.check.parity import LIMIT, compare
 from acclimate_export.graphs.freezing import constants
@@ -99,22 +99,24 @@ def test_verify_says_that_it_is_quantised(
     assert "act on litert is quantised, and near torch" in capsys.readouterr().out
 
 
-def test_the_loss_is_told(trained_runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_loss_is_told(trained_runs: Mapping[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """int8, of the oracle: it is told a task, which is no constant."""
+    run = trained_runs["oracle"]
+    out = run / "int8.acclimate"
     capsys.readouterr()
-    out = trained_runs["oracle"] / "int8.acclimate"
-    command = ["export", str(trained_runs["oracle"]), "--format", "onnx,tflite", "--quantize", "int8"]
+    command = ["export", str(run), "--format", "onnx,tflite", "--quantize", "int8"]
     assert main([*command, "--out", str(out), "--json"]) == 0
     tree = json.loads(capsys.readouterr().out)
     loss = tree["quantised"]
     assert 0.0 < loss["action_rms"] < loss["action_max"] < 1.0
     assert loss["ticks"] >= 1000
-    tracking = loss["tracking_rad"]
-    assert tracking["difference"]["mean"] == pytest.approx(
-        tracking["quantised"]["mean"] - tracking["float32"]["mean"]
+    assert loss["metric"] == {"name": "error", "unit": "rad"}
+    driving = loss["driving"]
+    assert driving["difference"]["mean"] == pytest.approx(
+        driving["quantised"]["mean"] - driving["float32"]["mean"]
     )
-    assert tracking["difference"]["n"] == tracking["float32"]["n"] == 12
-    assert tracking["difference"]["low"] < tracking["difference"]["high"]
+    assert driving["difference"]["n"] == driving["float32"]["n"] == 12
+    assert driving["difference"]["low"] < driving["difference"]["high"]
     assert tree["facts"][MEMBER]["quantised"] == "int8"
     found = load(out)
     assert "state.task" in {t.name for t in found.manifest.act_spec("tflite").inputs}
@@ -124,12 +126,12 @@ def test_the_loss_is_told(trained_runs: dict[str, Path], capsys: pytest.CaptureF
 def test_a_graph_without_large_matrices_is_refused(bundle: Bundle) -> None:
     """As long as its weights are state, only small matrices are constants."""
     trained = from_bundle(bundle)
-    model = convert_graph(trace_act(trained.policy, trained.n_obs, N_ACT), "act")
+    model = convert_graph(trace_act(trained.policy), "act")
     with pytest.raises(UsageError, match="--quantize dynamic: no matrix of this policy has 64 entries"):
         quantise(model, "dynamic", [])
 
 
-def test_the_same_run_gives_the_same_bytes(trained_runs: dict[str, Path], quantised: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(trained_runs: Mapping[str, Path], quantised: Path) -> None:
     again = runs.export_as(trained_runs["rl2"], "onnx,tflite", "--quantize", "dynamic")
     assert again.read_bytes() == quantised.read_bytes()
 
@@ -142,25 +144,25 @@ REFUSED = {
     ),
     "nothing to quantise": (
         "rl2",
-        ("--quantize", "dynamic"),
-        "--quantize dynamic is about TFLite members: add --format",
+        ("--quantize", "dynamic", "--format", "onnx"),
+        "--quantize dynamic is about the TFLite form, and there is none: add it to --format",
     ),
     "an unknown scheme": (
         "rl2",
         ("--format", "onnx,tflite", "--quantize", "int4"),
-        "--quantize int4: no scheme is called so; valid: dynamic, int8",
+        "--quantize int4: no scheme is called so; did you mean 'int8'? valid: dynamic, int8",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_is_refused_in_one_sentence(
-    name: str, trained_runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, trained_runs: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     algorithm, options, sentence = REFUSED[name]
+    run, out = trained_runs[algorithm], tmp_path / "refused.acclimate"
     capsys.readouterr()
-    out = tmp_path / "refused.acclimate"
-    assert main(["export", str(trained_runs[algorithm]), "--out", str(out), *options]) == 2
+    assert main(["export", str(run), "--out", str(out), *options]) == 2
     told = capsys.readouterr().err
     assert sentence in told
     assert told.count("\n") == 1

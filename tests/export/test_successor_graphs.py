@@ -59,7 +59,7 @@ def trajectory(rng: np.random.Generator) -> Window:
 def test_act_agrees_with_torch_on_every_observation(kind: str) -> None:
     """The chosen torques are the very same; ties, which rounding decides, do not happen with random weights."""
     policy = policy_of(kind)
-    graph = loaded(to_onnx(trace_act(policy, N_OBS, N_ACT), "act"))
+    graph = loaded(to_onnx(trace_act(policy), "act"))
     rng = np.random.default_rng(1)
     for _ in range(200):
         obs = torch.tensor(rng.normal(0.0, 1.5, (1, 1, N_OBS)), dtype=torch.float32)
@@ -78,7 +78,7 @@ def test_act_agrees_with_torch_on_every_observation(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["library", "learned"])
 def test_adapt_agrees_with_torch_window_after_window(kind: str) -> None:
     policy = policy_of(kind)
-    graph = loaded(to_onnx(trace_adapt(policy, N_OBS, N_ACT), "adapt"))
+    graph = loaded(to_onnx(trace_adapt(policy), "adapt"))
     rng, state = np.random.default_rng(2), stacked(policy, 1, 1)
     for _ in range(3):
         window = trajectory(rng)
@@ -100,7 +100,7 @@ def test_act_of_a_library_is_one_batched_graph() -> None:
     """As many nodes for 8 policies as for 2: one product per layer, one with w, one for the links' angles."""
     counts = []
     for policies in (2, 8):
-        exported = to_onnx(trace_act(policy_of("library", policies), N_OBS, N_ACT), "act")
+        exported = to_onnx(trace_act(policy_of("library", policies)), "act")
         nodes = [node.op_type for node in onnx.load_from_string(exported.model).graph.node]
         counts.append((exported.nodes, nodes.count("MatMul") + nodes.count("Gemm"), nodes.count("ArgMax")))
     assert counts[0] == counts[1]

@@ -8,9 +8,6 @@ from acclimate_export.bundle.practice import outputs, practise
 from acclimate_export.bundle.trained import Trained
 from acclimate_export.graphs.tracing import Traced, trace_act, trace_adapt
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
-from acclimate_trainer.tasks.servo import ACTION
-
-N_ACT = len(ACTION)
 
 
 def _call(traced: Traced, given: Tensors) -> dict[str, torch.Tensor]:
@@ -26,7 +23,7 @@ def _device_state(policy: Policy) -> dict[str, torch.Tensor]:
 
 def test_act_computes_what_the_policy_computes(trained: Trained) -> None:
     policy = trained.policy
-    state, obs, noise = _device_state(policy), torch.randn(trained.n_obs), torch.randn(policy.n_noise)
+    state, obs, noise = _device_state(policy), torch.randn(policy.spec.n_obs), torch.randn(policy.n_noise)
     axes = {t.name: 2 if t.written_by == "act" else 1 for t in policy.state}
     stacked = {name: value.reshape(*[1] * axes[name], *value.shape) for name, value in state.items()}
     act = policy.act(stacked, obs[None, None], noise[None, None])
@@ -34,9 +31,7 @@ def test_act_computes_what_the_policy_computes(trained: Trained) -> None:
         name: value[0, 0] for name, value in outputs({"action": act.action}, act.next, act.info).items()
     }
     given = {"obs": obs, "noise": noise} | {f"state.{name}": value for name, value in state.items()}
-    torch.testing.assert_close(
-        _call(trace_act(policy, trained.n_obs, N_ACT), given), expected, rtol=1e-6, atol=1e-6
-    )
+    torch.testing.assert_close(_call(trace_act(policy), given), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_adapt_computes_what_the_policy_computes(adaptive_policy: Trained) -> None:
@@ -46,13 +41,12 @@ def test_adapt_computes_what_the_policy_computes(adaptive_policy: Trained) -> No
     given = {f"window.{name}": value[0] for name, value in stage.window._asdict().items()}
     given |= {f"state.{name}": value[0] for name, value in stage.state.items()}
     expected = {name: v[0] for name, v in outputs({}, stage.adapted.next, stage.adapted.info).items()}
-    found = _call(trace_adapt(policy, adaptive_policy.n_obs, N_ACT), given)
+    found = _call(trace_adapt(policy), given)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_inputs_that_a_graph_does_not_use_are_left_out(adaptive_policy: Trained) -> None:
-    p, n_obs = adaptive_policy.policy, adaptive_policy.n_obs
-    act, adapt = (trace(p, n_obs, N_ACT) for trace in (trace_act, trace_adapt))
+    act, adapt = (trace(adaptive_policy.policy) for trace in (trace_act, trace_adapt))
     assert "state.shots" not in act.inputs
     assert "state.previous_action" in act.inputs
     assert "state.previous_action" not in adapt.inputs
@@ -64,7 +58,7 @@ def test_inputs_that_a_graph_does_not_use_are_left_out(adaptive_policy: Trained)
 
 
 def test_outputs_have_the_shapes_of_a_device(trained: Trained) -> None:
-    traced = trace_act(trained.policy, trained.n_obs, N_ACT)
+    traced = trace_act(trained.policy)
     results = traced.graph(*traced.inputs.values())
     assert [tuple(result.shape) for result in results] == list(traced.outputs.values())
-    assert traced.outputs["action"] == (N_ACT,)
+    assert traced.outputs["action"] == (trained.policy.spec.n_act,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.export import runs
 
 
 def test_a_policy_trained_by_ppo_is_exported_and_verified_like_any_rl2(
-    tmp_path: Path, exported: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, exported: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = runs.train(tmp_path, "ppo")
     assert main(["export", str(run)]) == 0
@@ -32,7 +33,6 @@ def test_a_policy_trained_by_ppo_is_exported_and_verified_like_any_rl2(
     assert by_ppo.manifest.graphs == by_gradient.manifest.graphs
     rebuilt = from_bundle(by_ppo)
     assert isinstance(rebuilt.policy, Rl2Policy)
-    assert rebuilt.meta.keys() == from_bundle(by_gradient).meta.keys()
 
 
 def test_what_only_training_has_is_in_the_run_alone(tmp_path: Path) -> None:

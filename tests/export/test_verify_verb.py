@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.export import broken
 from tests.runtime.bundles import write_tiny
 
 FEW = ("--inputs", "40")
+ENGINES = ("native", "litert", "onnxruntime")
 
 
 def _refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -31,8 +33,9 @@ def test_a_bundle_suffices(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr()
     assert said.err == ""
     graphs = [line.split()[0] for line in said.out.splitlines()]
-    said_of = {"maml": ["act", "adapt"], "rl2": ["act", "act"], "successor_features": ["act", "adapt", "act"]}
-    assert graphs == said_of.get(bundle.manifest.algorithm, ["act"])
+    each = ["act", "adapt"] if bundle.manifest.graphs.adapt else ["act"]
+    remembers = bundle.manifest.algorithm in ("rl2", "successor_features")
+    assert graphs == 3 * each + (3 * ["act"] if remembers else [])
     assert "DIFFERS" not in said.out
 
 
@@ -41,30 +44,31 @@ def test_json(adaptive: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     tree = json.loads(capsys.readouterr().out)
     assert tree["ok"] is True
     assert [(row["engine"], row["graph"]) for row in tree["rows"]] == [
-        ("onnxruntime", "act"),
-        ("onnxruntime", "adapt"),
+        (engine, graph) for engine in ENGINES for graph in ("act", "adapt")
     ]
     assert all(0.0 < row["max_rel"] <= 1e-5 for row in tree["rows"])
     assert all(row["max_abs"] > 0.0 for row in tree["rows"])
-    assert [row["inputs"] for row in tree["rows"]] == [40, 4]
+    assert [row["inputs"] for row in tree["rows"]] == 3 * [40, 4]
     assert tree["drift"] == []  # it remembers nothing but its last action
-    assert (tree["limit"], tree["state"], tree["golden"]) == (1e-5, "", "")
+    assert (tree["limit"], tree["state"], tree["golden"], tree["family"]) == (1e-5, "", "", "")
+    assert tree["unchecked"] == {}
 
 
 def test_json_of_a_policy_that_remembers(
-    exported: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    exported: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(exported["rl2"]), *FEW, "--json"]) == 0
-    (drift,) = json.loads(capsys.readouterr().out)["drift"]
-    assert drift["engine"] == "onnxruntime"
-    assert drift["ticks"] == 1000
-    assert 0.0 < drift["max_rel"] <= 1e-4
-    assert drift["tensor"] in ("action", "hidden", "previous_action")
+    drifts = json.loads(capsys.readouterr().out)["drift"]
+    assert [drift["engine"] for drift in drifts] == list(ENGINES)
+    for drift in drifts:
+        assert drift["ticks"] == 1000
+        assert 0.0 < drift["max_rel"] <= 1e-4
+        assert drift["tensor"] in ("action", "hidden", "previous_action")
 
 
 def test_a_thousand_inputs_agree(adaptive: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(adaptive.path), "--json"]) == 0
-    assert [row["inputs"] for row in json.loads(capsys.readouterr().out)["rows"]] == [1000, 100]
+    assert [row["inputs"] for row in json.loads(capsys.readouterr().out)["rows"]] == 3 * [1000, 100]
 
 
 def test_a_broken_weight_ends_with_one(
@@ -95,7 +99,7 @@ def test_its_run_agrees_too(bundle: Bundle, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_run_that_has_moved_on_differs(
-    adaptive: Bundle, trained_runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    adaptive: Bundle, trained_runs: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = (trained_runs["maml"].parent / "maml.toml").read_text(encoding="utf-8")
     (tmp_path / "longer.toml").write_text(config, encoding="utf-8")
@@ -109,9 +113,11 @@ def test_a_run_that_has_moved_on_differs(
 
 
 def test_a_run_of_another_policy_is_refused(
-    adaptive: Bundle, trained_runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    adaptive: Bundle, trained_runs: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sentence = _refusal(capsys, str(adaptive.path), "--run", str(trained_runs["oracle"]))
+    other = trained_runs["oracle"]
+    capsys.readouterr()
+    sentence = _refusal(capsys, str(adaptive.path), "--run", str(other))
     assert "was not exported from" in sentence
 
 

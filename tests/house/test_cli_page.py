@@ -23,7 +23,8 @@ SECTIONS = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | r
 VERBS = {name: verb for name, verb in find_verbs().items() if isinstance(verb, Verb)}
 # Objects whose keys are not the verb's own.
 FREE = {
-    "manifest", "info", "figures", "members", "facts", "nodes", "verify", "beside", "parameters", "before", "after",
+    "manifest", "info", "figures", "episodes", "members", "facts", "nodes", "verify", "beside", "parameters", "before",
+    "after", "left_out", "unchecked",
 }  # fmt: skip
 
 
@@ -107,6 +108,7 @@ def test_fields_of_evaluate_over_time(bundle: Path) -> None:
     assert _undocumented("evaluate", bundle, *over_time) <= {"maml", "pid"}
 
 
+@pytest.mark.slow
 def test_fields_of_train_export_and_verify(tmp_path: Path) -> None:
     config, run = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(runs.config("robust"), encoding="utf-8")

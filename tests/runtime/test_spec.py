@@ -94,6 +94,14 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: replace(LIFT, metrics=(replace(ERROR, kind="success"),)),
         "success needs a bound above 0, found None",
     ),
+    "bound of an error": (
+        lambda: replace(LIFT, metrics=(replace(ERROR, bound=1.0),)),
+        "metric 'error': a metric of kind rms takes no bound",
+    ),
+    "reward of actions": (
+        lambda: replace(LIFT, metrics=(Metric("pay", "reward", actions=("valve",)),)),
+        "metric 'pay': a metric of kind reward takes no actions",
+    ),
     "unknown action": (
         lambda: replace(LIFT, metrics=(Metric("chatter", "chatter", actions=("pump",)),)),
         "metric 'chatter' names 'pump', which is no action; actions: valve",

@@ -3,7 +3,7 @@
 A glider in a vertical plane. `tilt`, within ±0.2 rad, moves it sideways, to the side that it is rigged for; `lift`,
 from 0 to 3 N, moves it up as far as it exceeds its weight. In every period of 50 ms
 
-    x' = x + 0.05·side·gain·tilt        z' = z + 0.05·gain/5·(lift − weight)
+    x' = x + 0.05·side·gain·tilt        z' = z + 0.05·gain/5·(lift − weight)        within ±2 m and ±3 m
 
 References stand between the sensors in its observation, and its actions are neither within ±1 nor around 0.
 """
@@ -38,6 +38,7 @@ WANTED = (
     ObservationChannel("x_wanted", "m", -2.0, 2.0, "reference"),
     ObservationChannel("z_wanted", "m", -3.0, 3.0, "reference"),
 )
+WALLS = torch.tensor([2.0, 3.0])
 PAIRS = (("x", "x_wanted"), ("z", "z_wanted"))
 SPEC = TaskSpec(
     name="glider",
@@ -88,7 +89,7 @@ class GliderSession:
         tilt, lift = action[..., 0].clamp(-TILT, TILT), action[..., 1].clamp(0.0, LIFT)
         t = self._tasks
         rate = torch.stack([t.side * t.gain * tilt, 0.2 * t.gain * (lift - t.weight)], dim=-1)
-        self.state = (self.state[0] + DT * rate,)
+        self.state = (torch.minimum(torch.maximum(self.state[0] + DT * rate, -WALLS), WALLS),)
         never = torch.zeros(tilt.shape, dtype=torch.bool)
         return Step(-self.state[0].square().sum(-1), never, never)
 

@@ -8,7 +8,7 @@ from acclimate_trainer.tasks.servo.family import ServoFamily
 from acclimate_trainer.tasks.servo.ranges import MAX_LAG, ServoRanges
 from torch import Tensor
 
-FAMILY = ServoFamily()
+FAMILY = ServoFamily(price=0.0)
 MISWIRED = ServoFamily(preset="miswired")
 
 # An MX-64 with a small load, as in BAM's model m1, at its nominal supply.

@@ -249,8 +249,8 @@ def test_a_gliders_episode_is_that_of_a_plain_loop(sides: tuple[float, ...]) -> 
             found = episodes.action[task, episode, t].numpy()
             assert found == pytest.approx([tilt, lift], rel=1e-3, abs=1e-3)
             previous = np.clip(action, -1.0, 1.0)
-            x += 0.05 * side * gain * np.clip(tilt, -0.2, 0.2)
-            z += 0.05 * 0.2 * gain * (np.clip(lift, 0.0, 3.0) - weight)
+            x = np.clip(x + 0.05 * side * gain * np.clip(tilt, -0.2, 0.2), -2.0, 2.0)
+            z = np.clip(z + 0.05 * 0.2 * gain * (np.clip(lift, 0.0, 3.0) - weight), -3.0, 3.0)
             assert episodes.reward[task, episode, t].item() == pytest.approx(
                 -x * x - z * z, rel=1e-3, abs=1e-3
             )

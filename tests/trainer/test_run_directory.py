@@ -14,6 +14,7 @@ from acclimate_trainer.outer_loop.training import Progress, TrainingConfig
 from acclimate_trainer.runs.configuration import Config, FamilyConfig
 from acclimate_trainer.runs.curves import draw_curve
 from acclimate_trainer.runs.run_directory import CHECKPOINT, CLASSICAL, CONFIG, METRICS, RunDirectory
+from acclimate_trainer.tasks.servo.family import ServoFamily
 
 from .servo_tasks import FAMILY
 
@@ -41,7 +42,7 @@ def test_a_run_remembers_its_config(run: RunDirectory) -> None:
     """With every default of its family written out, and so the same again the next time."""
     kept = RunDirectory.open(run.path).config
     assert replace(kept, family=CONFIGURED.family) == CONFIGURED
-    assert kept.family == FamilyConfig("servo", options=FAMILY.options())
+    assert kept.family == FamilyConfig("servo", options=ServoFamily().options())
     assert kept.tree() == CONFIGURED.tree()
 
 

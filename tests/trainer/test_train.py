@@ -40,7 +40,7 @@ iterations = {ITERATIONS}
 meta_batch_size = 4
 """
 COMMAND = [sys.executable, "-m", "acclimate", "train", "small.toml"]
-NOBODY_KNOWS = f"there is no config nowhere; give a TOML file, or a built-in one: {', '.join(built_in())}"
+NOBODY_KNOWS = f"there is no config 'nowhere'; give a TOML file, or a built-in one: {', '.join(built_in())}"
 
 
 @pytest.fixture
@@ -233,8 +233,8 @@ def test_a_checkpoint_of_another_version_is_refused(quick: Path, capsys: pytest.
     ("change", "arguments", "words"),
     [
         (("", ""), ["nowhere"], NOBODY_KNOWS),
-        (("", ""), ["."], "there is no config .; give a TOML file"),
-        (("[family]", "family = 1\n[family]"), ["small.toml"], "small.toml is not TOML: "),
+        (("", ""), ["."], "there is no config '.'; give a TOML file"),
+        (("[family]", "family = 1\n[family]"), ["small.toml"], "small.toml is not valid TOML: "),
         (("seed = 1", "sede = 1"), ["small.toml"], "small.toml: unknown key 'sede'; valid keys: name, seed"),
         (
             ('"servo"', '"servo"\noptions.preset = "x"'),

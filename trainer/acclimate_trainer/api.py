@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acclimate_trainer.outer_loop.training import Progress
 from acclimate_trainer.runs.built_in import find_config
-from acclimate_trainer.runs.configuration import Config, Tree, load_config, parse_config
+from acclimate_trainer.runs.configuration import Changes, Config, Tree, load_config, parse_config
 from acclimate_trainer.runs.reporting import headline
 from acclimate_trainer.runs.run_directory import CURVE, RunDirectory
 from acclimate_trainer.runs.training_run import train_into
@@ -58,7 +58,7 @@ def train(
     out: str | Path | None = None,
     seed: int | None = None,
     iterations: int | None = None,
-    changes: Mapping[str, object] | Iterable[str] = (),
+    changes: Changes = (),
     fresh: bool = False,
 ) -> Run:
     """Train by a config, and return the run; goes on where an earlier call was interrupted.
@@ -79,9 +79,8 @@ def train(
     return Run(folder, chosen, run.recent(chosen.training.iterations))
 
 
-def _config(config: str | Path | Config | Tree, changes: Mapping[str, object] | Iterable[str]) -> Config:
-    texts = [f"{k}={v!r}" for k, v in changes.items()] if isinstance(changes, Mapping) else list(changes)
+def _config(config: str | Path | Config | Tree, changes: Changes) -> Config:
     if isinstance(config, str | Path):
-        return load_config(find_config(str(config)), texts)
+        return load_config(find_config(str(config)), changes)
     tree = config.tree() if isinstance(config, Config) else config
-    return parse_config(tree, "config", Path(), texts)
+    return parse_config(tree, "config", Path(), changes)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -25,11 +24,13 @@ from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.task.episode import Window
-from acclimate_trainer.contract.policy import Adapt, Tensors
+from acclimate_trainer.contract.policy import Adapt, Policy, Tensors
 from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor
 
-from acclimate_export.bundle.formats import convert
+from acclimate_export.bundle.family_file import bare
+from acclimate_export.bundle.formats import ONNX_ONLY, Choice, convert
+from acclimate_export.bundle.plain_inputs import plain_inputs
 from acclimate_export.bundle.practice import Stage, practise, replay
 from acclimate_export.bundle.trained import META, Trained, as_array
 from acclimate_export.graphs.collector import collector_at_rest
@@ -48,37 +49,43 @@ _PACKAGES = ("acclimate", "numpy", "onnx", "onnxruntime", "onnxscript", "torch")
 
 @dataclass(frozen=True)
 class Parts:
-    """What `acclimate.bundle.file.write_bundle` takes, the graphs' sizes in nodes, and facts of members beside ONNX."""
+    """What `acclimate.bundle.file.write_bundle` takes, and what is known of it.
+
+    nodes:    of each graph in ONNX.
+    facts:    of members beside ONNX, by member.
+    left_out: forms that are not in it, and why.
+    """
 
     manifest: Manifest
     members: Mapping[str, bytes]
     nodes: Mapping[str, int]
-    facts: Mapping[str, Mapping[str, Json]]  # by member, of those that have any
+    facts: Mapping[str, Mapping[str, Json]]
+    left_out: Mapping[str, str]
 
 
 def make_parts(
-    trained: Trained, classical: Classical, figures: Mapping[str, Json], formats: Sequence[str] = ()
+    trained: Trained, classical: Classical, figures: Mapping[str, Json], forms: Choice = ONNX_ONLY
 ) -> Parts:
-    """Everything of a bundle. `figures` go into its provenance; `formats` are those beside ONNX.
+    """Everything of a bundle. `figures` go into its provenance.
 
     classical: settings of the controllers that were tuned beside it, by name.
 
-    Raises as `trust_radius`, and UsageError for a graph that a format cannot hold.
+    Raises as `trust_radius`, and UsageError for a graph that a form cannot hold that was asked for.
     """
     with collector_at_rest():
-        sources = _sources(trained)
-        converted = {f"{s.name}.{name}": convert(name, s) for name in formats for s in sources}
+        sources = _sources(trained.policy)
+        made = convert(forms, sources)
     graphs = {source.name: source.onnx for source in sources}
     manifest = _manifest(trained, graphs, classical, figures)
     nodes = {name: graph.nodes for name, graph in graphs.items()}
-    facts = {member: result.facts for member, result in converted.items() if result.facts}
-    return Parts(manifest, _members(trained, graphs, converted), nodes, facts)
+    facts = {member: result.facts for member, result in made.members.items() if result.facts}
+    return Parts(manifest, _members(trained, graphs, made.members), nodes, facts, made.left_out)
 
 
-def _sources(trained: Trained) -> list[Source]:
-    traces = {"act": trace_act(trained.policy, trained.n_obs, trained.policy.spec.n_act)}
-    if trained.policy.window is not None:
-        traces["adapt"] = trace_adapt(trained.policy, trained.n_obs, trained.policy.spec.n_act)
+def _sources(policy: Policy) -> list[Source]:
+    traces = {"act": trace_act(policy)}
+    if policy.window is not None:
+        traces["adapt"] = trace_adapt(policy)
     return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
 
 
@@ -111,8 +118,8 @@ def _manifest(
         state=policy.state,
         graphs=Graphs(graphs["act"].spec, adapt),
         noise=NoiseSpec((policy.n_noise,)),
-        # No slew limit: these policies explore by changing the duty at random, and switch its sign within a tick or
-        # two where a servo is slow. Whatever protects a gear train would bind.
+        # No slew limit: these policies explore by changing their actions at random, and where a machine is slow switch
+        # from one end to the other within a tick or two. Whatever protects a gear train would bind.
         limits=Limits({}, trust_radius(trained)),
         family=_family(config.opened),
         window=policy.window,
@@ -124,6 +131,7 @@ def _manifest(
             "config": trained.resolved(),
             "seed": config.seed,
             "figures": dict(figures),
+            "inputs": plain_inputs(trained),
             "versions": {package: metadata.version(package) for package in _PACKAGES},
         },
     )
@@ -131,24 +139,21 @@ def _manifest(
 
 def _family(opened: Opened) -> Family:
     """Where the machines come from; of a file of the user's its name, not where it lies on this machine."""
-    use = None
-    if opened.use is not None:
-        file, _, name = opened.use.rpartition(":")
-        use = f"{Path(file).name}:{name}"
+    use = None if opened.use is None else bare(opened.use)
     options: Json = json.loads(json.dumps(dict(opened.options)))
     assert isinstance(options, dict)
     return Family(opened.name, use, options, opened.sha256)
 
 
 def trust_radius(trained: Trained) -> float:
-    """Three times the largest step that the policy takes on 256 servos of its family, to two digits, rounded up.
+    """Three times the largest step that the policy takes on 256 machines of its family, to two digits, rounded up.
 
     For a policy that does not adapt, 1: there is no step to judge. Where a step changes what is driven for, as large
     as can be: rewards have any scale, and every w is one of the family. Raises UsageError where a step is not finite.
     """
     if trained.policy.window is None:
         return 1.0
-    if trained.objectives is not None:
+    if trained.infers_objective:
         return _ANY_TASK
     stages = practise(trained, _TRUST_TASKS, np.random.default_rng(_TRUST_SEED))
     norms = torch.cat([_step_norms(stage.state, stage.adapted) for stage in stages if stage.adapted])
@@ -161,11 +166,12 @@ def trust_radius(trained: Trained) -> float:
 
 
 def record_golden(trained: Trained) -> Golden:
-    """50 ticks of `act` on a servo of the family, exploring, and one `adapt` on a window of it."""
+    """At most 50 ticks of `act` on a machine of the family, exploring, and one `adapt` on a window of it."""
     stage, policy = practise(trained, 1, np.random.default_rng(_GOLDEN_SEED))[0], trained.policy
-    # Recorded from the initial state, also where an oracle that knew the servo drove it.
+    # Recorded from the initial state, also where an oracle that knew the machine drove it.
     state = {name: value.unsqueeze(0) for name, value in policy.initial().items()}
-    obs, noise = stage.window.obs[:, :1, :GOLDEN_TICKS], stage.noise[:, :1, :GOLDEN_TICKS]
+    noise = stage.noise[:, :1, :GOLDEN_TICKS]
+    obs = stage.window.obs[:, :1, : noise.shape[2]]
     after = {name: as_array(value[0, 0]) for name, value in replay(policy, state, obs, noise).after.items()}
     written = {t.name: after[f"next.{t.name}"] for t in policy.state if t.written_by == "act"}
     return Golden(as_array(obs[0, 0]), as_array(noise[0, 0]), after["action"], written, _golden_adapt(stage))

@@ -1,4 +1,4 @@
-"""The forms that a bundle's graphs are exported in: ONNX always, and others beside it where asked for.
+"""The forms of a bundle's graphs: ONNX always, and beside it all that can be made here, or what is asked for.
 
 A new form is a module with one function that takes a `Source` and gives a `Converted`, and an entry in `FORMATS`.
 """
@@ -6,18 +6,42 @@ A new form is a module with one function that takes a `Source` and gives a `Conv
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NamedTuple, TypeAlias
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 from acclimate_export.graphs.source import Converted, Source
 
 ONNX = "onnx"
-
-
 Convert: TypeAlias = Callable[[Source], Converted]
+
+
+class Choice(NamedTuple):
+    """Forms to make beside ONNX, and why each of the others is not, in a sentence.
+
+    asked: they were named one by one; where one of them cannot hold a graph, that is an error.
+    """
+
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+    asked: bool
+
+    def without(self, name: str) -> Choice:
+        """The same but for one of them, which is made in another way."""
+        return self._replace(names=tuple(each for each in self.names if each != name))
+
+
+ONNX_ONLY = Choice((), {}, asked=True)
+
+
+class Forms(NamedTuple):
+    """What came of a choice: members by name, and why each form that is not among them is not."""
+
+    members: Mapping[str, Converted]
+    left_out: Mapping[str, str]
 
 
 class _Entry(NamedTuple):
@@ -36,34 +60,52 @@ FORMATS = {
 }
 
 
-def parse_formats(text: str) -> tuple[str, ...]:
-    """`text` is names with commas between them; what comes back are those beside ONNX, in the order of `FORMATS`.
+def choose(text: str | None) -> Choice:
+    """`text` is names with commas between them; None stands for all that this machine has the tools for.
 
     Raises UsageError for a name that is unknown, or one whose tools are not installed.
     """
+    if text is None:
+        lacking = {name: reason for name in FORMATS if (reason := _lacking(name))}
+        return Choice(tuple(name for name in FORMATS if name not in lacking), lacking, asked=False)
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name != ONNX and name not in FORMATS:
             raise UsageError(
-                f"--format {text}: no format is called {name!r}; valid: {ONNX}, {', '.join(FORMATS)}"
+                f"--format {text}: no format is called {name!r}{did_you_mean(name, [ONNX, *FORMATS], of='valid')}"
             )
     wanted = tuple(name for name in FORMATS if name in names)
-    for name in wanted:
-        _check_installed(name)
-    return wanted
+    for reason in filter(None, map(_lacking, wanted)):
+        raise UsageError(f"--format {text}: {reason}")
+    return Choice(
+        wanted, {name: "it was not asked for" for name in FORMATS if name not in wanted}, asked=True
+    )
 
 
-def convert(format_name: str, source: Source) -> Converted:
-    """`source` in one of `FORMATS`. Raises UsageError where that cannot be done."""
-    entry = FORMATS[format_name]
+def convert(choice: Choice, sources: Sequence[Source]) -> Forms:
+    """Every graph in every form of the choice. Raises UsageError for a form that was asked for and cannot be made."""
+    members: dict[str, Converted] = {}
+    left_out = dict(choice.left_out)
+    for name in choice.names:
+        try:
+            members |= {f"{source.name}.{name}": _converted(name, source) for source in sources}
+        except UsageError as error:
+            if choice.asked:
+                raise
+            left_out[name] = str(error)
+    return Forms(members, left_out)
+
+
+def _converted(name: str, source: Source) -> Converted:
+    entry = FORMATS[name]
     function: Convert = getattr(import_module(entry.home), entry.function)
     return function(source)
 
 
-def _check_installed(name: str) -> None:
+def _lacking(name: str) -> str:
+    """What a form needs that is not installed; empty where all is there."""
     entry = FORMATS[name]
     missing = [module for module in entry.requires if importlib.util.find_spec(module) is None]
-    if missing:
-        raise UsageError(
-            f"--format {name} needs {', '.join(missing)}, which is not installed; install acclimate[{entry.extra}]"
-        )
+    if not missing:
+        return ""
+    return f"{name} needs {', '.join(missing)}, which is not installed; install acclimate[{entry.extra}]"

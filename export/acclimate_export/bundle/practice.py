@@ -41,22 +41,21 @@ def practise(trained: Trained, tasks: int, rng: np.random.Generator, masked: flo
     masked: the share of transitions hidden from `adapt` is drawn from [0, masked], window by window.
     """
     policy, family = trained.policy, trained.family
-    machines, view = family.sample(tasks, rng), View.of(family)
+    machines = family.sample(tasks, rng)
     spec, steps = policy.window or _WITHOUT_WINDOW, policy.adaptation.max_steps if policy.adaptation else 1
     state = _initial(policy, tasks) | ({"task": family.parameters(machines)} if policy.privileged else {})
-    told = trained.objectives is not None
-    wanted = torch.from_numpy(
-        rng.standard_exponential((tasks, len(family.spec.features) if told else 0), dtype=np.float32)
-    )
+    unrewarded = policy.spec.reward is not None and family.spec.reward is None
+    n_weights = len(family.spec.features) if unrewarded else 0
+    wanted = torch.from_numpy(rng.standard_exponential((tasks, n_weights), dtype=np.float32))
     stages = []
     for _ in range(steps):
         around = draw(
             family, machines, rng, explore=spec.episodes, measure=0, steps=spec.steps, n_noise=policy.n_noise
         )
         window = rollout(policy, state, family.spec, around).window()
-        if told:
-            window = rewarded(view, window, wanted)
-        window = window._replace(mask=_mask(window.mask.shape, masked, rng))
+        if unrewarded:
+            window = rewarded(View.of(family), window, wanted)
+        window = window._replace(mask=window.mask * _mask(window.mask.shape, masked, rng))
         adapted = policy.adapt(state, window) if policy.window else None
         stages.append(Stage(state, around.noise, window, adapted))
         state = state | dict(adapted.next) if adapted else state

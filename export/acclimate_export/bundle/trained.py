@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from acclimate.bundle.manifest import Objectives
 from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import BundleError, UsageError
 from acclimate.fields import Json
-from acclimate.task.spec import ObservationChannel
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Policy
 from acclimate_trainer.outer_loop.training import FOR_TRAINING
@@ -24,6 +24,9 @@ from acclimate_trainer.runs.run_directory import CHECKPOINT, RunDirectory
 from acclimate_trainer.settings.tables import ConfigError
 from torch import Tensor
 
+from acclimate_export.bundle.family_file import at_home, bare
+
+_WEIGHTS = "task_vector"  # the state that says what a policy of successor features drives for
 META = "meta.npz"  # member of a bundle: the meta-parameters, from which its torch policy is rebuilt
 
 
@@ -55,25 +58,26 @@ class Trained:
         return cls(config, detached, family, algorithm.policy(detached))
 
     @property
-    def observation(self) -> tuple[ObservationChannel, ...]:
-        """What the policy's observation is: the family's, and a reward where one may be given."""
-        return self.policy.spec.observation
-
-    @property
-    def n_obs(self) -> int:
-        """How many numbers that is."""
-        return sum(channel.size for channel in self.observation)
-
-    @property
     def objectives(self) -> Objectives | None:
-        """What the policy can be told to drive for."""
-        if self.config.objectives is None:
-            return None
-        return Objectives("task_vector", self.policy.spec.reward)
+        """What the policy can be told to drive for: weights of the task's features, where it has such."""
+        weights = next((t for t in self.policy.state if t.name == _WEIGHTS), None)
+        spec = self.policy.spec
+        named = weights is not None and weights.shape == (len(spec.features),)
+        return Objectives(_WEIGHTS, spec.reward) if named else None
+
+    @property
+    def infers_objective(self) -> bool:
+        """Whether adapting changes what the policy drives for."""
+        return any(t.name == _WEIGHTS and t.written_by == "adapt" for t in self.policy.state)
 
     def resolved(self) -> Json:
-        """The config as JSON, with every default of the family; `parse_config` reads it back."""
-        resolved: Json = json.loads(json.dumps(self.config.tree()))
+        """The config as JSON, with every default of the family; a file of the user's without its folder."""
+        tree = self.config.tree()
+        family = tree["family"]
+        assert isinstance(family, dict)
+        if "use" in family:
+            family = family | {"use": bare(str(family["use"]))}
+        resolved: Json = json.loads(json.dumps(tree | {"family": family}))
         return resolved
 
     def pack_meta(self) -> bytes:
@@ -99,20 +103,25 @@ def from_run(run: RunDirectory, *, unfinished: bool = False) -> tuple[Trained, i
     return Trained.of(run.config, progress.meta, str(run.path / CHECKPOINT)), progress.iteration
 
 
-def from_bundle(bundle: Bundle) -> Trained:
-    """The policy that a bundle was exported from. Raises BundleError where it does not say."""
+def from_bundle(bundle: Bundle, family: Path | None = None) -> Trained:
+    """The policy that a bundle was exported from; `family` is the file of its family, where that is the user's.
+
+    Raises BundleError where the bundle does not say, or the file is not found.
+    """
     config = bundle.manifest.provenance.get("config")
     if META not in bundle.members or not isinstance(config, dict):
         raise BundleError(
             f"{bundle.path} holds no {META} with the config that it was trained by, as `acclimate export` writes it: "
             "the policy cannot be rebuilt in torch; give the folder that it was exported from with --run"
         )
+    if bundle.manifest.family.use is not None:
+        config = {**config, "family": at_home(config["family"], bundle, family)}
     where = f"{bundle.path}: provenance.config"
     try:
         parsed = parse_config(config, where)  # type: ignore[arg-type]  # it checks each value
     except ConfigError as error:
         raise BundleError(
-            f"{error}; the bundle is of another version of Acclimate: export it again"
+            f"{error}; the bundle is of another version of Acclimate or of its family: export it again"
         ) from None
     arrays = unpack_arrays(bundle.members[META], f"{bundle.path}: {META}")
     meta = {name: torch.from_numpy(array) for name, array in arrays.items()}

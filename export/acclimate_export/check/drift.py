@@ -1,7 +1,8 @@
 """A policy that remembers, on the engine and in torch side by side: does what they remember stay the same?
 
 Elsewhere the engine gets torch's running state anew in every tick. Here each carries its own, over many episodes of one
-trial in which something happens to the servo, so that a difference could build up. Both see what torch saw.
+trial in which something happens to the machine, where that can be, so that a difference could build up. Both see what
+torch saw.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
 from acclimate.engines import Engine
+from acclimate.fields import Json
 from acclimate.policy.policy import Policy
 from acclimate_trainer.contract.policy import stacked
 from acclimate_trainer.play.rollouts import initial_of
@@ -22,16 +24,14 @@ from acclimate_trainer.play.trials import draw_trial, run_trial
 from torch import Tensor
 
 from acclimate_export.bundle.trained import Trained, as_array
+from acclimate_export.check.differences import Largest, finite, limit_of
 
-LIMIT = (
-    1e-4  # on max_rel: rounding goes round and round here, while in one tick it is held to a tenth of this
-)
-QUANTISED_LIMIT = 0.5  # with 8 bits only what is grossly wrong shows here; the golden check is the closer one
+LIMIT = 1e-4  # on max_rel: rounding goes round and round here; in a single tick a tenth of this is allowed
 _STEPS = 100  # ticks of an episode
 
 
 class Drift(NamedTuple):
-    """The largest difference in action or running state over `ticks` consecutive ones; measured as in `parity`."""
+    """The largest difference in action or running state over `ticks` consecutive ones, on one engine."""
 
     engine: str
     max_abs: float
@@ -44,10 +44,16 @@ class Drift(NamedTuple):
     def ok(self) -> bool:
         return self.max_rel <= self.limit  # False for NaN
 
+    def __str__(self) -> str:
+        verdict = "remembers what torch does" if self.ok else "DRIFTS away from torch"
+        return (
+            f"act on {self.engine} {verdict} over {self.ticks} consecutive ticks: at most {self.max_rel:.1e} "
+            f"relative, in {self.tensor!r} (limit {self.limit:g})"
+        )
 
-def limit_of(bundle: Bundle, engine: Engine, limit: float) -> float:
-    """`limit`, or the wide one where this engine's graph of this bundle is quantised."""
-    return limit if bundle.manifest.quantised_as(engine.suffix) is None else QUANTISED_LIMIT
+    def tree(self) -> dict[str, Json]:
+        """As docs/cli.md describes it."""
+        return {**self._asdict(), "max_abs": finite(self.max_abs), "max_rel": finite(self.max_rel)}
 
 
 def remembers(trained: Trained) -> bool:
@@ -57,23 +63,16 @@ def remembers(trained: Trained) -> bool:
 
 @torch.no_grad()
 def drift(trained: Trained, bundle: Bundle, engine: Engine, ticks: int, seed: int) -> Drift:
-    """Drive a servo of the family for `ticks`, in episodes of at most 100. Raises as `Policy`."""
+    """Drive a machine of the family for `ticks`, in episodes of at most 100. Raises as `Policy`."""
     obs = _driven(trained, ticks, np.random.default_rng([seed, 1]))
     expected, found = _in_torch(trained, obs), _on_engine(trained, Policy(bundle, engine), obs)
     worst = {name: float(np.abs(found[name] - value).max()) for name, value in expected.items()}
-    relative = {name: ratio(worst[name], float(np.abs(expected[name]).max())) for name in worst}
-    tensor = max(relative, key=lambda name: float(np.nan_to_num(relative[name], nan=np.inf)))
-    largest = float(np.max(list(worst.values())))
-    return Drift(engine.name, largest, relative[tensor], tensor, len(obs), limit_of(bundle, engine, LIMIT))
-
-
-def ratio(difference: float, scale: float) -> float:
-    """A difference relative to the largest expected value."""
-    return difference / scale if scale else (0.0 if difference == 0.0 else math.inf)
+    scale = {name: float(np.abs(value).max()) for name, value in expected.items()}
+    return Drift(engine.name, *Largest.of(worst, scale), len(obs), limit_of(bundle, engine, LIMIT))
 
 
 def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
-    """What torch's policy observes on a servo that changes, (ticks, n_obs)."""
+    """What torch's policy observes on a machine that changes, where that can be, (ticks, n_obs)."""
     episodes = math.ceil(ticks / _STEPS)
     family, n_noise = trained.family, trained.policy.n_noise
     trial = draw_trial(
@@ -81,7 +80,7 @@ def _driven(trained: Trained, ticks: int, rng: np.random.Generator) -> Tensor:
     )
     parts = run_trial(trained.policy, stacked(trained.policy, 1, 1), family, trial)
     obs = torch.cat([part.obs[0, 0, :-1] for part in parts])[:ticks]
-    return F.pad(obs, (0, trained.n_obs - obs.shape[1]))  # no rewards, if it takes any
+    return F.pad(obs, (0, trained.policy.spec.n_obs - obs.shape[1]))  # no rewards, if it takes any
 
 
 def _in_torch(trained: Trained, obs: Tensor) -> dict[str, FloatArray]:

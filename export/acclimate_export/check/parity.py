@@ -1,43 +1,27 @@
-"""Do the engines compute what torch computes? All get the same inputs, taken from simulated servos.
-
-What counts is, for each output tensor by itself, the largest difference over all inputs, relative to the largest
-value that torch gives that tensor over all inputs: the golden check's measure, without its absolute term. Relative
-to each single number it would say nothing, since an action that happens to be near zero has no relative precision
-in float32; relative to several tensors together, a wrong bias could hide behind large weights.
-"""
+"""Do the engines compute what torch computes? All get the same inputs, taken from simulated machines of the family."""
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from acclimate.bundle.file import STATE, Bundle
-from acclimate.engines import ENGINES, Engine, Entry, Graph, missing, open_engine
+from acclimate.engines import ENGINES, Engine, Graph, missing, open_engine
 from acclimate.errors import EngineError, GoldenError, UsageError
+from acclimate.fields import Json
 from acclimate.policy.policy import Policy
-from torch import Tensor
 
-from acclimate_export.bundle.practice import Stage, outputs, practise, replay
+from acclimate_export.bundle import family_file
 from acclimate_export.bundle.trained import Trained, as_array
-from acclimate_export.check.drift import QUANTISED_LIMIT, Drift, drift, limit_of, ratio, remembers
+from acclimate_export.check.differences import QUANTISED_LIMIT, Largest, finite, limit_of
+from acclimate_export.check.drift import Drift, drift, remembers
+from acclimate_export.check.samples import Sample, samples
 
 LIMIT = 1e-5  # on max_rel, for graphs in float32
-_BATCH = 32  # tasks that torch works on at once
-_MASKED = 0.3  # at most this share of a window is hidden
 _DRIFT_TICKS = 1000
-_WINDOWS = 0.1  # windows that adapt gets per input that act gets
-
-
-class Sample(NamedTuple):
-    """Inputs of a graph, by name, and what torch makes of them."""
-
-    graph: str
-    given: Mapping[str, Tensor]
-    expected: Mapping[str, Tensor]
 
 
 class Row(NamedTuple):
@@ -55,24 +39,79 @@ class Row(NamedTuple):
     def ok(self) -> bool:
         return self.max_rel <= self.limit  # False for NaN
 
+    def __str__(self) -> str:
+        near = "agrees with torch" if self.limit == LIMIT else "is quantised, and near torch"
+        verdict = near if self.ok else "DIFFERS from torch"
+        what = "ticks" if self.graph == "act" else "windows"
+        return (
+            f"{self.graph} on {self.engine} {verdict}: at most {self.max_rel:.1e} relative, in {self.tensor!r} "
+            f"(limit {self.limit:g}, {self.inputs} {what})"
+        )
 
-class Parity(NamedTuple):
-    """What differs between a bundle and its policy in torch; the sentences are empty where nothing does."""
+    def tree(self) -> dict[str, Json]:
+        """As docs/cli.md describes it."""
+        return {**self._asdict(), "max_abs": finite(self.max_abs), "max_rel": finite(self.max_rel)}
+
+
+@dataclass(frozen=True, repr=False)
+class Parity:
+    """What differs between a bundle and its policy in torch; printing it gives a line for everything that was compared.
+
+    rows:      every graph on every engine.
+    drifts:    by engine, of a policy that remembers.
+    state:     what differs in the initial state, and `golden` in the golden sequence; empty where nothing does.
+    unchecked: engines that the bundle has members for and this machine cannot run, and why.
+    family:    that the file of the family is another than when the bundle was exported; empty where it is not.
+    """
 
     rows: tuple[Row, ...]
+    drifts: tuple[Drift, ...]
     state: str
     golden: str
-    drifts: tuple[Drift, ...]  # by engine, of a policy that remembers
+    unchecked: Mapping[str, str]
+    family: str
 
     @property
     def ok(self) -> bool:
         agree = all(row.ok for row in self.rows) and all(drift.ok for drift in self.drifts)
         return agree and not self.state and not self.golden
 
+    @property
+    def max_rel(self) -> float:
+        """The largest relative difference of a graph in float32."""
+        return float(np.max([row.max_rel for row in self.rows if row.limit == LIMIT]))  # NaN stays
+
     def within(self, wrong: float) -> bool:
         """Whether all rows and drifts are, but for those of quantised graphs, which have their own limit."""
         found: tuple[Row | Drift, ...] = (*self.rows, *self.drifts)
         return all(each.max_rel <= (each.limit if each.limit == QUANTISED_LIMIT else wrong) for each in found)
+
+    def lines(self) -> list[str]:
+        """A sentence for every graph, and one for everything else that was found."""
+        unchecked = [f"not checked on {name}: {reason}" for name, reason in self.unchecked.items()]
+        differences = filter(None, (self.family, self.state, self.golden))
+        return [*map(str, (*self.rows, *self.drifts)), *differences, *unchecked]
+
+    def tree(self) -> dict[str, Json]:
+        """As docs/cli.md describes it."""
+        return {
+            "ok": self.ok,
+            "rows": [row.tree() for row in self.rows],
+            "drift": [drift.tree() for drift in self.drifts],
+            "limit": LIMIT,
+            "state": self.state,
+            "golden": self.golden,
+            "unchecked": dict(self.unchecked),
+            "family": self.family,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        engines = ", ".join(dict.fromkeys(row.engine for row in self.rows))
+        verdict = "agrees with" if self.ok else "DIFFERS from"
+        return f"<Parity: {verdict} torch on {engines}, at most {self.max_rel:.1e} relative>"
 
 
 def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
@@ -83,6 +122,7 @@ def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
 
     Raises EngineError where an engine refuses a graph, or none is there.
     """
+    unchecked = not_here(bundle)
     engines = engines_for(bundle)
     tallies = [tally for engine in engines for tally in _tallies(bundle, engine)]
     for sample in samples(trained, inputs, seed):
@@ -92,14 +132,17 @@ def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
     golden = {engine.name: _golden_differs(bundle, engine) for engine in engines}
     driven = [engine for engine in engines if remembers(trained) and not golden[engine.name]]
     drifts = tuple(drift(trained, bundle, engine, _DRIFT_TICKS, seed) for engine in driven)
+    rows = tuple(tally.row() for tally in tallies)
     sentences = "; ".join(filter(None, golden.values()))
-    return Parity(tuple(tally.row() for tally in tallies), _state_differs(trained, bundle), sentences, drifts)
+    changed = family_file.changed(trained.config.opened, bundle)
+    return Parity(rows, drifts, _state_differs(trained, bundle), sentences, unchecked, changed)
 
 
 def engines_for(bundle: Bundle) -> list[Engine]:
     """Those that can run this bundle on this machine. Raises EngineError where none can."""
-    held = [name for name, entry in ENGINES.items() if f"act.{entry.suffix}" in bundle.members]
-    engines = [open_engine(name) for name in held if not missing(name) and _has_program(ENGINES[name])]
+    absent = not_here(bundle)
+    held = _held(bundle)
+    engines = [open_engine(name) for name in held if name not in absent]
     if not engines:
         raise EngineError(
             f"none of the engines that {bundle.path} has members for is here: {', '.join(held)}"
@@ -107,18 +150,21 @@ def engines_for(bundle: Bundle) -> list[Engine]:
     return engines
 
 
-def _has_program(entry: Entry) -> bool:
-    return not entry.programs or any(shutil.which(program) for program in entry.programs)
+def not_here(bundle: Bundle) -> dict[str, str]:
+    """By engine that the bundle has members for, why it cannot run on this machine; those that can are left out."""
+    reasons = {name: missing(name) or _without_program(name) for name in _held(bundle)}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
-@torch.no_grad()
-def samples(trained: Trained, inputs: int, seed: int, windows: float = _WINDOWS) -> Iterator[Sample]:
-    """At least `inputs` ticks of `act`, and, for a policy that has it, `windows` of `adapt` for each of these."""
-    rng = np.random.default_rng([seed, 0])
-    for stage, ticks in _stages(trained, inputs, windows, rng):
-        yield from _ticks(trained, stage, ticks, rng)
-        if stage.adapted is not None:
-            yield from _windows(stage)
+def _held(bundle: Bundle) -> list[str]:
+    return [name for name, entry in ENGINES.items() if f"act.{entry.suffix}" in bundle.members]
+
+
+def _without_program(name: str) -> str:
+    """Why an engine cannot run that needs one of several programs; empty where it can."""
+    programs = ENGINES[name].programs
+    found = not programs or any(shutil.which(program) for program in programs)
+    return "" if found else f"engine {name!r} needs one of {', '.join(programs)}, and none is on PATH"
 
 
 def check_same_state(trained: Trained, bundle: Bundle, where: str) -> None:
@@ -128,29 +174,6 @@ def check_same_state(trained: Trained, bundle: Bundle, where: str) -> None:
             f"{bundle.path} ({bundle.manifest.algorithm}) was not exported from {where} "
             f"({trained.policy.algorithm}): their state tensors or windows differ"
         )
-
-
-def _ticks(trained: Trained, stage: Stage, count: int, rng: np.random.Generator) -> Iterator[Sample]:
-    """`count` random ticks of every task."""
-    obs = stage.window.obs[:, :, :-1]
-    ticks = replay(trained.policy, stage.state, obs, stage.noise)
-    tasks, episodes, steps = obs.shape[:3]
-    for task in np.repeat(np.arange(tasks), count):
-        at = (int(task), int(rng.integers(episodes)), int(rng.integers(steps)))
-        state = _at(stage.state, at[:1]) | _at(ticks.before, at)
-        given = {"obs": obs[at], "noise": stage.noise[at]} | _named("state", state)
-        yield Sample("act", given, _at(ticks.after, at))
-
-
-def _windows(stage: Stage) -> Iterator[Sample]:
-    """The window of every task."""
-    assert stage.adapted is not None
-    expected = outputs({}, stage.adapted.next, stage.adapted.info)
-    # Where adapt reads a tensor that act writes, it is that of an episode's begin.
-    for task in range(stage.noise.shape[0]):
-        window = _named("window", _at(stage.window._asdict(), (task,)))
-        given = window | _named("state", _at(stage.state, (task,)))
-        yield Sample("adapt", given, _at(expected, (task,)))
 
 
 class _Tally:
@@ -177,10 +200,8 @@ class _Tally:
             self._scale[name] = max(self._scale[name], float(np.abs(wanted).max()))
 
     def row(self) -> Row:
-        relative = {name: ratio(worst, self._scale[name]) for name, worst in self._worst.items()}
-        tensor = max(relative, key=lambda name: float(np.nan_to_num(relative[name], nan=np.inf)))
-        largest = float(np.max(list(self._worst.values())))
-        return Row(self._engine, self.graph, largest, relative[tensor], tensor, self._inputs, self._limit)
+        largest = Largest.of(self._worst, self._scale)
+        return Row(self._engine, self.graph, *largest, self._inputs, self._limit)
 
 
 def _tallies(bundle: Bundle, engine: Engine) -> Iterator[_Tally]:
@@ -191,19 +212,6 @@ def _tallies(bundle: Bundle, engine: Engine) -> Iterator[_Tally]:
             member = f"{name}.{engine.suffix}"
             program = engine.load(bundle.members[member], spec, f"{bundle.path}: {member}")
             yield _Tally(engine.name, name, program.bind(), limit)
-
-
-def _stages(
-    trained: Trained, inputs: int, windows: float, rng: np.random.Generator
-) -> Iterator[tuple[Stage, int]]:
-    """Stages of simulated trials, and how many ticks of each task to compare."""
-    adaptation = trained.policy.adaptation
-    per_trial = adaptation.max_steps if adaptation else 1
-    tasks = math.ceil(inputs * windows / per_trial)
-    ticks = math.ceil(inputs / (tasks * per_trial))
-    for first in range(0, tasks, _BATCH):
-        for stage in practise(trained, min(_BATCH, tasks - first), rng, masked=_MASKED):
-            yield stage, ticks
 
 
 def _state_differs(trained: Trained, bundle: Bundle) -> str:
@@ -222,11 +230,3 @@ def _golden_differs(bundle: Bundle, engine: Engine) -> str:
     except GoldenError as error:
         return str(error)
     return ""
-
-
-def _at(tensors: Mapping[str, Tensor], index: tuple[int, ...]) -> dict[str, Tensor]:
-    return {name: value[index] for name, value in tensors.items()}
-
-
-def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

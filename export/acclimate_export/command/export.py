@@ -1,4 +1,4 @@
-"""The verb `export`: from a run folder to a bundle that was checked before it appears."""
+"""From a run folder to a bundle that was checked before it appears: the verb `export`, and the same for programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,12 +19,12 @@ from acclimate.fields import Json
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
-from acclimate_export.bundle.formats import parse_formats
+from acclimate_export.bundle.formats import FORMATS, ONNX, choose
 from acclimate_export.bundle.trained import Trained, from_run
+from acclimate_export.check.loss import Loss
 from acclimate_export.check.parity import Parity, compare
-from acclimate_export.check.quantisation import Loss, check_quantisable, parse_scheme, quantised
-from acclimate_export.check.quantisation import described as loss_described
-from acclimate_export.command.verify import described, parity_tree
+from acclimate_export.check.quantisation import check_quantisable, parse_scheme, quantised
+from acclimate_export.graphs.collector import collector_at_rest
 
 # Of bundles whose file is not called by their algorithm.
 _NAMES = {"maml": "adaptive", "successor_features": "objectives"}
@@ -31,42 +32,144 @@ _INPUTS = 200  # for the check before writing; `acclimate verify` takes more
 _WRONG = 1e-3  # a graph that is this far from torch, relatively, is not the same function
 
 
-def run_export(args: argparse.Namespace) -> int:
-    """Export as `args` say; print what the bundle is and how well it agrees with torch."""
-    formats = parse_formats(args.format)
-    scheme = parse_scheme(args.quantize, formats)
-    run = RunDirectory.open(Path(args.run))
+@dataclass(frozen=True, repr=False)
+class Exported:
+    """A bundle that was written; printing it tells what is in it.
+
+    nodes:    of each graph in ONNX.
+    facts:    of members beside ONNX, by member: sizes, for one.
+    left_out: forms that are not in it, and why.
+    parity:   how well its graphs agree with torch.
+    loss:     what 8 bits cost, where it is quantised.
+    """
+
+    bundle: Bundle
+    nodes: Mapping[str, int]
+    facts: Mapping[str, Mapping[str, Json]]
+    left_out: Mapping[str, str]
+    parity: Parity
+    loss: Loss | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.bundle.path
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Those that its graphs are in."""
+        return (ONNX, *(name for name in FORMATS if name not in self.left_out))
+
+    def lines(self) -> list[str]:
+        """What `acclimate export` prints."""
+        m = self.bundle.manifest
+        graphs = " and ".join(f"{graph} ({count} nodes)" for graph, count in self.nodes.items())
+        seconds = m.window.episodes * m.window.steps * m.control_dt if m.window else 0.0
+        learning = (
+            [f"from {seconds:g} s of driving, trust radius {m.limits.trust_radius:g}"] if m.window else []
+        )
+        commands = [f"verify {self.path}", *([] if m.privileged else [f"run {self.path} --port PORT"])]
+        return [
+            f"{self.path}: {self.size / 1024:.0f} KiB, {m.algorithm} for the family {m.family.name}",
+            *_titled("holds", [f"{graphs}, state, golden sequence of {self.bundle.golden.ticks} ticks"]),
+            *(f"{member:9} {_facts(facts)}" for member, facts in self.facts.items()),
+            *_titled("left out", [f"{name}: {reason}" for name, reason in self.left_out.items()]),
+            *_titled("quantised", [str(self.loss)] if self.loss else []),
+            *_titled("adapts", learning),
+            *_titled("parity", self.parity.lines()),
+            *_titled("next", [f"acclimate {command}" for command in commands]),
+        ]
+
+    def tree(self) -> dict[str, Json]:
+        """As docs/cli.md describes it."""
+        m = self.bundle.manifest
+        return {
+            "bundle": str(self.path),
+            "size": self.size,
+            "sha256": self.bundle.sha256,
+            "name": m.name,
+            "algorithm": m.algorithm,
+            "family": m.family.name,
+            "trust_radius": m.limits.trust_radius,
+            "nodes": dict(self.nodes),
+            "members": {name: len(content) for name, content in self.bundle.members.items()},
+            "facts": {member: dict(facts) for member, facts in self.facts.items()},
+            "left_out": dict(self.left_out),
+            "quantised": self.loss.tree() if self.loss else None,
+            "verify": self.parity.tree(),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        m = self.bundle.manifest
+        nodes = ", ".join(f"{graph} of {count} nodes" for graph, count in self.nodes.items())
+        return (
+            f"<Exported {str(self.path)!r}: {m.algorithm} for {m.family.name}, {nodes}, as {', '.join(self.forms)}, "
+            f"{self.size / 1024:.0f} KiB, at most {self.parity.max_rel:.1e} from torch>"
+        )
+
+
+def export(
+    run: str | Path,
+    out: str | Path | None = None,
+    *,
+    forms: str | None = None,
+    quantize: str | None = None,
+    unfinished: bool = False,
+) -> Exported:
+    """Make a bundle of what a run folder holds, and write it if its graphs compute what torch computes.
+
+    out:        the file to write; RUN/adaptive.acclimate and the like otherwise.
+    forms:      of the graphs, with commas between them, as in "onnx,c"; otherwise all that can be made here.
+    quantize:   "dynamic" or "int8": 8 bits for the weights of the TFLite form.
+    unfinished: also a run whose training is not done.
+
+    Raises UsageError for what cannot be exported, BundleError for graphs that are not the policy's function.
+    """
+    choice = choose(forms)
+    scheme = parse_scheme(quantize, choice)
+    folder = RunDirectory.open(Path(run))
     torch.set_num_threads(1)  # the same sums in the same order, and so the same bytes
-    trained, iteration = from_run(run, unfinished=args.unfinished)
+    trained, iteration = from_run(folder, unfinished=unfinished)
     if scheme is not None:
         check_quantisable(trained, scheme)
-    default = run.path / f"{_NAMES.get(trained.policy.algorithm, trained.policy.algorithm)}.acclimate"
-    out = writable("--out", args.out) or default
-    _warn_if_unfinished(run, iteration)
-    figures: dict[str, Json] = {"iterations": iteration, **run.recent(iteration)}
-    loss = None
-    if scheme is None:
-        parts = make_parts(trained, run.classical(), figures, formats)
-    else:
-        others = [name for name in formats if name != QUANTISED]
-        parts, loss = quantised(trained, make_parts(trained, run.classical(), figures, others), scheme)
-    parity = _write(trained, parts, out)
-    bundle = load(out)
-    print(
-        json.dumps(_tree(bundle, parts, parity, loss), indent=2)
-        if args.json
-        else "\n".join(_lines(bundle, parts, parity, loss))
+    algorithm = trained.policy.algorithm
+    path = (
+        writable("--out", str(out) if out else None)
+        or folder.path / f"{_NAMES.get(algorithm, algorithm)}.acclimate"
     )
+    figures: dict[str, Json] = {"iterations": iteration, **folder.recent(iteration)}
+    plain = choice if scheme is None else choice.without(QUANTISED)
+    parts, loss = make_parts(trained, folder.classical(), figures, plain), None
+    if scheme is not None:
+        parts, loss = quantised(trained, parts, scheme)
+    parity = _write(trained, parts, path)
+    return Exported(load(path), parts.nodes, parts.facts, parts.left_out, parity, loss)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Export as `args` say; print what the bundle is and how well it agrees with torch."""
+    with collector_at_rest():
+        exported = export(
+            args.run, args.out, forms=args.format, quantize=args.quantize, unfinished=args.unfinished
+        )
+    _warn_if_unfinished(RunDirectory.open(Path(args.run)), exported.bundle)
+    print(json.dumps(exported.tree(), indent=2) if args.json else exported)
     return 0
 
 
-def _warn_if_unfinished(run: RunDirectory, iteration: int) -> None:
-    total = run.config.training.iterations
-    if iteration < total:
-        print(
-            f"acclimate: {run.path} is exported as it is, at iteration {iteration} of {total}",
-            file=sys.stderr,
-        )
+def _warn_if_unfinished(run: RunDirectory, bundle: Bundle) -> None:
+    figures, total = bundle.manifest.provenance["figures"], run.config.training.iterations
+    assert isinstance(figures, dict)
+    if figures["iterations"] != total:
+        said = f"{run.path} is exported as it is, at iteration {figures['iterations']} of {total}"
+        print(f"acclimate: {said}", file=sys.stderr)
 
 
 def _write(trained: Trained, parts: Parts, out: Path) -> Parity:
@@ -76,51 +179,15 @@ def _write(trained: Trained, parts: Parts, out: Path) -> Parity:
         write_bundle(candidate, parts.manifest, parts.members)
         parity = compare(trained, load(candidate), _INPUTS, seed=0)
     if parity.state or parity.golden or not parity.within(_WRONG):
-        raise BundleError(f"{out} was not written: {'; '.join(described(parity))}")
+        raise BundleError(f"{out} was not written: {'; '.join(parity.lines())}")
     write_bundle(out, parts.manifest, parts.members)
     return parity
 
 
-def _lines(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> list[str]:
-    m, size = bundle.manifest, bundle.path.stat().st_size
-    graphs = " and ".join(f"{graph} ({count} nodes)" for graph, count in parts.nodes.items())
-    seconds = m.window.episodes * m.window.steps * m.control_dt if m.window else 0.0
-    learning = (
-        [f"adapts    from {seconds:g} s of driving, trust radius {m.limits.trust_radius:g}"]
-        if m.window
-        else []
-    )
-    drive = [] if m.privileged else [f"          acclimate run {bundle.path} --port PORT"]
-    return [
-        f"{bundle.path}: {size / 1024:.0f} KiB, {m.algorithm} for {m.family.name}s, "
-        f"preset {m.family.options['preset']}",
-        f"holds     {graphs}, state, golden sequence of {bundle.golden.ticks} ticks",
-        *(f"{member:9} {_facts(facts)}" for member, facts in parts.facts.items()),
-        *([f"quantised {loss_described(loss)}"] if loss else []),
-        *learning,
-        *(f"parity    {line}" for line in described(parity)),
-        f"next      acclimate verify {bundle.path}",
-        *drive,
-    ]
+def _titled(title: str, lines: list[str]) -> list[str]:
+    """The title before the first line, and as much space before the others."""
+    return [f"{title if i == 0 else '':9} {line}" for i, line in enumerate(lines)]
 
 
 def _facts(facts: Mapping[str, Json]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
-
-
-def _tree(bundle: Bundle, parts: Parts, parity: Parity, loss: Loss | None) -> dict[str, Json]:
-    sizes: dict[str, Json] = {name: len(content) for name, content in bundle.members.items()}
-    return {
-        "bundle": str(bundle.path),
-        "size": bundle.path.stat().st_size,
-        "sha256": bundle.sha256,
-        "name": bundle.manifest.name,
-        "algorithm": bundle.manifest.algorithm,
-        "preset": bundle.manifest.family.options["preset"],
-        "trust_radius": bundle.manifest.limits.trust_radius,
-        "nodes": dict(parts.nodes),
-        "members": sizes,
-        "facts": {member: dict(facts) for member, facts in parts.facts.items()},
-        "quantised": loss.tree() if loss else None,
-        "verify": parity_tree(parity),
-    }

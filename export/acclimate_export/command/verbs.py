@@ -15,13 +15,12 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     add(
         "--out",
         metavar="FILE",
-        help="the bundle to write (RUN/NAME.acclimate; NAME is adaptive, robust or oracle)",
+        help="the bundle to write (RUN/NAME.acclimate; NAME is adaptive, rl2, robust, oracle or objectives)",
     )
     add(
         "--format",
-        default="onnx",
         metavar="LIST",
-        help="forms of the graphs, with commas between them: onnx, which is always in, c and tflite (onnx)",
+        help="forms of the graphs, with commas between them: onnx, always in, c and tflite (all that can be made)",
     )
     add(
         "--quantize",
@@ -47,13 +46,18 @@ def _configure_verify(parser: argparse.ArgumentParser) -> None:
         help="compare with this run's newest checkpoint (with what the bundle itself holds)",
     )
     add(
+        "--family",
+        metavar="FILE.py",
+        help="the file of its family, where that is your own (beside the bundle, or where training had it from)",
+    )
+    add(
         "--inputs",
         type=int,
         default=1000,
         metavar="N",
         help="ticks for act; adapt gets a tenth as many windows (1000)",
     )
-    add("--seed", type=int, default=0, help="of the servos that the inputs come from (0)")
+    add("--seed", type=int, default=0, help="of the machines that the inputs come from (0)")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")
 
 

@@ -30,9 +30,7 @@ class _Value:
 
     def whole(self, but: int = 0) -> Tensor:
         """With all its axes, `but` for one of the leading ones where that is 1."""
-        tensor = self.tensor
-        while tensor.dim() < self.rank - but:
-            tensor = tensor.unsqueeze(0)  # one by one: the exporter makes one of several
+        tensor = _of_rank(self.tensor, self.rank - but)
         return tensor.squeeze(0) if tensor.dim() > self.rank - but else tensor
 
     def from_the_end(self, axis: object) -> int:
@@ -107,21 +105,23 @@ def _reshape(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor | None:
 
 
 def _product(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor | None:
-    """A batched product with a single matrix in the batch."""
-    if shape[0] != 1:
-        return None
-    matrices = [value.whole(but=1) for value in map(_value, args)]
-    return torch.addmm(*matrices) if op is _aten.baddbmm.default else torch.mm(*matrices)
+    """A batched product with a single matrix in the batch, or with the same one for all of it."""
+    if shape[0] == 1:
+        matrices = [value.whole(but=1) for value in map(_value, args)]
+        return torch.addmm(*matrices) if op is _aten.baddbmm.default else torch.mm(*matrices)
+    *_, left, right = (value.whole() for value in map(_value, args))
+    if op is _aten.bmm.default and right.stride(0) == 0:  # expanded over the batch
+        return torch.mm(left.reshape(-1, left.shape[-1]), right[0]).reshape(shape)
+    return None
 
 
-def _concatenate(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor | None:
-    """Along an axis that every part has."""
+def _concatenate(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor:
+    """Parts that lack more leading axes than another get them back, up to the one along which they are joined."""
     del op, shape
     assert isinstance(args[0], list | tuple)
-    parts = [_tensor(part) for part in args[0]]
     back = _value(args[0][0]).from_the_end(args[1] if len(args) > 1 else 0)
-    fits = len({part.dim() for part in parts}) == 1 and -back <= parts[0].dim()
-    return torch.cat(parts, back) if fits else None
+    rank = max(-back, *(_tensor(part).dim() for part in args[0]))
+    return torch.cat([_of_rank(_tensor(part), rank) for part in args[0]], back)
 
 
 def _split(op: OpOverload, args: _Arguments) -> list[_Value] | None:
@@ -170,6 +170,13 @@ _RULES: dict[OpOverload, _Rule] = {
     _aten.transpose.int: _along(1, 2),
     _aten.cat.default: _concatenate,
 }
+
+
+def _of_rank(tensor: Tensor, rank: int) -> Tensor:
+    """With leading axes of length one until it has at least `rank` axes."""
+    while tensor.dim() < rank:
+        tensor = tensor.unsqueeze(0)  # one by one: the exporter makes one of several
+    return tensor
 
 
 def _value(argument: object) -> _Value:

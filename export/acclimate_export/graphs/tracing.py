@@ -24,23 +24,24 @@ class Traced(NamedTuple):
     outputs: Mapping[str, Shape]
 
 
-def trace_act(policy: Policy, n_obs: int, n_act: int) -> Traced:
+def trace_act(policy: Policy) -> Traced:
     """act(obs, noise, state…) -> action, next…, info…"""
     state = _example_state(policy)
-    inputs = {"obs": torch.zeros(n_obs), "noise": torch.zeros(policy.n_noise)} | state
+    inputs = {"obs": torch.zeros(policy.spec.n_obs), "noise": torch.zeros(policy.n_noise)} | state
     axes = {"obs": 2, "noise": 2} | _state_axes(policy)
 
     def named(tensors: Tensors) -> dict[str, Tensor]:
         act = policy.act(_state_of(tensors), tensors["obs"], tensors["noise"])
         return {"action": act.action} | _prefixed("next", act.next) | _prefixed("info", act.info)
 
-    return _trace(policy, named, inputs, axes, {"action": (n_act,)})
+    return _trace(policy, named, inputs, axes, {"action": (policy.spec.n_act,)})
 
 
-def trace_adapt(policy: Policy, n_obs: int, n_act: int) -> Traced:
+def trace_adapt(policy: Policy) -> Traced:
     """adapt(window…, state…) -> next…, info…   for a policy that has a window"""
     assert policy.window is not None
     episodes, steps = policy.window.episodes, policy.window.steps
+    n_obs, n_act = policy.spec.n_obs, policy.spec.n_act
     window = {
         "window.obs": torch.zeros(episodes, steps + 1, n_obs),
         "window.action": torch.zeros(episodes, steps, n_act),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from acclimate.atomic import write_atomically
+from acclimate.bundle.file import load
 from acclimate.command.options import at_least, writable
 from acclimate.errors import UsageError
 from acclimate.fields import Json
@@ -19,6 +20,7 @@ from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
 from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, evaluate_all
 from acclimate_bridge.simulation.servo.fleet import ServoFleet
+from acclimate_bridge.simulation.worlds import remark
 
 _Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 
@@ -27,6 +29,8 @@ def run_evaluation(args: argparse.Namespace) -> int:
     """Evaluate a bundle on the machines meant; print the table or one JSON object."""
     output = writable("--output", args.output)
     jobs = at_least("--jobs", (os.cpu_count() or 1) if args.jobs is None else args.jobs, 1)
+    if args.family is None and (said := remark(load(args.bundle))):
+        print(said, file=sys.stderr, flush=True)
     plan = Plan(
         bundle=Path(args.bundle),
         fleet=_fleet(args),

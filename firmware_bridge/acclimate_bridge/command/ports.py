@@ -16,7 +16,7 @@ def print_ports(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"ports": ports}, indent=2))
     elif not ports:
-        print("no serial ports found; `acclimate simulate` makes one with a simulated servo")
+        print("no serial ports found; `acclimate run BUNDLE --port sim:` simulates a device as well")
     for port in [] if as_json else ports:
         print(f"{port['port']:<20} {port['description']}  [{port['hardware_id']}]")
     return 0

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from acclimate.bundle.file import load
+from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
 from acclimate.command.options import at_least, writable
 from acclimate.control.clock import RealClock
@@ -37,6 +37,7 @@ from acclimate_bridge.evaluation.report import headline_tree
 from acclimate_bridge.link.host_link import HostLink, LinkStats
 from acclimate_bridge.link.transport import SerialTransport
 from acclimate_bridge.simulation.seeding import generator
+from acclimate_bridge.simulation.worlds import remark
 
 EPISODES = 4  # per measurement
 _EXPLORATION = 1  # key of its random numbers; references have another
@@ -56,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy, recording = Policy(bundle, args.engine), Recording()
     with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
-        if device.simulated:
-            print(f"simulating {device.simulated}", file=sys.stderr, flush=True)
+        _tell_simulated(device, bundle)
         if isinstance(plan, DrivePlan):
             said = _driven(args, device.port, policy, plan, recording)
         else:
@@ -69,6 +69,12 @@ def run(args: argparse.Namespace) -> int:
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
     return 0
+
+
+def _tell_simulated(device: DeviceAt, bundle: Bundle) -> None:
+    if device.simulated is not None:
+        said = [f"simulating {device.simulated}", remark(bundle)]
+        print(*filter(None, said), sep="\n", file=sys.stderr, flush=True)
 
 
 class _Said(NamedTuple):

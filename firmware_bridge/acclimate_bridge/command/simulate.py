@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from acclimate.bundle.file import load
+from acclimate.bundle.file import Bundle, load
 from acclimate.command.options import at_least
 from acclimate.errors import UsageError
 from acclimate.policy.objectives import parse_objective
@@ -22,14 +22,15 @@ from acclimate_bridge.simulation.judge import Judge, JudgedSpecimen
 from acclimate_bridge.simulation.servo.world import ServoWorld
 from acclimate_bridge.simulation.simulator import FAULTS, Change, Fault, Simulator, linked, listening
 from acclimate_bridge.simulation.specimen import Specimen
-from acclimate_bridge.simulation.worlds import choose, world_for
+from acclimate_bridge.simulation.worlds import choose, remark, world_for
 
 
 def simulate(args: argparse.Namespace) -> int:
     """Serve a simulated machine until SIGINT or SIGTERM; its port is the first line on stdout."""
     at_least("--seed", args.seed, 0)
     fault = Fault(*moment("fault", args.fault, "KIND", FAULTS)) if args.fault else None
-    machine = _machine(args)
+    bundle = load(args.bundle) if args.bundle else None
+    machine = _machine(args, bundle)
     simulator = Simulator(
         machine,
         np.random.default_rng(args.seed),
@@ -43,13 +44,14 @@ def simulate(args: argparse.Namespace) -> int:
         print(simulator.port, flush=True)
         ends = "" if args.attached else "; Ctrl-C ends it"
         _tell(f"simulating {machine.name}, {simulator.described()}{ends}")
+        if bundle is not None and not args.family and (said := remark(bundle)):
+            _tell(said)
         simulator.run(signals)
     return 0
 
 
-def _machine(args: argparse.Namespace) -> Specimen:
+def _machine(args: argparse.Namespace, bundle: Bundle | None) -> Specimen:
     """The machine that is meant, with its judge where it has one."""
-    bundle = load(args.bundle) if args.bundle else None
     servos = not args.family and bundle is None
     world = ServoWorld() if servos else world_for(args.family, bundle)
     machine = _chosen(args, world, plain=servos)

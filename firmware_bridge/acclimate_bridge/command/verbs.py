@@ -129,7 +129,11 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
         help="bundles to compare with (robust and oracle beside BUNDLE)",
     )
     add(
-        "--machines", "--devices", type=int, default=8, metavar="N", help="held-out machines of each type (8)"
+        "--machines",
+        "--devices",
+        type=int,
+        metavar="N",
+        help="held-out machines of each type (8, or 24 of one)",
     )
     add(
         "--family", metavar="FILE.py:CLASS", help="where the bundle's family is, if not where the bundle says"

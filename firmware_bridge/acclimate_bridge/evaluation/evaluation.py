@@ -29,7 +29,10 @@ from acclimate_bridge.evaluation.pid import Pid
 from acclimate_bridge.evaluation.rig import PID, Contest, MachineResult, Place
 from acclimate_bridge.simulation.worlds import Group, groups_of, world_of
 
-NAMED = ("robust", "oracle")  # what a bundle is compared with; names of algorithms, and of files beside it
+NAMED = ("robust", "oracle")  # algorithms that a bundle is compared with
+# What the files beside it that hold them are called; the oracle that counts has the memory of its contestants, too.
+_BESIDE = {"robust": ("robust",), "oracle": ("rl2_oracle", "oracle")}
+_FEW, _MANY = 8, 24  # machines of each group where there are several, and where there is one
 T = TypeVar("T")
 _Work = tuple[int, int]  # index of the group, number of the machine
 
@@ -52,7 +55,7 @@ class HeldOutFleet:
     file: str | None = None
 
     def groups(self, bundle: Bundle) -> tuple[Group, ...]:
-        return groups_of(world_of(bundle.manifest, bundle.path, self.file))
+        return groups_of(world_of(bundle, self.file))
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Plan:
     bundle: Path
     fleet: Fleet = HeldOutFleet()
     against: tuple[Path, ...] | None = None
-    machines: int = 8  # of each group
+    machines: int | None = None  # of each group; None: 8, or 24 where there is one group
     episodes: int = 4
     shots: int | None = None  # None: as many as the bundle allows
     seed: int = 0
@@ -77,8 +80,9 @@ class Plan:
                 f"engine {self.engine!r} is not one that evaluates{did_you_mean(self.engine, ENGINES)}"
             )
         for name, least in (("machines", 1), ("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
+            value: int | None = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, found {value}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Opened(NamedTuple):
 
     contest: Contest
     groups: tuple[Group, ...]
+    machines: int  # of each group
 
     def place(self, at: _Work) -> Place:
         return self.contest.place(self.groups[at[0]], at[1])
@@ -141,7 +146,7 @@ def on_all(
     work: Work[T], opened: Opened, jobs: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[T]:
     """The results of all machines, in their order; `opened` is that of the plan."""
-    places = list(product(range(len(opened.groups)), range(work.plan.machines)))
+    places = list(product(range(len(opened.groups)), range(opened.machines)))
     parallel = min(jobs, len(places))
     results = _elsewhere(work, places, parallel) if parallel > 1 else (work.at(opened, p) for p in places)
     for done, result in enumerate(results, 1):
@@ -154,7 +159,7 @@ def open_plan(plan: Plan) -> Opened:
     """Load the bundles of a plan and replay their golden sequences; find its machines. Raises as `evaluate_all`."""
     main = load(plan.bundle)
     bundles = {main.manifest.algorithm: main}
-    for path in _opponents(plan):
+    for path in _opponents(plan, main):
         other = load(path)
         _check_opponent(main, other)
         name = other.manifest.algorithm
@@ -171,7 +176,8 @@ def open_plan(plan: Plan) -> Opened:
         episodes=plan.episodes,
         seed=plan.seed,
     )
-    return Opened(contest, _groups(plan, main))
+    groups = _groups(plan, main)
+    return Opened(contest, groups, plan.machines or (_MANY if len(groups) == 1 else _FEW))
 
 
 def _groups(plan: Plan, bundle: Bundle) -> tuple[Group, ...]:
@@ -218,11 +224,19 @@ def _steps(bundles: Mapping[str, Bundle]) -> int:
     return next(iter(found), episode_steps(next(iter(bundles.values())).manifest))
 
 
-def _opponents(plan: Plan) -> Sequence[Path]:
+def _opponents(plan: Plan, main: Bundle) -> Sequence[Path]:
     if plan.against is not None:
         return plan.against
-    neighbours = [plan.bundle.with_name(f"{name}.acclimate") for name in NAMED]
-    return [path for path in neighbours if path.is_file() and path.absolute() != plan.bundle.absolute()]
+    found = (_neighbour(main, names) for role, names in _BESIDE.items() if role != main.manifest.algorithm)
+    return [path for path in found if path is not None]
+
+
+def _neighbour(main: Bundle, names: Sequence[str]) -> Path | None:
+    """The file of the first of these names beside a bundle: NAME, or as servo_wide_NAME beside servo_wide_maml."""
+    stem, algorithm = main.path.stem, main.manifest.algorithm
+    prefixes = [stem.removesuffix(algorithm)] if stem.endswith(f"_{algorithm}") else []
+    places = [main.path.with_name(f"{p}{name}.acclimate") for p in (*prefixes, "") for name in names]
+    return next((path for path in places if path.is_file()), None)
 
 
 def _check_opponent(main: Bundle, other: Bundle) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from acclimate.arrays import FloatArray
+from acclimate.errors import AcclimateError, UsageError
 from acclimate.task.spec import TaskSpec
 from acclimate.task.world import Machine
 
@@ -52,7 +53,7 @@ class TickPlant:
     def advance(self, now: float) -> None:
         """Make the ticks that end until `now`."""
         while self._due <= now + _EARLY:
-            self._values = self._machine.step(self._targets)
+            self._values = self._read(lambda: self._machine.step(self._targets), "step")
             self._ended = self._due
             self._due += (_PATIENCE if self._commanded else 1.0) * self._dt
             self._commanded = False
@@ -64,7 +65,7 @@ class TickPlant:
 
     def begin(self) -> bool:
         """Begin an episode; time stands still until the first command."""
-        self._values = self._machine.reset(self._rng)
+        self._values = self._read(lambda: self._machine.reset(self._rng), "reset")
         self._targets = np.zeros(self._spec.n_act, np.float32)  # until the first command nothing moves
         self._commanded, self._due, self._ended = False, math.inf, -math.inf
         return True
@@ -79,6 +80,23 @@ class TickPlant:
         units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in self._spec.parameters}
         truth = ", ".join(f"{k} {v:.4g}{units.get(k, '')}" for k, v in self.parameters.items())
         return truth or "nothing differs"
+
+    def _read(self, of: Callable[[], FloatArray], what: str) -> FloatArray:
+        """What the machine's code gives. Raises UsageError where that is not what its sensors are."""
+        try:
+            values = of()
+        except AcclimateError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"a machine of family {self._spec.name!r} failed in a {what}: {type(error).__name__}: {error}"
+            ) from error
+        if values.shape != (self._spec.n_sensors,):
+            raise UsageError(
+                f"a machine of family {self._spec.name!r} gave shape {list(values.shape)} in a {what}, expected "
+                f"[{self._spec.n_sensors}], a number for each of its sensors"
+            )
+        return values
 
 
 @dataclass(frozen=True)

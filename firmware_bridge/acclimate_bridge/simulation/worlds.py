@@ -6,6 +6,7 @@ ticks, as servos are, gives specimens of its own.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from acclimate.bundle.file import Bundle
-from acclimate.bundle.manifest import Manifest
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.task.spec import TaskSpec
@@ -72,14 +72,47 @@ def open_world(name: str, use: str | None, options: Mapping[str, Json]) -> World
     return opener(name, use, options)
 
 
-def world_of(manifest: Manifest, bundle: Path | None = None, file: str | None = None) -> World:
+def world_of(bundle: Bundle, file: str | None = None) -> World:
     """The machines that a bundle was trained for.
 
-    file: FILE.py:CLASS that defines them; else it is looked for where this program runs, and then beside the bundle.
-    Raises UsageError.
+    file: FILE.py:CLASS that defines them; else it is looked for, as `family_file` says. Raises UsageError.
     """
-    family = manifest.family
-    return open_world(family.name, file or (family.use and _found(family.use, bundle)), family.options)
+    family = bundle.manifest.family
+    if file is None and family.use is not None:
+        file = f"{family_file(bundle)}:{family.use.rpartition(':')[2]}"
+    return open_world(family.name, file, family.options)
+
+
+def family_file(bundle: Bundle) -> Path:
+    """The file that defines a bundle's machines: here, beside the bundle, or in a folder here.
+
+    If there are several, it is the one that the bundle was trained with. Raises UsageError where there is none.
+    """
+    family = bundle.manifest.family
+    assert family.use is not None  # as for all that is not built in
+    name, _, member = family.use.rpartition(":")
+    places = [Path(name), bundle.path.with_name(name), *sorted(Path().glob(f"*/{name}"))]
+    found = [path for path in places if path.is_file()]
+    if not found:
+        raise UsageError(
+            f"the machines of this bundle are defined by {name}, which is neither here nor beside the bundle; "
+            f"say where it is: --family FILE.py:{member}"
+        )
+    return next((path for path in found if _digest(path) == family.sha256), found[0])
+
+
+def remark(bundle: Bundle) -> str | None:
+    """What to say of a bundle whose machines are no longer defined as they were; None where they are."""
+    family = bundle.manifest.family
+    if family.use is None or _digest(path := family_file(bundle)) == family.sha256:
+        return None
+    return (
+        f"{path} has changed since this bundle was exported: its machines may be others than those trained on"
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def world_for(family: str | None, bundle: Bundle | None) -> World:
@@ -88,23 +121,10 @@ def world_for(family: str | None, bundle: Bundle | None) -> World:
     Raises UsageError where nothing here simulates them.
     """
     if bundle is not None:
-        return world_of(bundle.manifest, bundle.path, family)
+        return world_of(bundle, family)
     assert family is not None
     name, use = (family.rpartition(":")[2], family) if ":" in family else (family, None)
     return open_world(name, use, {})
-
-
-def _found(use: str, bundle: Path | None) -> str:
-    """`use` with the path of its file."""
-    name, _, member = use.rpartition(":")
-    places = [Path(name), *([bundle.parent / Path(name).name] if bundle else [])]
-    place = next((path for path in places if path.is_file()), None)
-    if place is None:
-        raise UsageError(
-            f"the machines of this bundle are defined by {name}, which is neither here nor beside the bundle; "
-            f"say where it is: --family FILE.py:{member}"
-        )
-    return f"{place}:{member}"
 
 
 def choose(world: World, choice: Choice, seed: int) -> Specimen:

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TYPE_CHECKING
 
 from acclimate.bundle.file import Bundle
 from acclimate.engines import ENGINES, findings, missing
-from acclimate.engines.child_process import ChildProcess
 from acclimate.errors import EngineError, GoldenError, NoEngineError
+
+if TYPE_CHECKING:
+    from acclimate.engines.child_process import ChildProcess
 
 _PROGRAM = "from acclimate.policy.engine_trial import main; main()"
 _ROUNDS = 5  # in turns, so that what else the board does falls on all engines
@@ -105,6 +108,10 @@ class _Trials:
     computed_otherwise: bool = False
 
     def bring_up(self, bundle: Bundle, names: list[str]) -> None:
+        from acclimate.engines.child_process import (
+            ChildProcess,
+        )  # not before: a start that remembers needs none
+
         for name in names:
             try:
                 self.processes[name] = self.stack.enter_context(

@@ -390,8 +390,14 @@ def _broken_metrics(spec: TaskSpec) -> Iterator[str]:
                 yield f"metric {m.name!r} names {name!r}, which is no action; actions: {_list(spec.action_scalars)}"
         if m.kind == "success" and not (m.bound is not None and 0.0 < m.bound < math.inf):
             yield f"metric {m.name!r}: success needs a bound above 0, found {m.bound}"
-        if m.kind in _OF_ACTIONS and m.pairs:
-            yield f"metric {m.name!r}: a metric of kind {m.kind} takes no pairs"
+        takes = {
+            "pairs": m.kind in ("rms", "success"),
+            "bound": m.kind == "success",
+            "actions": m.kind in _OF_ACTIONS,
+        }
+        for part, wanted in takes.items():
+            if not wanted and getattr(m, part):
+                yield f"metric {m.name!r}: a metric of kind {m.kind} takes no {part}"
 
 
 def _broken_reference(spec: TaskSpec) -> Iterator[str]:

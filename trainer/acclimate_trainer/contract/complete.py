@@ -11,11 +11,11 @@ from typing import Generic
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from acclimate.task import features
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
+from acclimate_trainer.contract.costs import headline_cost, limited
 from acclimate_trainer.contract.family import (
     Changing,
     Cost,
@@ -144,19 +144,6 @@ class Complete(Generic[Tasks]):
         return torch.stack([seen.mean(0), seen.std(0).clamp_min(_LEAST_SPREAD)])
 
 
-def headline_cost(spec: TaskSpec, window: Window, reward: Tensor) -> Cost:
-    """What the headline metric says of each tick: squared differences of its pairs, or minus the reward."""
-    metric = spec.headline
-    if not metric.pairs:
-        return Cost(metric.name, -reward, root=False)
-    squares = [
-        (window.obs[:, :, 1:, spec.index(measured)] - window.obs[:, :, 1:, spec.index(wanted)]).square()
-        for measured, wanted in metric.pairs
-    ]
-    total = squares[0] if len(squares) == 1 else torch.stack(squares).mean(0)
-    return Cost(metric.name, total)
-
-
 def _closeness(spec: TaskSpec, window: Window) -> Tensor:
     """A reward by the headline's pairs: minus the mean of their near-absolute differences, (T, K, S)."""
     halves, parts = _half_ranges(spec), []
@@ -209,14 +196,6 @@ def _known(mask: Tensor, past: int) -> Tensor:
         shifted = torch.cat([torch.zeros_like(shifted[:, :, :1]), shifted[:, :, :-1]], dim=2)
         known = known * shifted
     return known
-
-
-def limited(spec: TaskSpec, action: Tensor) -> Tensor:
-    """Actions (…, n_act) as a device takes them: within the channels' limits."""
-    low, high = spec.limits()
-    if len(set(low)) == len(set(high)) == 1:
-        return F.hardtanh(action, low[0], high[0])
-    return torch.minimum(torch.maximum(action, torch.tensor(low)), torch.tensor(high))
 
 
 def _scaling(spec: TaskSpec) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily
 
 Tasks = TypeVar("Tasks")
-_PREVIOUS = 0.7  # scale of the previous action among the inputs
+PREVIOUS = 0.7  # scale of the previous action among the inputs
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class View:
 
     def inputs(self, obs: Tensor, previous: Tensor, *more: Tensor) -> Tensor:
         """Network inputs (…, n_in + …) from obs (…, n_obs), the previous action within ±1 (…, n_act), and `more`."""
-        return torch.tanh(torch.cat([self.family.inputs(obs), previous * _PREVIOUS, *more], dim=-1))
+        return torch.tanh(torch.cat([self.family.inputs(obs), previous * PREVIOUS, *more], dim=-1))
 
     def physical(self, action: Tensor) -> Tensor:
         """Actions (…, n_act) within ±1 in the channels' units."""

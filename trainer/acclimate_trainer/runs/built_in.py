@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 
 
 def built_in() -> dict[str, Path]:
@@ -21,9 +21,8 @@ def find_config(name: str) -> Path:
     if name in known and not path.exists():
         return known[name]
     if not path.is_file():
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(
-            f"there is no config {name}{hint}; give a TOML file, or a built-in one: {', '.join(known)}"
+            f"there is no config {name!r}"
+            + did_you_mean(name, known, of="give a TOML file, or a built-in one")
         )
     return path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +13,7 @@ from typing import TypeAlias
 import tomli_w
 from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
+from acclimate.text_files import read_toml
 
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
@@ -23,10 +24,12 @@ from acclimate_trainer.algorithms.successor.library import SuccessorConfig
 from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
 from acclimate_trainer.outer_loop.training import TrainingConfig
 from acclimate_trainer.settings.limits import NOT_NEGATIVE, require
-from acclimate_trainer.settings.tables import ConfigError, Value, read_table
+from acclimate_trainer.settings.tables import ConfigError, Value, read_table, table_of
 from acclimate_trainer.tasks.registry import Opened, open_family
 
 Tree: TypeAlias = Mapping[str, Value]
+Changes: TypeAlias = Mapping[str, object] | Iterable[str]
+"""Values by SECTION.KEY, or texts SECTION.KEY=VALUE, as in maml.hidden=64, where a value is written as in TOML."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Config:
 
     def tree(self) -> dict[str, Value]:
         """The config, every default written out, as TOML and JSON have it; `parse_config` reads it back to the same."""
-        tree = {key: _plain(value) for key, value in asdict(self).items() if value is not None}
+        tree = table_of(self)
         family: dict[str, Value] = {"options": dict(self.opened.options)}
         family |= {"name": self.opened.name} if self.opened.use is None else {"use": self.opened.use}
         return tree | {"family": family}
@@ -89,32 +92,41 @@ class Config:
 ALGORITHMS = ("maml", "rl2", "rl2_oracle", "objectives", "student", "ppo", "robust", "oracle", "successor")
 
 
-def load_config(path: Path, changes: Iterable[str] = ()) -> Config:
-    """Read a TOML config; `changes` are KEY=VALUE, as in maml.hidden=64, with a value as in TOML.
+def load_config(path: Path, changes: Changes = ()) -> Config:
+    """Read a TOML config, with some changes.
 
     Raises ConfigError with one sentence that names file, section and key.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        tree = read_toml(path, "config")
+    except UsageError as error:
+        raise ConfigError(str(error)) from None
     return parse_config(tree, str(path), path.parent, changes)
 
 
-def _set(tree: dict[str, Value], change: str) -> None:
-    """KEY.KEY=VALUE into a tree. Raises ConfigError; what key and value may be is checked with the rest."""
-    key, equals, text = change.partition("=")
+def _pairs(changes: Changes) -> Iterator[tuple[str, object]]:
+    """Keys and values. Raises ConfigError for a text that has not both."""
+    if isinstance(changes, Mapping):
+        yield from changes.items()
+        return
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {change!r} is not SECTION.KEY=VALUE, as in maml.hidden=64")
+        yield key, _read_value(text.strip())
+
+
+def _set(tree: dict[str, object], key: str, value: object) -> None:
+    """A value into a tree. Raises ConfigError; what key and value may be is checked with the rest."""
     *sections, last = (part.strip() for part in key.split("."))
-    if not equals or not last or not all(sections):
-        raise ConfigError(f"--set {change!r} is not SECTION.KEY=VALUE, as in maml.hidden=64")
+    if not last or not all(sections):
+        raise ConfigError(f"cannot set {key!r}: expected SECTION.KEY, as in maml.hidden")
     for name in sections:
         inner = tree.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {change!r}: {name} is no section")
+            raise ConfigError(f"cannot set {key!r}: {name} is no section")
         tree = inner
-    tree[last] = _read_value(text.strip())
+    tree[last] = value
 
 
 def _read_value(text: str) -> Value:
@@ -126,13 +138,12 @@ def _read_value(text: str) -> Value:
     return value
 
 
-def parse_config(tree: Tree, where: str, folder: Path | None = None, changes: Iterable[str] = ()) -> Config:
+def parse_config(tree: Tree, where: str, folder: Path | None = None, changes: Changes = ()) -> Config:
     """A config from its TOML tree; `where` names the file in errors, `folder` is its own. Raises as `load_config`."""
-    changed = copy.deepcopy(dict(tree))
-    for change in changes:
-        _set(changed, change)
-    tree = changed
-    config = read_table(Config, _at_home(tree, folder), where)
+    changed: dict[str, object] = copy.deepcopy(dict(tree))
+    for key, value in _pairs(changes):
+        _set(changed, key, value)
+    config = read_table(Config, _at_home(changed, folder), where)
     given = [name for name in ALGORITHMS if getattr(config, name) is not None]
     if len(given) != 1:
         found = " and ".join(f"[{name}]" for name in given) or "none"
@@ -145,7 +156,7 @@ def parse_config(tree: Tree, where: str, folder: Path | None = None, changes: It
     return config
 
 
-def _at_home(tree: Tree, folder: Path | None) -> Tree:
+def _at_home(tree: Mapping[str, object], folder: Path | None) -> Mapping[str, object]:
     """The tree, with the family's file as it is called from anywhere."""
     family = tree.get("family")
     use = family.get("use") if isinstance(family, dict) else None
@@ -159,13 +170,3 @@ def _at_home(tree: Tree, folder: Path | None) -> Tree:
 def to_toml(config: Config) -> str:
     """The resolved config, every default written out, as TOML that `load_config` reads back to the same."""
     return tomli_w.dumps(config.tree())
-
-
-def _plain(value: object) -> Value:
-    """As TOML and JSON have it: tuples as lists, nothing that is None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    assert isinstance(value, str | int | float | bool)
-    return value

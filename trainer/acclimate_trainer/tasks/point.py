@@ -231,7 +231,7 @@ class PointFrameSession:
     def step(self, action: Tensor) -> Step:
         (position,) = self.state
         moved = torch.baddbmm(position, F.hardtanh(action), self._push)
-        self.state = (F.hardtanh(moved, -HALL, HALL),)
+        self.state = (moved + (F.hardtanh(moved, -HALL, HALL) - moved).detach(),)  # walls stop no gradient
         none = torch.zeros_like(moved[..., 0])
         never = torch.zeros_like(none, dtype=torch.bool)
         return Step(none, never, never)

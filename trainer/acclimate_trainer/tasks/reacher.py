@@ -35,6 +35,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.task.spec import (
     CHATTER,
     ENERGY,
@@ -217,7 +218,7 @@ class ReacherFamily:
     def __post_init__(self) -> None:
         """Raises UsageError for targets that there are not."""
         if self.targets not in _SETS:
-            raise UsageError(f"targets is {self.targets!r}; valid: {', '.join(_SETS)}")
+            raise UsageError(f"targets is {self.targets!r}{did_you_mean(self.targets, _SETS, of='valid')}")
 
     @cached_property
     def spec(self) -> TaskSpec:

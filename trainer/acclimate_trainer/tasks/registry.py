@@ -9,18 +9,22 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
 
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
+from acclimate.task.spec import TaskSpec
 
 from acclimate_trainer.contract.family import TaskFamily
-from acclimate_trainer.settings.tables import ConfigError, Value, read_table
+from acclimate_trainer.settings.tables import ConfigError, Value, read_table, table_of
 
 GROUP = "acclimate.families"
+_ANYTHING = (Exception, SystemExit)  # what code of the user's may raise
 _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
@@ -86,9 +90,21 @@ def _named(name: str, where: str) -> type:
         found: type = getattr(import_module(module), attribute)
         return found
     for entry in metadata.entry_points(group=GROUP, name=name):
-        loaded: type = entry.load()
-        return loaded
-    raise ConfigError(f"{where}: [family] name is {name!r}; valid: {', '.join(families())}")
+        return _loaded(entry, where)
+    raise ConfigError(f"{where}: [family] name is {name!r}{did_you_mean(name, families(), of='valid')}")
+
+
+def _loaded(entry: metadata.EntryPoint, where: str) -> type:
+    """What a package has registered. Raises ConfigError where that is no class, or is not there."""
+    try:
+        found = entry.load()
+    except _ANYTHING as error:
+        raise ConfigError(
+            f"{where}: family {entry.name!r}, {entry.value}, {_failed('loaded', error)}"
+        ) from None
+    if isinstance(found, type):
+        return found
+    raise ConfigError(f"{where}: family {entry.name!r} is {entry.value}, which is no class")
 
 
 def _used(use: str, folders: Sequence[Path], where: str) -> tuple[Path, type]:
@@ -99,8 +115,11 @@ def _used(use: str, folders: Sequence[Path], where: str) -> tuple[Path, type]:
     module = _imported(path, where)
     found = getattr(module, attribute, None)
     if not isinstance(found, type):
-        classes = ", ".join(_classes(module)) or "none"
-        raise ConfigError(f"{where}: {path} has no class {attribute!r}; it has: {classes}")
+        there = list(_classes(module))
+        classes = [name for name in there if not _lacking(vars(module)[name])] or there
+        raise ConfigError(
+            f"{where}: {path} has no class {attribute!r}; it has: {', '.join(classes) or 'none'}"
+        )
     return path, found
 
 
@@ -126,9 +145,20 @@ def _imported(path: Path, where: str) -> ModuleType:
     sys.modules[name] = module  # where dataclasses look their annotations up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  (a file of the user's may raise anything)
-        raise ConfigError(f"{where}: {path} cannot be imported: {type(error).__name__}: {error}") from None
+    except _ANYTHING as error:
+        del sys.modules[name]
+        raise ConfigError(f"{where}: {path} {_failed('imported', error, path)}") from None
     return module
+
+
+def _failed(what: str, error: BaseException, path: Path | None = None) -> str:
+    """One sentence on something that has raised; with the line of `path`, if it came by there."""
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
+    line = f" (line {lines[-1]})" if lines else ""
+    text = " ".join(str(error).split())
+    return f"cannot be {what}: {type(error).__name__}{line}" + (f": {text}" if text else "")
 
 
 def _classes(module: ModuleType) -> Iterator[str]:
@@ -137,13 +167,16 @@ def _classes(module: ModuleType) -> Iterator[str]:
             yield name
 
 
+def _lacking(cls: type) -> list[str]:
+    """What a family has and this class does not; its spec may be its instances' own."""
+    return [member for member in ("sample", "parameters", "open") if not hasattr(cls, member)]
+
+
 def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> TaskFamily[object]:
     """The class with its options. Raises ConfigError where it is none of a family."""
-    for member in ("spec", "sample", "parameters", "open"):
-        if not hasattr(cls, member) and member not in getattr(cls, "__annotations__", {}):
-            raise ConfigError(
-                f"{where}: {what} is no task family: it lacks {member!r}; see docs/families.md for the contract"
-            )
+    lacks = "is no task family: it lacks {!r}; see docs/families.md for the contract"
+    for member in _lacking(cls):
+        raise ConfigError(f"{where}: {what} {lacks.format(member)}")
     try:
         if is_dataclass(cls):
             family: TaskFamily[object] = _of_options(cls, options, where)
@@ -153,11 +186,13 @@ def _built(cls: type, options: Mapping[str, Value], where: str, what: str) -> Ta
             )
         else:
             family = cls()
-        _ = family.spec
+        found = getattr(family, "spec", None)
     except UsageError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(f"{where}: {what}: {error}") from None
-    except Exception as error:  # noqa: BLE001  (as above)
-        raise ConfigError(f"{where}: {what} cannot be made: {type(error).__name__}: {error}") from None
+    except _ANYTHING as error:
+        raise ConfigError(f"{where}: {what} {_failed('made', error)}") from None
+    if not isinstance(found, TaskSpec):
+        raise ConfigError(f"{where}: {what} {lacks.format('spec')}")
     return family
 
 
@@ -173,13 +208,4 @@ def _resolved(family: TaskFamily[object], options: Mapping[str, Value]) -> Mappi
         found: Mapping[str, Value] = own()
         return found
     made: object = family
-    return _plain(asdict(made)) if is_dataclass(made) and not isinstance(made, type) else options
-
-
-def _plain(value: object) -> dict[str, Value]:
-    """Fields as TOML and JSON have them: tuples as lists."""
-    assert isinstance(value, dict)
-    return {
-        key: _plain(item) if isinstance(item, dict) else list(item) if isinstance(item, tuple) else item
-        for key, item in value.items()
-    }
+    return table_of(made) if is_dataclass(made) and not isinstance(made, type) else options

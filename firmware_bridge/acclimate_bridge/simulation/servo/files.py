@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from math import inf, isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from acclimate.errors import AcclimateError
+from acclimate.errors import AcclimateError, UsageError
 from acclimate.names import did_you_mean
+from acclimate.text_files import read_toml
 
 from acclimate_bridge.simulation.servo.motors import RichMotor, SimpleMotor, simple_from_rich
 from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo, point_load
@@ -91,13 +91,9 @@ def _plain(name: str) -> str:
 def read_servo_file(path: Path) -> Servo:
     """The servo that a TOML file describes; raises ServoFileError naming file, section and key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ServoFileError(f"cannot read servo file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ServoFileError(f"servo file {path} is not text in UTF-8, as TOML must be") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ServoFileError(f"servo file {path} is not valid TOML: {error}") from error
+        table = read_toml(path, "servo file")
+    except UsageError as error:
+        raise ServoFileError(str(error)) from None
     return _servo(path, table)
 
 

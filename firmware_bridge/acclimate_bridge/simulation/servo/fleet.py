@@ -30,7 +30,7 @@ class ServoFleet:
 
     def groups(self, bundle: Bundle) -> tuple[ServoGroup, ...]:
         """Raises UsageError for a bundle that was not trained for servos."""
-        world = world_of(bundle.manifest, bundle.path)
+        world = world_of(bundle)
         if not isinstance(world, ServoWorld):
             raise UsageError(
                 f"{bundle.path} was trained for machines of family {bundle.manifest.family.name!r}, not for servos; "

@@ -34,6 +34,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from torch import Tensor
 
 from acclimate_trainer.algorithms.successor.featured import Featured
@@ -357,7 +358,9 @@ def _numbers(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
     """Which features these are; all of them where none is named. Raises UsageError."""
     for name in wanted:
         if name not in names:
-            raise UsageError(f"[successor] train_on: there is no feature {name!r}; valid: {', '.join(names)}")
+            raise UsageError(
+                f"[successor] train_on: there is no feature {name!r}{did_you_mean(name, names, of='valid')}"
+            )
     return tuple(names.index(name) for name in wanted or names)
 
 

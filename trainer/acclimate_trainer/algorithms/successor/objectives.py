@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from torch import Tensor
 
 from acclimate_trainer.algorithms.reactive import risen
@@ -110,9 +111,7 @@ class ObjectivesConfig(RecurrentConfig):
         for key, weights in self._objectives():
             for name in weights:
                 if name not in names:
-                    raise UsageError(
-                        f"{key}: there is no objective {name!r}; valid names: {', '.join(names)}"
-                    )
+                    raise UsageError(f"{key}: there is no objective {name!r}{did_you_mean(name, names)}")
 
 
 class Transitions(NamedTuple):

@@ -24,7 +24,6 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from acclimate.errors import UsageError
 from acclimate.task.spec import (
     CHATTER,
@@ -41,6 +40,7 @@ from acclimate.task.spec import (
 from numpy.typing import NDArray
 from torch import Tensor
 
+from acclimate_trainer.contract.costs import change_cost, headline_cost
 from acclimate_trainer.contract.family import Cost
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.tasks.arm.dynamics import END_STOP, GRAVITY
@@ -242,12 +242,7 @@ class ArmFamily:
 
     def costs(self, window: Window, reward: Tensor) -> tuple[Cost, ...]:
         """The error of both joints, and what the change of the action costs; each to the root."""
-        del reward
-        after = window.obs[:, :, 1:]
-        error = (after[..., :2] - after[..., 4:6]).square().mean(-1)
-        duty = F.hardtanh(window.action)
-        change = F.pad((duty[:, :, 1:] - duty[:, :, :-1]).square().mean(-1), (1, 0))
-        return Cost("error", error), Cost("change", change, self.price)
+        return headline_cost(self.spec, window, reward), change_cost(self.spec, window, self.price)
 
 
 def _holds(told: Mapping[str, Floats]) -> Floats:

@@ -25,9 +25,12 @@ from functools import cached_property
 import numpy as np
 import torch
 from acclimate.errors import UsageError
+from acclimate.names import did_you_mean
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
+from acclimate_trainer.contract.costs import change_cost, headline_cost
+from acclimate_trainer.contract.family import Cost
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.settings.tables import Value, read_table
 from acclimate_trainer.tasks.pid_search import Joint, PidSearch, search
@@ -47,13 +50,17 @@ class ServoFamily:
     """Ranges to begin with: wide (polarity known, drive gain not) or miswired (polarity unknown as well)."""
     ranges: Mapping[str, Value] = field(default_factory=dict)
     """Ranges that differ from the preset's, by the names of `ServoRanges`."""
+    price: float = 0.02
+    """What the change of the duty from tick to tick costs in training, rad per unit of its RMS; 0: nothing."""
     through_stops: bool = False
     """Whether the gradient of a joint at an end stop is that of one that would move on; see `ServoSession`."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for a preset that there is not, and for ranges that no servo can have."""
         if self.preset not in PRESETS:
-            raise UsageError(f"preset is {self.preset!r}; valid: {', '.join(PRESETS)}")
+            raise UsageError(f"preset is {self.preset!r}{did_you_mean(self.preset, PRESETS, of='valid')}")
+        if not 0.0 <= self.price < math.inf:
+            raise UsageError(f"price must be at least 0 and finite, found {self.price:g}")
         _ = self.training
 
     @cached_property
@@ -69,7 +76,9 @@ class ServoFamily:
     def options(self) -> dict[str, Value]:
         """The fields with every range written out, from which the same family is made anew."""
         ranges: dict[str, Value] = {**self.training.as_dict()}
-        return {"preset": self.preset, "ranges": ranges, "through_stops": self.through_stops}
+        own: dict[str, Value] = {"price": self.price, "through_stops": self.through_stops}
+        named: dict[str, Value] = {"preset": self.preset, "ranges": ranges}
+        return named | own
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
         """Draw n servos jointly over the training ranges.
@@ -140,6 +149,11 @@ class ServoFamily:
 
     def baseline(self, window: Window, discount: Tensor) -> Tensor:
         return perception.baseline(window, discount)
+
+    def costs(self, window: Window, reward: Tensor) -> tuple[Cost, ...]:
+        """The tracking error, and what the change of the duty costs; each to the root."""
+        error = headline_cost(self.spec, window, reward)
+        return (error, change_cost(self.spec, window, self.price)) if self.price else (error,)
 
     def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
         """A PID controller, its gains found by search over the family; with a sign test where polarity is unknown."""

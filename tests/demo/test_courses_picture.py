@@ -28,7 +28,12 @@ def report(change: str | None) -> dict[str, Json]:
         for k in range(4)
     ]
     alone: dict[str, Json] = {"low": None, "high": None, "n": 1}
-    return {"curves": [*points[:-1], {**interval, **points[-1], **alone}], "change": change}  # type: ignore[dict-item]
+    return {
+        "curves": [*points[:-1], {**interval, **points[-1], **alone}],
+        "change": change,
+        "metric": "error",
+        "unit": "rad",
+    }  # type: ignore[dict-item]
 
 
 def test_a_row_per_report_with_and_without_a_change_and_intervals(tmp_path: Path) -> None:

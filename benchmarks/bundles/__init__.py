@@ -1,0 +1,1 @@
+"""How the bundles in examples/bundles/ are made: `make bundles`, or `make bundles NAME=servo_wide_rl2`."""

@@ -1,0 +1,76 @@
+"""Both demos once, with hardly any training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from acclimate.errors import UsageError
+from acclimate.fields import Json
+from acclimate_demo import shipped
+from acclimate_demo.report import mapping, number, rows_of
+
+PNG = b"\x89PNG\r\n\x1a\n"
+SERVOS = {"MX-64", "MX-106", "XL-320", "all"}
+
+
+def demo(out: Path, *options: str) -> dict[str, Json]:
+    """Its report, and that there is a picture."""
+    command = [sys.executable, "-m", "acclimate", "demo", "--quick", "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=out.parent)
+    assert done.returncode in (0, 1), done.stderr  # 1: such policies need not show anything
+    assert f"report   {out / 'report.json'}" in done.stdout, done.stderr
+    assert (out / "demo.png").read_bytes().startswith(PNG)
+    report: dict[str, Json] = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert all(number(row["mean"]) > 0.0 for row in rows_of(report, "rows"))
+    assert {row["machine"] for row in rows_of(report, "rows")} == SERVOS
+    return report
+
+
+def contestants(report: dict[str, Json]) -> dict[str, set[str]]:
+    """Who drove, by family."""
+    found: dict[str, set[str]] = {}
+    for row in rows_of(report, "rows"):
+        found.setdefault(str(row["family"]), set()).add(f"{row['controller']} {row['shots']}")
+    return found
+
+
+MAML = {f"maml {shots}" for shots in range(3)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shipped.shipped(), reason="`make bundles` has not been run")
+def test_the_demo(tmp_path: Path) -> None:
+    report = demo(tmp_path / "demo")
+    assert contestants(report) == dict.fromkeys(
+        ("servo wide", "servo miswired"), {"pid 0", "robust 0", "rl2 0", "oracle 0"} | MAML
+    )
+    shown = json.loads((tmp_path / "demo" / "picture.json").read_text(encoding="utf-8"))
+    wide, miswired = shown["traces"]["servo wide"], shown["traces"]["servo miswired"]
+    assert [trace["title"] for trace in miswired] == ["before adapting", "after 2 steps"]
+    assert len(wide[0]["time"]) == 800
+
+
+@pytest.mark.slow
+def test_the_full_demo(tmp_path: Path) -> None:
+    report = demo(tmp_path / "demo", "--full")
+    assert contestants(report) == dict.fromkeys(
+        ("servo wide", "servo miswired"), {"pid 0", "robust 0", "oracle 0"} | MAML
+    )
+    assert set(mapping(report["gap_closed"])) == {"servo wide", "servo miswired"}
+    with np.load(tmp_path / "demo" / "wide" / "trial.npz") as trial:
+        assert np.bincount(trial["purpose"])[:2].tolist() == [12, 16]  # measured and exploring episodes
+        assert trial["obs"].shape[1:] == (101, 4)
+
+
+def test_a_bundle_that_did_not_come_along_is_refused_with_all_that_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shipped, "shipped", lambda: {"servo_wide_maml": Path("a"), "arm_rl2": Path("b")})
+    assert shipped.shipped_bundle("arm_rl2") == Path("b")
+    with pytest.raises(UsageError, match=r"no bundle 'arm_maml' came with this .*: servo_wide_maml, arm_rl2"):
+        shipped.shipped_bundle("arm_maml")

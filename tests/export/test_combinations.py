@@ -1,0 +1,54 @@
+"""Every algorithm on every registered family: traced, exported and run, it computes what it computes in torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from acclimate.bundle.file import load, write_bundle
+from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.check.differences import Largest
+from acclimate_export.check.parity import LIMIT, compare
+from acclimate_export.check.samples import samples
+from acclimate_export.graphs.tracing import trace_act, trace_adapt
+
+from benchmarks._combinations import Combination, combinations
+
+EVERY = list(combinations())
+INPUTS = 40
+
+
+@pytest.mark.parametrize("combination", EVERY, ids=str)
+def test_traced_it_computes_the_same(combination: Combination) -> None:
+    trained = combination.tiny()
+    graphs = {"act": trace_act(trained.policy)}
+    if trained.policy.window is not None:
+        graphs["adapt"] = trace_adapt(trained.policy)
+    worst: dict[str, float] = {}
+    scale: dict[str, float] = {}
+    for sample in samples(trained, INPUTS, seed=1):
+        graph = graphs[sample.graph]
+        with torch.no_grad():
+            found = graph.graph(*(sample.given[name] for name in graph.inputs))
+        for (name, expected), value in zip(sample.expected.items(), found, strict=True):
+            key = f"{sample.graph}: {name}"
+            assert value.shape == expected.shape, key
+            worst[key] = max(worst.get(key, 0.0), float((value - expected).abs().max()))
+            scale[key] = max(scale.get(key, 0.0), float(expected.abs().max()))
+    largest = Largest.of(worst, scale)
+    assert largest.max_rel <= LIMIT, largest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("combination", EVERY, ids=str)
+def test_its_bundle_computes_the_same(combination: Combination, tmp_path: Path) -> None:
+    trained = combination.tiny()
+    parts = make_parts(trained, {}, {})
+    write_bundle(tmp_path / "x.acclimate", parts.manifest, parts.members)
+    bundle = load(tmp_path / "x.acclimate")
+    parity = compare(trained, bundle, INPUTS, seed=1)
+    assert parity.ok, parity
+    assert bundle.manifest.task == trained.policy.spec
+    assert np.isfinite(bundle.golden.action).all()
