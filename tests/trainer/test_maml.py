@@ -190,8 +190,8 @@ class Outer(NamedTuple):
 
 
 def double_draw(*args: Any, **options: Any) -> Surroundings[Any]:
-    session, reference, noise = draw(*args, **options)
-    return Surroundings(session, reference.double(), noise.double())
+    around: Surroundings[Any] = draw(*args, **options)
+    return around._replace(reference=around.reference.double(), noise=around.noise.double())
 
 
 @pytest.fixture

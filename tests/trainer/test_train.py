@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from acclimate.command import cli
+from acclimate_trainer.compiled import driving
 from acclimate_trainer.outer_loop.training import Progress, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.built_in import built_in
@@ -71,7 +72,14 @@ def stop(number: signal.Signals) -> tuple[int, str]:
 def uninterrupted() -> Progress:
     config, last = load_config(Path("small.toml")), []
     algorithm = algorithm_of(config)
-    train(algorithm, config.training, config.seed, start(algorithm, config.seed), lambda p, _: last.append(p))
+    with driving.compiling():
+        train(
+            algorithm,
+            config.training,
+            config.seed,
+            start(algorithm, config.seed),
+            lambda p, _: last.append(p),
+        )
     return last[-1]
 
 

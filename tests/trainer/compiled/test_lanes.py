@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from acclimate_trainer.compiled.tick import CompiledTick
-from acclimate_trainer.compiled.trace import Inputs
+from acclimate_trainer.compiled.ticks.tick import CompiledTick
+from acclimate_trainer.compiled.ticks.trace import Inputs
 from acclimate_trainer.contract.policy import Tensors
 from torch import Tensor
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from acclimate_trainer.compiled.anatomy import Anatomy, ahead, anatomy, fits
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.leaves import assign, copied, leaves
+from acclimate_trainer.compiled.anatomy import Anatomy, anatomy
+from acclimate_trainer.compiled.leaves import assign, at, copied
+from acclimate_trainer.compiled.parts import ahead, fits
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 from acclimate_trainer.contract.family import Step
 from torch import Tensor
 
@@ -78,7 +79,7 @@ def test_what_is_drawn_is_read_from_where_a_session_has_got_to() -> None:
     found, session = of(Session), Session(3, 5)
     for _ in range(2):
         session.step(torch.zeros(3, 5, 1))
-    gusts, readings = (ahead(found, leaves(session), one, 3) for one in sorted(found.drawn))
+    gusts, readings = (ahead(found, session, one, 3) for one in sorted(found.drawn))
     assert torch.equal(gusts, torch.stack(session.gusts[2:5]))
     assert torch.equal(readings, session.readings[:, :, 2:5].movedim(2, 0))
     assert fits(found, session, 4)
@@ -103,7 +104,7 @@ def test_a_copy_shares_no_container_and_every_tensor() -> None:
     assert other.tasks.wind is session.tasks.wind
     assert session.tasks.mass is not other.tasks.mass
     assign(other, {("tick",): 7, ("state", 1): torch.ones(2, 2, 2)})
-    assert (session.tick, other.tick) == (0, 7)
+    assert (session.tick, at(other, ("tick",)), at(other, ("tasks", "none"))) == (0, 7, None)
     assert not torch.equal(session.state[1], other.state[1])
 
 

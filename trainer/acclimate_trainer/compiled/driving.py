@@ -6,16 +6,16 @@ the gradient of their first ticks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from acclimate_trainer.compiled.comparison import compare
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.leaves import copied
 from acclimate_trainer.compiled.ride import Ridden, Ride
 from acclimate_trainer.compiled.rollout import Rollout
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 
 Driver: TypeAlias = Callable[[Ride], Ridden]
 _MOST_KINDS = 16  # of roll-outs of one policy on one session
@@ -61,7 +61,9 @@ def drive(asked: Ride, by_torch: Driver) -> Ridden:
     both = type(asked.policy), type(asked.session)
     if not _state.on or both in _state.refused:
         return by_torch(asked)
-    untouched = asked._replace(session=copied(asked.session, {}))
+    untouched = asked._replace(
+        session=copy.copy(asked.session)
+    )  # whoever moves the other puts new tensors in
     try:
         kind = _kind_of(asked)
         ridden, is_new = kind.ride(asked)

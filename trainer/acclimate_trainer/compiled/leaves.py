@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 
 Path: TypeAlias = tuple[str | int, ...]
 """An attribute's name, then names and numbers of what it holds."""
@@ -35,8 +35,21 @@ def leaves(thing: object) -> dict[Path, object]:
     }
 
 
-def tensors(thing: object) -> dict[Path, Tensor]:
-    return {path: leaf for path, leaf in leaves(thing).items() if isinstance(leaf, Tensor)}
+def at(thing: object, path: Path) -> object:
+    """The leaf at a path, or a container of leaves; None where there is none."""
+    found = vars(thing).get(str(path[0]))
+    for key in path[1:]:
+        try:
+            found = found[key] if isinstance(key, int) or isinstance(found, dict) else getattr(found, key)  # type: ignore[index]
+        except (LookupError, AttributeError, TypeError):
+            return None
+    return found
+
+
+def tensor_at(thing: object, path: Path) -> Tensor:
+    found = at(thing, path)
+    assert isinstance(found, Tensor), name_of(path)
+    return found
 
 
 def _walk(value: object, path: Path) -> Iterator[tuple[Path, object]]:

@@ -73,6 +73,9 @@ class TrainingConfig:
     Of no effect with [ppo], whose gradients are not taken task by task."""
     clip: float = 0.3
     """Largest norm of the gradient of one step."""
+    compiled: bool = True
+    """Whether roll-outs run in compiled C where they can, and where there are iterations enough to be worth it; what
+    cannot be compiled runs in torch, many times slower, and the reason is said."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""

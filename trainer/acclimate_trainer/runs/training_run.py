@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from acclimate.errors import UsageError
 
+from acclimate_trainer.compiled import driving
 from acclimate_trainer.contract.family import HasClassical
 from acclimate_trainer.outer_loop.training import Algorithm, Progress, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
@@ -21,6 +22,7 @@ from acclimate_trainer.tasks.registry import BUILT_IN
 from acclimate_trainer.testing import check_family
 
 _SAVE_EVERY = 20.0  # s
+_WORTH_COMPILING = 25  # iterations; the compiler takes as long as a few of them
 
 
 def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDirectory, int]:
@@ -56,13 +58,17 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
         seconds = round(time.monotonic() - begin, 3)
         run.append_metrics({"iteration": progress.iteration, "seconds": seconds, **figures})
         newest = progress
+        for note in driving.notes():
+            bar.note(f"{config.name}: {note}")
         bar.update(progress.iteration, figures)
         if time.monotonic() - saved > _SAVE_EVERY:
             run.save(progress)
             saved = time.monotonic()
 
+    worth_it = config.training.compiled and config.training.iterations >= _WORTH_COMPILING
     try:
-        train(algorithm, config.training, config.seed, newest, report)
+        with driving.compiling(worth_it):
+            train(algorithm, config.training, config.seed, newest, report)
     except KeyboardInterrupt:
         run.save(newest)
         bar.leave(

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from acclimate_trainer.compiled.build import Job, Library, build
-from acclimate_trainer.compiled.source import Sizes, c_source, sizes
-from acclimate_trainer.compiled.trace import Graph
+from acclimate_trainer.compiled.ticks.build import Job, Library, build
+from acclimate_trainer.compiled.ticks.source import Sizes, c_source, sizes
+from acclimate_trainer.compiled.ticks.trace import Graph
 
 
 class Arguments(NamedTuple):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from acclimate_trainer.compiled.elements import Elements, Ids
-from acclimate_trainer.compiled.pointwise import apply
-from acclimate_trainer.compiled.products import matrix_product
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids
+from acclimate_trainer.compiled.ticks.pointwise import apply
+from acclimate_trainer.compiled.ticks.products import matrix_product
 
 _aten = torch.ops.aten
 

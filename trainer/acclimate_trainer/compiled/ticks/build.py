@@ -11,7 +11,7 @@ from acclimate.engines.c_compiler import COMPILERS, find_compiler
 from acclimate.engines.c_library import build as build_library
 from acclimate.errors import EngineError
 
-from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 
 # No -ffast-math: lanes.c counts on sums in their order, and a task that went to infinity is to be found by it.
 _ALL = ("-std=gnu11", "-fPIC", "-shared", "-w", "-Werror=implicit",

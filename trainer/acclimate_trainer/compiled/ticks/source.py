@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import torch
 
-from acclimate_trainer.compiled.elements import Elements, Ids
-from acclimate_trainer.compiled.emit import flush_function, tick_function
-from acclimate_trainer.compiled.lowering import lower
-from acclimate_trainer.compiled.program import LOG, Program, Results, program
-from acclimate_trainer.compiled.trace import GROUPS, Graph, adjoint, forward
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids
+from acclimate_trainer.compiled.ticks.emit import flush_function, tick_function
+from acclimate_trainer.compiled.ticks.lowering import lower
+from acclimate_trainer.compiled.ticks.program import LOG, Program, Results, program
+from acclimate_trainer.compiled.ticks.trace import GROUPS, Graph, adjoint, forward
 
 _SOURCES = {"carried": "carried", "weights": "uniform", "machine": "machine", "now": "now"}  # names in C
 _GRADIENTS = {"carried": "d_carried", "weights": "sum", "machine": "d_machine", "now": "d_now"}
@@ -68,7 +68,7 @@ _BACKWARD = "/* Backwards. */\n"
 
 @cache
 def _text(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "c" / name).read_text(encoding="utf-8")
 
 
 def _sources(elements: Elements, graph: Graph) -> list[Ids]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from acclimate_trainer.compiled.decompositions import decompositions
-from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.decompositions import decompositions
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 from acclimate_trainer.contract.policy import Tensors
 
 Tick: TypeAlias = Callable[[Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -163,12 +163,11 @@ def traced(
 
 
 def _refusal(error: Exception) -> str:
+    ours = Path(__file__).parents[1]
     frames = (
         frame
         for frame in reversed(traceback.extract_tb(error.__traceback__))
-        if frame.line
-        and "/torch/" not in frame.filename
-        and Path(frame.filename).parent != Path(__file__).parent
+        if frame.line and "/torch/" not in frame.filename and ours not in Path(frame.filename).parents
     )
     place = next((f" ({Path(f.filename).name}:{f.lineno}: {f.line})" for f in frames), "")
     if "data-dependent control flow" in str(error):
