@@ -1,4 +1,4 @@
-"""The parts of a session by its anatomy: whether it has them, what is drawn for the next ticks, others in their place."""
+"""Parts of a session by its anatomy: whether it has them, what is drawn for the next ticks, others in their place."""
 
 from __future__ import annotations
 
