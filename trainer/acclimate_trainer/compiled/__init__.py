@@ -2,6 +2,7 @@
 
     leaves, anatomy, parts  a session taken apart: what its step carries on, keeps, and draws
     ride, rollout           what is to be driven; roll-outs of one kind, whose tick is compiled
+    rows                    a gradient summed over rows, with the one through it
     driving, comparison     those that were compiled, compared with torch's where they are new; why others were not
     ticks/                  from a tick to C
 

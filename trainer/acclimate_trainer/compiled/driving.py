@@ -15,7 +15,9 @@ from typing import TypeAlias
 from acclimate_trainer.compiled.comparison import compare
 from acclimate_trainer.compiled.ride import Ridden, Ride
 from acclimate_trainer.compiled.rollout import Rollout
+from acclimate_trainer.compiled.rows import RowFunction, RowGradient
 from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.contract.policy import Tensors
 
 Driver: TypeAlias = Callable[[Ride], Ridden]
 _MOST_KINDS = 16  # of roll-outs of one policy on one session
@@ -26,6 +28,7 @@ class _State:
     on: bool = False
     kinds: list[Rollout] = field(default_factory=list)
     refused: set[tuple[type, type]] = field(default_factory=set)
+    rows: dict[tuple[object, ...], RowGradient | None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
 
@@ -53,6 +56,7 @@ def forget() -> None:
     """All that was compiled, and all that was refused."""
     _state.kinds.clear()
     _state.refused.clear()
+    _state.rows.clear()
     _state.notes.clear()
 
 
@@ -87,3 +91,26 @@ def _kind_of(asked: Ride) -> Rollout:
     kind = Rollout(asked)
     _state.kinds.append(kind)
     return kind
+
+
+def row_gradient(
+    what: str, function: RowFunction, weights: Tensors, row: Tensors, *settings: object
+) -> RowGradient | None:
+    """A gradient over many rows in C, where that is wanted and possible; one for each set of sizes and `settings`.
+
+    what: what it is of, for the sentence that says why not.
+    """
+    if not _state.on:
+        return None
+    sizes = (
+        tuple((n, x.shape[1:]) for n, x in weights.items()),
+        tuple((n, x.shape[2:]) for n, x in row.items()),
+    )
+    key = (what, *sizes, *settings)
+    if key not in _state.rows:
+        try:
+            _state.rows[key] = RowGradient(function, weights, row)
+        except NotCompiled as why:
+            _state.rows[key] = None
+            _state.notes[f"{what} is left to torch and not compiled, since {why}"] = None
+    return _state.rows[key]

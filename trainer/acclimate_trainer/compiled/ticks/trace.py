@@ -8,7 +8,7 @@ machine's numbers, is taken out of it: it is the same in every tick, and torch c
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -80,10 +80,13 @@ class Traced(NamedTuple):
     constants: tuple[Tensor, ...]  # what the functions hold themselves
 
 
-def trace(tick: Tick, example: Inputs, fading: int | None = None) -> Traced:
+def trace(
+    tick: Tick, example: Inputs, fading: int | None = None, *, taken_out: Collection[str] = CONSTANT
+) -> Traced:
     """`example` has one task and one episode. Raises NotCompiled, saying where, for what cannot be traced.
 
     fading: how many of the tensors carried, from the first on, the gradient fades through; None: all.
+    taken_out: groups of which that is taken out of the tick which depends on nothing else.
     """
     names = [list(group) for group in example]
     record: dict[str, torch.Size] = {}
@@ -110,15 +113,14 @@ def trace(tick: Tick, example: Inputs, fading: int | None = None) -> Traced:
     constants = tuple(module.get_buffer(str(node.target)) for node in module.graph.find_nodes(op="get_attr"))
     graph = Graph(module, inputs, tuple(outputs))
     before: dict[str, Before] = {}
-    for group in CONSTANT:
+    for group in taken_out:
         graph, before[group] = _taken_out(graph, group)
     count = sum(graph.sizes("carried")[:fading])
     return Traced(graph, before, record, count, constants)
 
 
-def adjoint(graph: Graph, wanted: Sequence[str]) -> fx.GraphModule:
-    """The graph's inputs, then a cotangent of each output -> a cotangent of every input whose group is wanted."""
-    kept = [k for k, (group, _) in enumerate(graph.inputs) if group in wanted]
+def adjoint(graph: Graph, kept: Sequence[int]) -> fx.GraphModule:
+    """The graph's inputs, then a cotangent of each output -> a cotangent of the inputs to be kept."""
     count = len(graph.inputs)
 
     def product(*tensors: Tensor) -> tuple[Tensor, ...]:
