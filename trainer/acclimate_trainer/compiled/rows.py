@@ -12,6 +12,7 @@ a Jacobian-vector product, whose adjoint gives what reaches w, x and c: no more 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -82,7 +83,9 @@ class RowGradient:
 
             at = tuple(weights[name] for name in self._weights)
             along = tuple(weights[_OF + name] for name in self._weights)
-            slope: Tensor = torch.func.jvp(value, at, along)[1]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of what torch itself uses for it
+                slope: Tensor = torch.func.jvp(value, at, along)[1]
             return {}, {"slope": slope * now["cotangent"]}
 
         return tick
