@@ -31,7 +31,7 @@ def run(seed: int) -> Mapping[str, Figure]:
     command = [*ACCLIMATE, "demo", "--out", str(out), "--seed", str(seed)]
     code = subprocess.run(command, check=False).returncode
     if code != 0:
-        raise DeviceFault(f"the demo ended with exit code {code}; what it said stands above")
+        raise DeviceFault(f"the demo ended with exit code {code}; see its output above")
     shown: dict[str, Json] = json.loads((out / SHOWN).read_text(encoding="utf-8"))
     keep_plot("demo", {name: shown[name] for name in ("metric", "unit", "traces", "machines")})
     figures: dict[str, Figure] = {"wall_s": number(shown["wall_s"])}

@@ -146,9 +146,9 @@ def _universal(folder: Path, seed: int) -> Found:
 def _on_device(folder: Path, seed: int) -> Found:
     """w inferred from the first window, then refinement from more: both by one exported graph, trial by trial."""
     algorithm, meta = _trained(folder, seed, "library")
-    config = replace(algorithm.config, refine_steps=REFINE_STEPS, refine_lr=REFINE_LR)
-    plain = algorithm.policy(meta)
-    policy = Successor(algorithm.family, config).policy(meta)
+    fifty = replace(algorithm.config, window_episodes=5, window_steps=10)
+    refining = replace(fifty, refine_steps=REFINE_STEPS, refine_lr=REFINE_LR)
+    plain, policy = (Successor(algorithm.family, config).policy(meta) for config in (fifty, refining))
     assert policy.window is not None
     tasks, shape = len(TESTED) * TRIALS, (policy.window.episodes, policy.window.steps)
     truth, rng = W.repeat_interleave(TRIALS, 0), np.random.default_rng([seed, 7])

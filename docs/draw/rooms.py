@@ -53,7 +53,7 @@ def draw(house: House) -> Figure:
 
 def source() -> bytes:
     """What the picture depends on."""
-    return repr(sorted(read_house().imports.items())).encode()
+    return repr(sorted(read_house().imports)).encode()
 
 
 def _column(

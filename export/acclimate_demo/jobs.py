@@ -33,7 +33,7 @@ def run_in_sight(title: str, job: Job) -> None:
     with job.log.open("wb") as log:
         code = subprocess.run([*ACCLIMATE, *job.arguments], stdout=log, check=False).returncode
     if code != 0:
-        raise DeviceFault(f"{title} ended with exit code {code}; what it said stands above")
+        raise DeviceFault(f"{title} ended with exit code {code}; see its output above")
     print(f"{title}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -13,7 +13,7 @@ from acclimate_trainer.tasks.registry import open_family
 from acclimate_trainer.testing import FamilyConformance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-CONFIGS = sorted(EXAMPLES.glob("own_family_*.toml"))
+CONFIGS = sorted(EXAMPLES.glob("own_family*.toml"))
 
 
 def diver() -> TaskFamily[object]:

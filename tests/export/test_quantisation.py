@@ -150,7 +150,7 @@ REFUSED = {
     "an unknown scheme": (
         "rl2",
         ("--format", "onnx,tflite", "--quantize", "int4"),
-        "--quantize int4: no scheme is called so; did you mean 'int8'? valid: dynamic, int8",
+        "--quantize int4: there is no such scheme; did you mean 'int8'? valid: dynamic, int8",
     ),
 }
 

@@ -158,7 +158,10 @@ def test_tables_and_a_picture(path: Path, tmp_path: Path) -> None:
     ("options", "sentence"),
     [
         (("--seconds", "0"), "--seconds must be from 0.1 to 600, found 0"),
-        (("--only", "tensorrt"), "--only knows no 'tensorrt'; valid names: native, litert, onnxruntime, "),
+        (
+            ("--only", "tensorrt"),
+            "--only: there is no 'tensorrt'; valid names: native, litert, onnxruntime, ",
+        ),
         (
             ("--plot", "bench.png"),
             "--plot bench.png: the picture is an SVG; expected a name that ends in .svg",

@@ -5,7 +5,7 @@ import resource
 import shlex
 import subprocess
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,41 @@ def test_an_error_is_one_sentence_and_its_exit_code(
     _verbs(monkeypatch, _raises(error))
     assert cli.main(["break"]) == code
     assert capsys.readouterr() == ("", f"acclimate: {error}\n")
+
+
+def _options(parser: ArgumentParser) -> None:
+    parser.add_argument("file")
+    parser.add_argument("--servo", required=True)
+    parser.add_argument("--drive-gain", type=float)
+    parser.add_argument("--hidden", help=SUPPRESS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["x", "--servos=1"],
+            "acclimate turn has no option '--servos'; did you mean '--servo'? its options: ",
+        ),
+        (["x", "--drivegain", "1"], "has no option '--drivegain'; did you mean '--drive-gain'?"),
+        (
+            ["--servo", "1"],
+            "the following arguments are required: file; `acclimate turn --help` says what there is",
+        ),
+        (["x", "y", "--servo", "1"], "unrecognized arguments: y; `acclimate turn --help`"),
+        (["x", "--servo", "1", "--drive-gain", "z"], "argument --drive-gain: invalid float value: 'z'"),
+    ],
+)
+def test_arguments_that_cannot_be_end_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    _verbs(monkeypatch, Verb("turn", "turn", _options, lambda _: 0))
+    assert cli.main(["turn", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert "--hidden" not in said
+    assert cli.main(["turn", "x", "--servo", "1", "--drive", "2", "--hidden", "3"]) == 0
 
 
 def test_an_interrupt_is_one_line(

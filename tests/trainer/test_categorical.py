@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from acclimate_trainer.algorithms.rl2.actors import CategoricalActor
+from acclimate_trainer.algorithms.rl2.actors import CategoricalActor, Lived
 from acclimate_trainer.algorithms.rl2.categorical import CategoricalPolicy, Scene, gumbel, scores
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Policy, stacked
@@ -70,6 +70,11 @@ def played(family: BellFamily, prizes: list[float]) -> tuple[CategoricalActor, d
     return actor, meta, play(actor.policy(meta), complete, trial_of(complete, prizes))
 
 
+def remembered(actor: CategoricalActor, meta: dict[str, Tensor], lived: Lived) -> Tensor:
+    """From the begin of a trial on."""
+    return actor.remember(meta, lived, torch.zeros(1, lived.x.shape[1], HIDDEN))
+
+
 EPISODES_OPENED = [BellFamily(), BellFamily(terminates=True)]
 EPISODES_THAT_END = [BellFamily(length=3, horizon=6), BellFamily(length=3, horizon=6, terminates=True)]
 
@@ -95,7 +100,7 @@ def test_what_is_learned_from_is_what_the_policy_did(family: BellFamily) -> None
     complete = Complete.of(family)
     actor, meta, found = played(family, [2.0, -3.0, 1.0])
     lived = actor.lived(found.episodes)
-    hidden = actor.remember(meta, lived)
+    hidden = remembered(actor, meta, lived)
     policy, trial = actor.policy(meta), trial_of(complete, [2.0, -3.0, 1.0])
     state, anew = stacked(policy, 3, 1), stacked(policy, 3, 1)
     tick, reward = 0, torch.zeros(3, 1)
@@ -119,7 +124,7 @@ def test_likelihood_and_entropy_are_those_of_the_softmax() -> None:
     actor, meta, found = played(BellFamily(), [2.0, -3.0])
     meta["head"] *= 30.0
     lived = actor.lived(found.episodes)
-    hidden = actor.remember(meta, lived)
+    hidden = remembered(actor, meta, lived)
     judged = actor.judge(meta, lived, hidden)
     for t in range(6):
         for n in range(2):
@@ -134,10 +139,10 @@ def test_likelihood_and_entropy_are_those_of_the_softmax() -> None:
 def test_the_memory_lives_through_episodes_and_is_cleared_between_trials() -> None:
     """The prize of the first episode can still be told in the second; nothing of it is left in another trial."""
     actor, meta, found = played(BellFamily(), [2.0, -3.0])
-    hidden = actor.remember(meta, actor.lived(found.episodes))
+    hidden = remembered(actor, meta, actor.lived(found.episodes))
     assert (hidden[4, 0] - hidden[4, 1]).abs().max() > 1e-3
     _, _, again = played(BellFamily(), [5.0, 5.0])
-    assert_close(actor.remember(meta, actor.lived(again.episodes))[0], hidden[0])
+    assert_close(remembered(actor, meta, actor.lived(again.episodes))[0], hidden[0])
 
 
 def test_the_gradient_goes_through_the_memory() -> None:
@@ -146,7 +151,7 @@ def test_the_gradient_goes_through_the_memory() -> None:
     lived = actor.lived(found.episodes)
     x = lived.x.clone().requires_grad_()
     lived = lived._replace(x=x)
-    actor.judge(meta, lived, actor.remember(meta, lived)).log_likelihood[5].sum().backward()
+    actor.judge(meta, lived, remembered(actor, meta, lived)).log_likelihood[5].sum().backward()
     assert x.grad is not None
     assert x.grad[3].abs().max() > 0
 

@@ -124,6 +124,14 @@ def acted(policy: ObjectivesPolicy, w: Tensor, **changed: Tensor) -> Tensor:
     return policy.act(state, torch.randn(1, 8, 5, generator=rng), torch.zeros(1, 8, 1)).action
 
 
+def test_the_actor_remembers_what_the_device_took() -> None:
+    algorithm, meta = fresh(family=GLIDERS)
+    actor, view = algorithm.actor(meta), View.of(GLIDERS)
+    act = actor.act(stacked(actor, 2, 3), torch.zeros(2, 3, 5), torch.full((2, 3, 2), 9.0))
+    assert (act.action > torch.tensor([0.2, 3.0])).all()
+    assert_close(act.next["previous_action"], view.taken(act.action))
+
+
 def test_by_default_the_first_feature_is_driven_for_and_the_library_has_each_and_all_of_them() -> None:
     algorithm, meta = fresh()
     initial = algorithm.policy(meta).initial()
@@ -160,6 +168,16 @@ def test_the_policy_worth_most_is_the_one_that_acts() -> None:
     library = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]])
     fast = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0])
     assert_close(acted(policy, fast, library=library.unsqueeze(0)), acted(actor, library[1]))
+
+
+def test_a_larger_reward_for_the_same_is_the_same_objective() -> None:
+    """Also in the choice among policies, some of which are nearly alike and some are not."""
+    algorithm, meta = fresh()
+    policy, w = algorithm.policy(meta), torch.tensor([1.0, 0.0, 2.0, 0.0, 0.5])
+    assert_close(acted(policy, w), acted(policy, 7.0 * w), rtol=1e-4, atol=1e-5)
+    library = policy.initial()["library"]
+    alone = torch.cat([acted(algorithm.actor(meta), z) for z in library], dim=-1)
+    assert (alone.amax(-1) - alone.amin(-1)).max() > 0.03
 
 
 def test_policies_that_are_worth_the_same_are_blended() -> None:
@@ -269,6 +287,17 @@ def test_the_target_is_the_features_now_and_what_the_policy_earns_after(family: 
             :, :, 0
         ]
         assert_close(target[:, :, k], expected)
+
+
+def test_successor_features_are_learned_from_an_actor_that_explores() -> None:
+    algorithm, meta = fresh()
+    w, batches = algorithm.objectives(3, np.random.default_rng(2)), []
+    for sigma in (0.1, 0.5):
+        wider = {**meta, "sigma": torch.full_like(meta["sigma"], sigma)}
+        batches.append(algorithm.transitions(wider, w, np.random.default_rng(3), 0.5)[0])
+    first = 19 * torch.arange(4)  # of each episode, where both have seen the same
+    deviation = batches[1].action[:, first] - batches[0].action[:, first]
+    assert deviation.abs().mean() > 0.1
 
 
 def test_the_belief_in_a_batch_is_that_of_the_drive() -> None:

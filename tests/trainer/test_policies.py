@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from acclimate_trainer.algorithms.successor.objective_policies import Objectives
 from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
 from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Act, Policy, Tensors, stacked
+from acclimate_trainer.networks.feedforward import SIGMA_FLOOR
 from torch import Tensor
+from torch.testing import assert_close
 
 from .families import GliderFamily, HomingFamily
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
@@ -145,25 +148,50 @@ class TestObjectivesOnGliders(TestObjectives):
         return objectives(GLIDERS)
 
 
-def explored(sigma: float, episodes: int = 10_000) -> torch.Tensor:
-    """How far noise moves the action of a policy whose state holds `sigma`."""
-    policy = maml()
-    state = stacked(policy, 1, episodes)
-    state["sigma"] = torch.full_like(state["sigma"], sigma)
-    noise = torch.randn(1, episodes, 1, generator=torch.Generator().manual_seed(0))
-    actions = [policy.act(state, torch.zeros(1, episodes, 4), x).action for x in (noise, 0.0 * noise)]
-    return actions[0] - actions[1]
+EXPLORERS: dict[str, Callable[..., Policy]] = {
+    "maml": maml,
+    "robust": partial(reactive, oracle=False),
+    "rl2": rl2,
+    "objectives": objectives,
+}
 
 
-def test_exploration_is_as_wide_as_the_state_says() -> None:
-    narrow, wide = explored(0.3), explored(0.6)
-    assert wide.std().item() == pytest.approx(2.0 * narrow.std().item(), rel=1e-3)
-    assert narrow.std() > 0.1
-    assert abs(narrow.mean()) < 0.02
+def explored(make: Callable[..., Policy], sigma: float, ticks: int = 1, episodes: int = 4000) -> Tensor:
+    """How far noise moves the actions of a policy whose state holds `sigma`, of full scale: (ticks, episodes, 2)."""
+    policy, rng = make(family=GLIDERS), torch.Generator().manual_seed(0)
+    begin: dict[str, Tensor] = stacked(policy, 1, episodes)
+    begin["sigma"] = torch.full_like(begin["sigma"], sigma)
+    noisy, still, out = dict(begin), dict(begin), []
+    obs = torch.zeros(1, episodes, policy.spec.n_obs)
+    for _ in range(ticks):
+        noise = torch.randn(1, episodes, 2, generator=rng)
+        acts = policy.act(noisy, obs, noise), policy.act(still, obs, 0.0 * noise)
+        out.append((acts[0].action - acts[1].action)[0] / torch.tensor([0.2, 1.5]))
+        noisy |= {"deviation": acts[0].next["deviation"]} if "deviation" in noisy else {}
+    return torch.stack(out)
 
 
-def test_exploration_never_ends() -> None:
-    assert explored(-3.0).std() > 0.01
+@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize("sigma", [0.3, 0.6])
+def test_exploration_is_as_wide_as_the_state_says_on_every_actuator(name: str, sigma: float) -> None:
+    deviation = explored(EXPLORERS[name], sigma)[0]
+    assert_close(deviation.std(0), torch.full((2,), sigma), rtol=0.05, atol=0)
+    assert deviation.mean(0).abs().max() < 0.03
+    assert torch.corrcoef(deviation.T)[0, 1].abs() < 0.06
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_exploration_never_ends(name: str) -> None:
+    assert_close(explored(EXPLORERS[name], -3.0)[0].std(0), torch.full((2,), SIGMA_FLOOR), rtol=0.05, atol=0)
+
+
+def test_exploration_that_remembers_becomes_as_wide_as_the_state_says() -> None:
+    """Autoregressive: correlated from tick to tick, and of the same variance once the start is forgotten."""
+    smooth = partial(maml, replace(SMALL, exploration_memory=0.8))
+    deviation = explored(smooth, 0.5, ticks=25)[..., 0]
+    for t, share in ((0, 1.0 - 0.8**2), (1, 1.0 - 0.8**4), (24, 1.0)):
+        assert deviation[t].std().item() == pytest.approx(0.5 * share**0.5, rel=0.05)
+    assert torch.corrcoef(deviation[-2:])[0, 1].item() == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize("family", [FAMILY, GLIDERS])

@@ -121,7 +121,7 @@ def test_what_is_learned_from_is_as_likely_as_what_was_played(
 ) -> None:
     """The network runs over the whole trial at once, and gives what `act` gave tick by tick without noise."""
     algorithm, meta, trial, played, batch = driven(family, config)
-    hidden = algorithm.actor.remember(meta, batch.lived)
+    hidden = algorithm.actor.remember(meta, batch.lived, batch.memory)
     assert_close(algorithm.actor.judge(meta, batch.lived, hidden).log_likelihood, batch.log_likelihood)
     assert batch.value.shape == (trial.ticks, T * config.side_by_side)
     if family is SERVOS:
@@ -145,29 +145,44 @@ def test_the_likelihood_is_a_normal_distributions_and_so_is_the_entropy() -> Non
     normal = torch.distributions.Normal(mean.item(), 0.3)
     done = played.episodes[0].action[0, 3, 0, 0]
     assert_close(batch.log_likelihood[0, 3], normal.log_prob(done), rtol=1e-4, atol=1e-4)
-    hidden = algorithm.actor.remember(meta, batch.lived)
+    hidden = algorithm.actor.remember(meta, batch.lived, batch.memory)
     assert_close(algorithm.actor.judge(meta, batch.lived, hidden).entropy[0, 0], normal.entropy())
 
 
 @pytest.mark.parametrize(("family", "config"), [(SERVOS, SMALL), (MDPS, DISCRETE)])
-def test_the_gradient_is_that_of_the_loss(family: TaskFamily[Tasks], config: PpoConfig) -> None:
-    """By finite differences, along random directions of all parameters, away from where the policy was."""
-    algorithm, meta, *_, batch = driven(family, config)
+@pytest.mark.parametrize("of", ["the policy", "the critic"])
+def test_the_gradient_is_that_of_the_loss(family: TaskFamily[Tasks], config: PpoConfig, of: str) -> None:
+    """By finite differences along random directions, away from where the policy was.
+
+    The critic takes the memory as it is, so that by the policy's parameters the loss is all but the critic's.
+    """
+    weight = 0.0 if of == "the policy" else config.value_weight
+    algorithm, meta, *_, batch = driven(family, replace(config, value_weight=weight))
     batch = Batch(type(batch.lived)(*(x.double() for x in batch.lived)), *(x.double() for x in batch[1:]))
     rng = torch.Generator().manual_seed(0)
-    leaf = {
-        n: (v + 0.02 * torch.randn(v.shape, generator=rng)).double().requires_grad_() for n, v in meta.items()
-    }
-    gradients = torch.autograd.grad(algorithm.loss(leaf, batch, 0.01)[0], list(leaf.values()))
+    meta = {n: (v + 0.02 * torch.randn(v.shape, generator=rng)).double() for n, v in meta.items()}
+    of_critic = {n for n in meta if n.startswith(FOR_TRAINING) and "infer" not in n}
+    names = sorted(of_critic if of == "the critic" else meta.keys() - of_critic)
+    leaf = {n: meta[n].requires_grad_() for n in names}
+    gradients = torch.autograd.grad(algorithm.loss(meta | leaf, batch, 0.01)[0], list(leaf.values()))
     for _ in range(3):
-        along = [torch.randn(v.shape, generator=rng, dtype=torch.float64) for v in leaf.values()]
+        along = {n: torch.randn(v.shape, generator=rng, dtype=torch.float64) for n, v in leaf.items()}
 
-        def moved(step: float, along: list[Tensor] = along) -> float:
-            pairs = zip(leaf.items(), along, strict=True)
-            return float(algorithm.loss({n: v.detach() + step * d for (n, v), d in pairs}, batch, 0.01)[0])
+        def moved(step: float, along: dict[str, Tensor] = along) -> float:
+            there = {n: v.detach() + step * along[n] for n, v in leaf.items()}
+            return float(algorithm.loss(meta | there, batch, 0.01)[0].detach())
 
-        slope = sum(float((g * d).sum()) for g, d in zip(gradients, along, strict=True))
+        slope = sum(float((g * along[n]).sum()) for n, g in zip(names, gradients, strict=True))
         assert (moved(1e-6) - moved(-1e-6)) / 2e-6 == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.parametrize(("family", "config"), [(SERVOS, SMALL), (MDPS, DISCRETE)])
+def test_to_be_undecided_pays(family: TaskFamily[Tasks], config: PpoConfig) -> None:
+    """As much as is said, times the entropy of what it does."""
+    algorithm, meta, *_, batch = driven(family, config)
+    (without, report), (paid, _) = (algorithm.loss(meta, batch, undecided) for undecided in (0.0, 0.3))
+    assert_close(without - paid, torch.tensor(0.3 * report["entropy"]), rtol=1e-3, atol=1e-5)
+    assert report["entropy"] > 0.0
 
 
 def test_the_surrogate_alone_raises_the_likelihood_of_what_paid() -> None:
@@ -180,7 +195,7 @@ def test_the_surrogate_alone_raises_the_likelihood_of_what_paid() -> None:
         n: v.detach() - 0.003 * (torch.zeros_like(v) if g is None else g)
         for (n, v), g in zip(leaf.items(), gradients, strict=True)
     }
-    hidden = algorithm.actor.remember(stepped, batch.lived)
+    hidden = algorithm.actor.remember(stepped, batch.lived, batch.memory)
     change = algorithm.actor.judge(stepped, batch.lived, hidden).log_likelihood - batch.log_likelihood
     assert float((change * batch.advantage).mean()) > 0.0
 
@@ -204,7 +219,7 @@ def test_with_lambda_one_the_critic_should_say_what_the_whole_trial_still_brings
 
 def test_with_lambda_zero_it_should_say_the_reward_and_what_it_says_a_tick_later() -> None:
     algorithm, meta, _, played, batch = driven(config=replace(SMALL, gae_lambda=0.0, discount=0.9))
-    hidden = algorithm.actor.remember(meta, batch.lived)
+    hidden = algorithm.actor.remember(meta, batch.lived, batch.memory)
     value = algorithm.critic.value(meta, hidden, batch.lived.seen, batch.told)
     reward = algorithm.rewards(played.episodes)
     following = torch.cat([value[1:], torch.zeros_like(value[:1])])
@@ -224,6 +239,50 @@ def test_advantages_are_normal_on_every_machine_that_is_driven_more_than_once() 
         pytest.approx(1.0, abs=1e-3),
     )
     assert once.mean(0).abs().max() > 0.1
+
+
+def test_a_trial_is_cut_into_stretches_of_whole_episodes_that_remember_what_was_before() -> None:
+    """Each as likely as the trial's own ticks were, from the memory at its begin; values and advantages go through."""
+    *_, whole = driven()
+    algorithm, meta, *_, cut = driven(config=replace(SMALL, stretch=STEPS))
+    assert (algorithm.stretches, cut.value.shape) == (2, (STEPS, 2 * T * E))
+    for before, after in zip(whole[2:], cut[2:], strict=True):
+        assert torch.equal(torch.cat([after[:, : T * E], after[:, T * E :]]), before)
+    assert not cut.memory[:, : T * E].any()
+    assert cut.memory[:, T * E :].any(dim=-1).all()
+    hidden = algorithm.actor.remember(meta, cut.lived, cut.memory)
+    assert_close(algorithm.actor.judge(meta, cut.lived, hidden).log_likelihood, cut.log_likelihood)
+
+
+@pytest.mark.parametrize(
+    ("episodes", "steps", "least", "stretches"),
+    [
+        (2, 75, 50, 2),
+        (2, 75, 76, 1),
+        (10, 1, 50, 1),
+        (10, 10, 50, 2),
+        (10, 10, 60, 1),
+        (6, 20, 50, 2),
+        (1, 200, 50, 1),
+    ],
+)
+def test_into_how_many(episodes: int, steps: int, least: int, stretches: int) -> None:
+    config = replace(SMALL, episodes=episodes, episode_steps=steps, stretch=least)
+    assert Ppo(SERVOS, config).stretches == stretches
+
+
+def test_what_is_maximised_is_minus_what_the_family_says_that_driving_costs() -> None:
+    """On servos the error of each tick and, at its price, the change of the duty; an independent loop."""
+    algorithm, _, _, played, _ = driven()
+    reward = algorithm.rewards(played.episodes)
+    price = SERVOS.costs(played.episodes[0].window(), played.episodes[0].reward)[1].weight
+    for n in range(T * E):
+        for e, part in enumerate(played.episodes):
+            for t in range(STEPS):
+                error = (part.obs[0, n, t + 1, 0] - part.obs[0, n, t + 1, 2]).abs()
+                duty = part.action[0, n, :, 0].clamp(-1.0, 1.0)
+                change = (duty[t] - duty[t - 1]).abs() if t else torch.tensor(0.0)
+                assert_close(reward[e * STEPS + t, n], -(error + price * change), rtol=1e-4, atol=1e-5)
 
 
 # What only training knows.
@@ -436,7 +495,7 @@ def test_two_continuous_actions_are_learned_on_an_opaque_machine_close_to_the_op
 def test_sigma_can_rise_again_from_its_least() -> None:
     """Its gradient is never cut off, whatever it has become."""
     algorithm, meta, *_ = driven()
-    meta["spread"] -= 3.0
+    meta["spread"] -= 0.7
     figures = algorithm.actor.figures(meta)
     assert figures["sigma"] < SIGMA_FLOOR
     trial = algorithm.trial(T, np.random.default_rng(1), 0.0)

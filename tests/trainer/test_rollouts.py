@@ -442,6 +442,26 @@ def test_each_tick_back_costs_the_gradient_one_factor() -> None:
     assert_close(decayed, exact * 0.5 ** torch.arange(5.0, 0.0, -1.0))
 
 
+class Summing(Constant):
+    """Remembers the sum of `duties` (T, ticks, 1) so far, and does it in the next tick; the machine plays no part."""
+
+    def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
+        tick = round(float(state["tick"]))
+        state["tick"].add_(1.0)
+        total = state["previous_action"] + state["duties"][:, None, tick] + 0.0 * noise + 0.0 * obs[..., :1]
+        return Act(state["previous_action"] + 0.0 * noise, {"previous_action": total}, {})
+
+
+def test_the_gradient_through_a_policys_memory_fades_as_that_through_the_machine_does() -> None:
+    duties = torch.full((1, 5, 1), 0.1, requires_grad=True)
+    given = {"duties": duties, "tick": torch.zeros(())}
+    action = rollout(Summing(), given, SPEC, still(servos(), steps=5), 0.5).action
+    gradient = torch.autograd.grad(action[0, 0, -1, 0], duties)[0].flatten()
+    assert_close(gradient, torch.tensor([0.0625, 0.125, 0.25, 0.5, 0.0]))
+    with torch.no_grad():
+        assert_close(action.flatten(), torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4]))
+
+
 class Steered(ReactivePolicy):
     """Actions are those of the state `plan` (T, ticks, n_act) for the tick; counts its ticks."""
 

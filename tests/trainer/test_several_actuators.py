@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -135,6 +135,34 @@ def test_every_actuator_is_driven_and_learned_about(name: str) -> None:
     gradient = torch.autograd.grad(losses.total.sum(), meta[last])[0]
     each = gradient.unflatten(-1, (2, -1)).abs().amax(dim=(0, 1, 3))
     assert (each > 1e-6).all()
+
+
+@dataclass(frozen=True)
+class AskedFamily(GliderFamily):
+    """Keeps at what progress machines were asked for, and changed."""
+
+    asked: list[tuple[str, float]] = field(default_factory=list)
+
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Gliders:
+        if n < 100:  # not for what is typical
+            self.asked.append(("sample", progress))
+        return super().sample(n, rng, progress)
+
+    def change(self, tasks: Gliders, rng: np.random.Generator, progress: float = 1.0) -> Gliders:
+        self.asked.append(("change", progress))
+        return super().change(tasks, rng, progress)
+
+
+@pytest.mark.parametrize("name", EVERY.keys() - {"maml"})
+@pytest.mark.parametrize(("done", "share"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.9, 1.0)])
+def test_harder_machines_come_as_the_curriculum_says(name: str, done: float, share: float) -> None:
+    """Between the shares of training that it names: here 0 and .1, or 0 and .3."""
+    family = AskedFamily()
+    recurrent = name not in ("robust", "oracle")
+    at = 3.0 * done if recurrent and done < 0.9 else done
+    figures(EVERY[name](family), EVERY[name](family).initial(np.random.default_rng(0)), 2, at)
+    kinds = ["sample", "change"] if recurrent else ["sample"]
+    assert family.asked == [(kind, pytest.approx(share)) for kind in kinds]
 
 
 # Units.

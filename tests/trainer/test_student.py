@@ -83,6 +83,16 @@ def test_the_teacher_sees_what_the_student_saw_and_is_told_of_changes(
     assert_close(seen[0], torch.stack(expected, dim=2), rtol=1e-4, atol=1e-5)
 
 
+def test_the_error_that_is_reported_while_it_imitates_is_that_of_trials_without_noise() -> None:
+    algorithm = Student(GLIDERS, CONFIG, partial(teacher, GLIDERS))
+    found = []
+    for sigma in (0.1, 3.0):
+        meta = stacked(algorithm) | {"sigma": torch.full((TASKS, 1, 2), sigma)}
+        found.append(algorithm.losses(meta, TASKS, np.random.default_rng(1), 0.0))
+    assert torch.equal(found[0].report["error"], found[1].report["error"])
+    assert not torch.equal(found[0].total, found[1].total)  # what is imitated is seen in all of them
+
+
 def stacked_constants(policy: Policy) -> dict[str, Tensor]:
     constants = [t.name for t in policy.state if t.written_by is None and t.name != "task"]
     return {name: policy.initial()[name].expand(TASKS, *policy.initial()[name].shape) for name in constants}
@@ -230,7 +240,7 @@ def test_a_student_is_trained_by_a_run_of_an_oracle(capsys: pytest.CaptureFixtur
         ),
         (
             "twisted.toml",
-            "[student] teacher: master knows the family servo with other ranges or channels than pupil is for "
+            "[student] teacher: master was trained on the family servo with other ranges or channels than pupil is for "
             "(servo); train an oracle with the same [family]",
         ),
         ("other.toml", "[student] teacher: master trained [robust], expected [oracle]"),

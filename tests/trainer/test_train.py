@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import torch
 from acclimate.command import cli
-from acclimate_trainer.compiled import driving
+from acclimate_trainer.compiled.driving import compiling
 from acclimate_trainer.outer_loop.training import Progress, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.built_in import built_in
 from acclimate_trainer.runs.configuration import load_config
 from acclimate_trainer.runs.run_directory import CHECKPOINT, CLASSICAL, CONFIG, CURVE, METRICS, RunDirectory
+from acclimate_trainer.runs.training_run import is_compiled
 from acclimate_trainer.tasks.servo.family import ServoFamily
 
 ITERATIONS = 200
@@ -72,7 +73,7 @@ def stop(number: signal.Signals) -> tuple[int, str]:
 def uninterrupted() -> Progress:
     config, last = load_config(Path("small.toml")), []
     algorithm = algorithm_of(config)
-    with driving.compiling():
+    with compiling(is_compiled(config.training)):
         train(
             algorithm,
             config.training,

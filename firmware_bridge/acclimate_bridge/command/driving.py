@@ -56,7 +56,7 @@ class DrivePlan(NamedTuple):
         resets = tuple(Reset(*moment("reset", text, "SCOPE", SCOPES)) for text in args.reset or ())
         if seconds is None:
             if resets:
-                raise UsageError("--reset needs --seconds; a trial in shots resets by itself what has to be")
+                raise UsageError("--reset needs --seconds; a trial in shots does its own resets")
             if args.listen:
                 raise UsageError("--listen needs --seconds; a trial in shots measures one objective")
             return None

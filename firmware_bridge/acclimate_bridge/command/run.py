@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     manifest = bundle.manifest
     if manifest.privileged:
         raise UsageError(
-            f"bundle {manifest.name!r} has to be told the device's true parameters, which nobody knows of a "
-            "real one; it serves for comparison in `acclimate evaluate`"
+            f"bundle {manifest.name!r} needs the device's true parameters, which are unknown for a real device; "
+            "compare with it in `acclimate evaluate`"
         )
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)

@@ -78,7 +78,7 @@ def _judge(text: str, spec: TaskSpec) -> Judge:
 
 def _change(machine: Specimen, text: str) -> Change:
     if not machine.changes:
-        raise UsageError(f"--change {text}: nothing ever happens to machines such as {machine.name}")
+        raise UsageError(f"--change {text}: machines such as {machine.name} never change")
     return Change(*moment("change", text, "KIND", machine.changes))
 
 

@@ -172,6 +172,6 @@ def tell_truth(policy: Policy, plant: Living) -> None:
     missing = [name for name in names if name not in truth]
     if missing:
         raise MismatchError(
-            f"the bundle wants to know {missing[0]!r}, which these machines do not have: expected {', '.join(truth)}"
+            f"the bundle needs to be told {missing[0]!r}, which these machines lack; they have {', '.join(truth)}"
         )
     policy.set_state("task", np.array([truth[name] for name in names], np.float32))

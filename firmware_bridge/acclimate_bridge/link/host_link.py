@@ -157,7 +157,9 @@ class HostLink:
         give_up = self._clock.now() + max(_ANSWER, self._silence)
         while self._reading is None or self._reading.seq == before:
             if self._clock.now() >= give_up:
-                raise DeviceFault(f"the device on {self._name} measures nothing after it was put back")
+                raise DeviceFault(
+                    f"the device on {self._name} gives no reading after its machine was put back"
+                )
             self._clock.sleep_until(self._clock.now() + POLL)
             self._poll()
         return True

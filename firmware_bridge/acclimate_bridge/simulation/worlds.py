@@ -139,7 +139,9 @@ def choose(world: World, choice: Choice, seed: int) -> Specimen:
         )
     if choice.values:
         if choice.number is not None:
-            raise UsageError("a held-out machine is as it is: choose #NUMBER, or NAME=VALUE, not both")
+            raise UsageError(
+                "the parameters of a held-out machine are fixed: choose #NUMBER or NAME=VALUE, not both"
+            )
         world.with_parameters(choice.values)  # so that what is wrong shows at once
         return TickSpecimen(spec.name, spec, partial(world.with_parameters, choice.values))
     return HeldOut(world).machine(seed, choice.number or 0)

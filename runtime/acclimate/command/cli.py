@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from typing import NoReturn
 
 from acclimate.errors import AcclimateError, UsageError
 from acclimate.names import did_you_mean
@@ -86,10 +87,28 @@ def _dispatch(arguments: list[str]) -> int:
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """Arguments that cannot be end in a sentence, as all that cannot be does."""
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Raises UsageError for an option that the verb does not have, asking what was meant."""
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        listed = [option for action in shown for option in action.option_strings if option.startswith("--")]
+        known = [option for action in self._actions for option in action.option_strings]
+        for option in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+            if not any(name.startswith(option) for name in known):
+                meant = did_you_mean(option, listed, of="its options")
+                raise UsageError(f"{self.prog} has no option {option!r}{meant}")
+        return self.parse_args(arguments)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; `{self.prog} --help` says what there is")
+
+
 def _run(verb: Verb, arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog=f"acclimate {verb.name}", description=verb.help)
+    parser = _Parser(prog=f"acclimate {verb.name}", description=verb.help)
     verb.configure(parser)
-    code = verb.main(parser.parse_args(arguments))
+    code = verb.main(parser.read(arguments))
     sys.stdout.flush()
     return code
 

@@ -70,7 +70,7 @@ def _check_header(path: Path, text: bytes, state: bytes, policy: Policy) -> None
     if bundle != policy.bundle.sha256:
         raise CheckpointError(
             f"{path} was saved from bundle {name!r} ({bundle[:12]}…), and this is {policy.manifest.name!r} "
-            f"({policy.bundle.sha256[:12]}…); a checkpoint fits the very bundle that it was saved from"
+            f"({policy.bundle.sha256[:12]}…); a checkpoint fits only the bundle that it was saved from"
         )
     if header.text("state_sha256") != sha256_hex(state):
         raise CheckpointError(f"{path}: {_STATE} was altered; its SHA-256 is not the one in {_HEADER}")

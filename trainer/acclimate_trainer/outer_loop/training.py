@@ -74,8 +74,8 @@ class TrainingConfig:
     clip: float = 0.3
     """Largest norm of the gradient of one step."""
     compiled: bool = True
-    """Whether roll-outs run in compiled C where they can, and where there are iterations enough to be worth it; what
-    cannot be compiled runs in torch, many times slower, and the reason is said."""
+    """Whether roll-outs and their gradients run as compiled C, in a run of 50 iterations or more, where there is a
+    compiler; else by torch."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""

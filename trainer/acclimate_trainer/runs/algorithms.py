@@ -65,7 +65,7 @@ def teacher_of(config: Config) -> Policy:
         theirs, differentiable=True
     ):  # a teacher may know a model of it
         raise UsageError(
-            f"[student] teacher: {path} knows the family {theirs.name} with other ranges or channels than "
+            f"[student] teacher: {path} was trained on the family {theirs.name} with other ranges or channels than "
             f"{config.name} is for ({ours.name}); train an oracle with the same [family]"
         )
     if progress is None:

@@ -39,9 +39,9 @@ class ProgressBar:
         elif last or done % max(1, self._total // _PLAIN_LINES) == 0:
             print(self._line(done, now, figures), file=sys.stderr, flush=True)
 
-    def note(self, remark: str) -> None:
-        """Say something on a line of its own, and go on."""
-        print(("\r\x1b[K" if self._terminal else "") + remark, file=sys.stderr, flush=True)
+    def remark(self, text: str) -> None:
+        """Say something in passing, on a line of its own."""
+        print((f"\r{text}\x1b[K" if self._terminal else text), file=sys.stderr, flush=True)
 
     def leave(self, remark: str) -> None:
         """Stop before the end, with a remark on a line of its own."""

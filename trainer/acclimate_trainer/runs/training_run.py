@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from acclimate.errors import UsageError
 
-from acclimate_trainer.compiled import driving
+from acclimate_trainer.compiled.driving import compiling, notes
 from acclimate_trainer.contract.family import HasClassical
-from acclimate_trainer.outer_loop.training import Algorithm, Progress, start, train
+from acclimate_trainer.outer_loop.training import Algorithm, Progress, TrainingConfig, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
 from acclimate_trainer.runs.configuration import Config
 from acclimate_trainer.runs.curves import draw_curve
@@ -22,7 +22,7 @@ from acclimate_trainer.tasks.registry import BUILT_IN
 from acclimate_trainer.testing import check_family
 
 _SAVE_EVERY = 20.0  # s
-_WORTH_COMPILING = 25  # iterations; the compiler takes as long as a few of them
+_WORTH_IT = 50  # iterations from which a compiler's seconds come back
 
 
 def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDirectory, int]:
@@ -58,16 +58,15 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
         seconds = round(time.monotonic() - begin, 3)
         run.append_metrics({"iteration": progress.iteration, "seconds": seconds, **figures})
         newest = progress
-        for note in driving.notes():
-            bar.note(f"{config.name}: {note}")
         bar.update(progress.iteration, figures)
+        for note in notes():
+            bar.remark(note)
         if time.monotonic() - saved > _SAVE_EVERY:
             run.save(progress)
             saved = time.monotonic()
 
-    worth_it = config.training.compiled and config.training.iterations >= _WORTH_COMPILING
     try:
-        with driving.compiling(worth_it):
+        with compiling(is_compiled(config.training)):
             train(algorithm, config.training, config.seed, newest, report)
     except KeyboardInterrupt:
         run.save(newest)
@@ -78,6 +77,11 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
     run.save(newest)
     draw_curve(run.metrics(), config.name, metric, run.path / CURVE)
     return first
+
+
+def is_compiled(config: TrainingConfig) -> bool:
+    """Whether roll-outs run as compiled C; by the length of the whole run, so that it matters to none that resumes."""
+    return config.compiled and config.iterations >= _WORTH_IT
 
 
 def _tune_classical(run: RunDirectory, config: Config) -> None:

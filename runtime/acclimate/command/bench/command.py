@@ -47,7 +47,7 @@ def _selected(only: list[str] | None) -> list[str]:
     known = names()
     for name in only or ():
         if name not in known:
-            raise UsageError(f"--only knows no {name!r}{did_you_mean(name, known)}")
+            raise UsageError(f"--only: there is no {name!r}{did_you_mean(name, known)}")
     return [name for name in known if name in (only or known)]
 
 

@@ -28,17 +28,18 @@ from acclimate_trainer.play.watched import over_time
 
 _SPREAD = "spread"  # of the Gaussian, before a sigmoid puts it between its limits
 _NARROWEST, _WIDEST = 0.02, 1.0  # standard deviations of the Gaussian that explores, of actions within ±1
+_PACE = 5.0  # of what says the standard deviation: at its start that moves about as fast as this
 
 
 class Lived(NamedTuple):
-    """What a policy saw and did in trials."""
+    """What a policy saw and did, N times side by side."""
 
     x: Tensor  # its network's inputs (L, N, n_in)
     seen: Tensor  # what its head looks at beside the memory (L, N, n_seen)
     action: Tensor  # within ±1 (L, N, n_act), or one-hot (L, N, A)
 
     def rows(self, index: Tensor) -> Lived:
-        """Some of the trials."""
+        """Some of them."""
         return Lived(*(column[:, index] for column in self))
 
 
@@ -76,8 +77,8 @@ class Actor(Protocol):
         """Of the episodes of a trial, in their order, each (1, N, S, …)."""
         ...
 
-    def remember(self, meta: Tensors, lived: Lived) -> Tensor:
-        """Hidden states after each input, (L, N, H)."""
+    def remember(self, meta: Tensors, lived: Lived, memory: Tensor) -> Tensor:
+        """Hidden states after each input, (L, N, H), from what is remembered at the begin, (1, N, H)."""
         ...
 
     def judge(self, meta: Tensors, lived: Lived, hidden: Tensor) -> Judged: ...
@@ -98,7 +99,7 @@ class GaussianActor:
         params = rl2.initial_parameters(self.n_seen, self._view.n_act, self._hidden, rng)
         del params["sigma"]
         share = (SIGMA_START - _NARROWEST) / (_WIDEST - _NARROWEST)
-        return params | {_SPREAD: torch.full((1, self._view.n_act), math.log(share / (1.0 - share)))}
+        return params | {_SPREAD: torch.full((1, self._view.n_act), math.log(share / (1.0 - share)) / _PACE)}
 
     def policy(self, meta: Tensors) -> Rl2Policy:
         return Rl2Policy({**_own(meta), "sigma": _spread(meta)}, self._view)
@@ -118,8 +119,8 @@ class GaussianActor:
         x = rl2.inputs(self._view, obs, previous, 1.0 - follows)
         return Lived(x, x, self._view.normal(part.action))
 
-    def remember(self, meta: Tensors, lived: Lived) -> Tensor:
-        return _remembered(meta, lived.x, self._hidden)
+    def remember(self, meta: Tensors, lived: Lived, memory: Tensor) -> Tensor:
+        return gru_over_time(meta, lived.x, memory)
 
     def judge(self, meta: Tensors, lived: Lived, hidden: Tensor) -> Judged:
         stacked = {name: value.unsqueeze(0) for name, value in _own(meta).items()}
@@ -161,8 +162,8 @@ class CategoricalActor:
         previous = torch.cat([torch.zeros_like(pair[:1]), pair[:-1]])
         return Lived(self._scene.inputs(obs, seen, previous, begins), seen, choice)
 
-    def remember(self, meta: Tensors, lived: Lived) -> Tensor:
-        return _remembered(meta, lived.x, self._hidden)
+    def remember(self, meta: Tensors, lived: Lived, memory: Tensor) -> Tensor:
+        return gru_over_time(meta, lived.x, memory)
 
     def judge(self, meta: Tensors, lived: Lived, hidden: Tensor) -> Judged:
         head = {name: meta[name].unsqueeze(0) for name in ("head", "head_bias")}
@@ -183,7 +184,7 @@ def _own(meta: Tensors) -> dict[str, Tensor]:
 
 def _spread(meta: Tensors) -> Tensor:
     """Standard deviation of a Gaussian actor, (1, n_act), between its limits without ever being stuck at one."""
-    return _NARROWEST + (_WIDEST - _NARROWEST) * torch.sigmoid(meta[_SPREAD])
+    return _NARROWEST + (_WIDEST - _NARROWEST) * torch.sigmoid(_PACE * meta[_SPREAD])
 
 
 def _follows(part: Episodes) -> Tensor:
@@ -191,7 +192,3 @@ def _follows(part: Episodes) -> Tensor:
     ended = part.ended.unsqueeze(-1)
     first = torch.ones_like(ended[:, :, :1])
     return (~torch.cat([first, ended[:, :, :-1]], dim=2)).to(part.action.dtype)
-
-
-def _remembered(meta: Tensors, x: Tensor, hidden: int) -> Tensor:
-    return gru_over_time(meta, x, x.new_zeros(1, x.shape[1], hidden))

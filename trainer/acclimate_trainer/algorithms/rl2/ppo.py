@@ -32,12 +32,12 @@ from acclimate_trainer.algorithms.rl2.actors import Actor, CategoricalActor, Gau
 from acclimate_trainer.algorithms.rl2.categorical import Scene
 from acclimate_trainer.algorithms.rl2.critic import Critic
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import Believing, TaskFamily, Tasks
+from acclimate_trainer.contract.family import Believing, Cost, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import FOR_TRAINING, TrainingConfig, clip_gradient
-from acclimate_trainer.play.rollouts import Episodes, headline
-from acclimate_trainer.play.trials import Trial, draw_trial, trial_costs
+from acclimate_trainer.play.rollouts import Episodes, headline, joined
+from acclimate_trainer.play.trials import Trial, draw_trial
 from acclimate_trainer.play.watched import Played, over_time, play
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
@@ -64,6 +64,8 @@ class PpoConfig:
     """Share of trials in the middle of which something happens to the machine, in a family where anything does."""
     curriculum: tuple[float, float] = (0.0, 0.5)
     """Shares of training between which the family's harder machines become as frequent as in the family."""
+    stretch: int = 50
+    """Ticks in a row, at least, that are learned from as one, in whole episodes: as far as the gradient goes back."""
     epochs: int = 4
     """Passes over the trials of one iteration."""
     minibatches: int = 4
@@ -83,16 +85,17 @@ class PpoConfig:
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
-        counts = dict.fromkeys(("hidden", "side_by_side", "epochs", "minibatches"), COUNT)
+        counts = dict.fromkeys(("hidden", "side_by_side", "stretch", "epochs", "minibatches"), COUNT)
         shares = dict.fromkeys(("change", "discount", "gae_lambda"), SHARE)
         others = ("episodes", "episode_steps", "entropy", "value_weight", "inference_weight")
         require(self, {**counts, **shares, **dict.fromkeys(others, NOT_NEGATIVE), "clip_ratio": POSITIVE})
 
 
 class Batch(NamedTuple):
-    """What an update learns from: N trials of L ticks."""
+    """What an update learns from: N stretches of L ticks. What was remembered at their begin is taken as it was."""
 
     lived: Lived
+    memory: Tensor  # at the begin (1, N, H)
     log_likelihood: Tensor  # of the action when it was done (L, N)
     advantage: Tensor  # normalised (L, N)
     value: Tensor  # what the critic should say, in its own units (L, N)
@@ -100,9 +103,15 @@ class Batch(NamedTuple):
     parameters: Tensor  # what there is to infer (L, N, P)
 
     def rows(self, index: Tensor) -> Batch:
-        """Some of the trials."""
+        """Some of the stretches."""
         rest = (column[:, index] for column in self[1:])
         return Batch(self.lived.rows(index), *rest)
+
+    def cut(self, stretches: int) -> Batch:
+        """Trials, each of which is cut into that many; `memory` before is that at every tick, (L, N, H)."""
+        lived = Lived(*(_cut(column, stretches) for column in self.lived))
+        memory, *rest = (_cut(column, stretches) for column in self[1:])
+        return Batch(lived, memory[:1], *rest)
 
 
 class Ppo(Generic[Tasks]):
@@ -114,18 +123,25 @@ class Ppo(Generic[Tasks]):
         spec = self._family.spec
         self._episodes, self._steps = config.episodes or spec.episodes, config.episode_steps or spec.horizon
         self.ticks = self._episodes * self._steps  # of a trial
+        self.stretches = _stretches(self._episodes, self._steps, config.stretch)
 
     @cached_property
     def actor(self) -> Actor:
-        """What is trained; what it sees of rewards is scaled by those that one gets at first."""
-        return self._actor(self._scales.reward)
+        """What is trained. Where it sees rewards, they are scaled by those that one gets at first."""
+        if self._family.spec.discrete:
+            return self._categorical(self._scales.reward)
+        return GaussianActor(View.of(self._family), self._config.hidden)
 
     @cached_property
     def critic(self) -> Critic:
         return Critic(self._family, self._config.hidden + self.actor.n_seen)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """The policy's parameters, and, under names of their own, those that only training has."""
+        """The policy's parameters, and, under names of their own, those that only training has.
+
+        Raises UsageError for a family that pays nothing, whatever is done.
+        """
+        _ = self._scales
         hidden, parameters = self._config.hidden, len(self._family.spec.parameters)
         weights = rng.standard_normal((hidden, parameters)) / hidden**0.5
         inference = {
@@ -158,18 +174,18 @@ class Ppo(Generic[Tasks]):
         self, tasks: int, rng: np.random.Generator, progress: float, *, explores: bool = True
     ) -> Trial[Tasks]:
         """A trial on newly drawn machines, as they come at that share of training."""
-        beside, n_noise = self._config.side_by_side, self.actor.n_noise
-        explore = beside if explores else 0
-        return self._drawn(tasks, rng, progress, side_by_side=beside, explore=explore, n_noise=n_noise)
+        beside = self._config.side_by_side
+        return self._drawn(tasks, rng, progress, beside, beside if explores else 0, self.actor.n_noise)
 
-    def _drawn(self, tasks: int, rng: np.random.Generator, progress: float, *, side_by_side: int, explore: int,
-               n_noise: int) -> Trial[Tasks]:  # fmt: skip
+    def _drawn(
+        self, tasks: int, rng: np.random.Generator, progress: float, beside: int, explore: int, n_noise: int
+    ) -> Trial[Tasks]:
         c = self._config
         return draw_trial(
             self._family,
             tasks,
             rng,
-            side_by_side=side_by_side,
+            side_by_side=beside,
             episodes=self._episodes,
             steps=self._steps,
             change=c.change,
@@ -184,31 +200,35 @@ class Ppo(Generic[Tasks]):
 
     @torch.no_grad()
     def batch(self, meta: Tensors, trial: Trial[Tasks], played: Played) -> Batch:
-        """Advantages and targets of a played trial."""
+        """Advantages and targets of a played trial, in stretches."""
         c, actor = self._config, self.actor
         lived, told = actor.lived(played.episodes), self.critic.told(played)
-        hidden = actor.remember(meta, lived)
+        blank = lived.x.new_zeros(1, lived.x.shape[1], c.hidden)
+        hidden = actor.remember(meta, lived, blank)
         value = self.critic.value(meta, hidden, lived.seen, told)
         reward = self._believed(lived, self.rewards(played.episodes))
         advantage = advantages(reward / self._scales.value, value, c.discount, c.gae_lambda)
-        return Batch(
+        whole = Batch(
             lived,
+            torch.cat([blank, hidden[:-1]]),
             actor.judge(meta, lived, hidden).log_likelihood,
             self._normalised(advantage),
             advantage + value,
             told,
             self._parameters(trial),
         )
+        return whole.cut(self.stretches)
 
     def loss(self, meta: Tensors, batch: Batch, undecided: float) -> tuple[Tensor, dict[str, float]]:
         """Clipped surrogate, critic, entropy and inference: a scalar, and figures to report."""
         c = self._config
-        hidden = self.actor.remember(meta, batch.lived)
+        hidden = self.actor.remember(meta, batch.lived, batch.memory)
         judged = self.actor.judge(meta, batch.lived, hidden)
         surrogate = clipped_surrogate(
             judged.log_likelihood - batch.log_likelihood, batch.advantage, c.clip_ratio
         )
-        value = F.mse_loss(self.critic.value(meta, hidden, batch.lived.seen, batch.told), batch.value)
+        said = self.critic.value(meta, hidden.detach(), batch.lived.seen, batch.told)
+        value = F.mse_loss(said, batch.value)
         inferred = hidden @ meta[FOR_TRAINING + "infer_w"] + meta[FOR_TRAINING + "infer_b"]
         inference = (inferred - batch.parameters).square().sum() / max(batch.parameters.numel(), 1)
         entropy = judged.entropy.mean()
@@ -217,9 +237,12 @@ class Ppo(Generic[Tasks]):
         return loss, {name: float(figure.detach()) for name, figure in report.items()}
 
     def rewards(self, episodes: Sequence[Episodes]) -> Tensor:
-        """Of every tick of a trial, (L, N): what a device can know, or else what the session says."""
-        family = self._family
-        return over_time([family.reward(e.window()) if family.rewarded else e.reward for e in episodes])
+        """Of every tick of a trial, (L, N): minus what the family says that it costs, all terms of it."""
+        return -over_time([per_tick(self._costs(part)) for part in episodes])
+
+    def _costs(self, part: Episodes) -> tuple[Cost, ...]:
+        window, family = part.window(), self._family
+        return family.costs(window, family.reward(window) if family.rewarded else part.reward)
 
     def returns(self, meta: Tensors, tasks: int, rng: np.random.Generator, *, greedy: bool = True) -> Tensor:
         """What whole trials on newly drawn tasks bring in all, (tasks,); `greedy`: without noise."""
@@ -232,12 +255,12 @@ class Ppo(Generic[Tasks]):
         return torch.cat(parts)
 
     def figures(self, played: Played) -> dict[str, float]:
-        """Of a played trial: what it brought, and the family's cost where it is no reward."""
+        """Of a played trial: what it brought, and the headline where that is something else."""
         found = {"return": float(self.rewards(played.episodes).sum(0).mean())}
         if self._family.spec.headline.pairs:
-            costs = trial_costs(self._family, played.episodes)
-            rows = costs[0].values.view(-1, self._config.side_by_side, costs[0].values.shape[-1])
-            found[costs[0].name] = float(headline(costs[0]._replace(values=rows)).mean())
+            cost = joined([self._costs(part) for part in played.episodes])[0]
+            rows = cost.values.view(-1, self._config.side_by_side, cost.values.shape[-1])
+            found[cost.name] = float(headline(cost._replace(values=rows)).mean())
         return found
 
     def _believed(self, lived: Lived, reward: Tensor) -> Tensor:
@@ -264,32 +287,31 @@ class Ppo(Generic[Tasks]):
         centred = by_task - by_task.mean(dim=(0, 2), keepdim=True)
         return (centred / (by_task.std(dim=(0, 2), keepdim=True) + _LEAST_SPREAD)).view_as(advantage)
 
-    def _actor(self, typical: tuple[float, float]) -> Actor:
-        hidden = self._config.hidden
-        if self._family.spec.discrete:
-            return CategoricalActor(Scene.of(self._family, typical), hidden)
-        return GaussianActor(View.of(self._family), hidden)
+    def _categorical(self, typical: tuple[float, float]) -> Actor:
+        return CategoricalActor(Scene.of(self._family, typical), self._config.hidden)
 
     @cached_property
     def _scales(self) -> Scales:
-        """Of what an actor gets that has learned nothing.
-
-        Raises UsageError for a family that pays nothing, whatever is done.
-        """
-        rng, actor = np.random.default_rng(_TRIED_SEED), self._actor((0.0, 1.0))
-        policy = actor.policy(actor.initial(rng))
-        trial = self._drawn(_TRIED, rng, 1.0, side_by_side=1, explore=1, n_noise=policy.n_noise)
+        """Of what an actor gets that has learned nothing."""
+        rng, spec = np.random.default_rng(_TRIED_SEED), self._family.spec
+        beginner = self._categorical((0.0, 1.0)) if spec.discrete else self.actor
+        policy = beginner.policy(beginner.initial(rng))
+        trial = self._drawn(_TRIED, rng, 1.0, 1, 1, policy.n_noise)
         reward = self.rewards(play(policy, self._family, trial).episodes)
         if not reward.any():
-            spec = self._family.spec
             raise UsageError(
                 f"[ppo] learns from rewards, and {spec.name} gave none in {len(reward)} ticks on {_TRIED} machines; "
                 "let the step of its sessions return some, or give the family a method `reward`"
             )
-        nothing = torch.zeros_like(reward)
-        returns = advantages(reward, nothing, self._config.discount, 1.0)
+        returns = advantages(reward, torch.zeros_like(reward), self._config.discount, 1.0)
         typical = float(reward.mean()), float(reward.std().clamp_min(_TINY))
         return Scales(typical, float(returns.std().clamp_min(_TINY)))
+
+
+def per_tick(costs: Sequence[Cost]) -> Tensor:
+    """What each tick costs, (T, K, S): its terms by their weights, with the root of those that count by it."""
+    terms = [cost.weight * (cost.values.sqrt() if cost.root else cost.values) for cost in costs]
+    return torch.stack(terms).sum(0)
 
 
 class Scales(NamedTuple):
@@ -297,6 +319,17 @@ class Scales(NamedTuple):
 
     reward: tuple[float, float]
     value: float
+
+
+def _stretches(episodes: int, steps: int, least: int) -> int:
+    """Into how many equal stretches of whole episodes a trial can be cut, so that none has fewer ticks than that."""
+    together = (k for k in range(1, episodes + 1) if episodes % k == 0 and k * steps >= least)
+    return episodes // next(together, episodes)
+
+
+def _cut(column: Tensor, stretches: int) -> Tensor:
+    """(L, N, …) as (L / stretches, N·stretches, …)."""
+    return torch.cat(column.chunk(stretches), dim=1)
 
 
 def believed_reward(reward: Tensor, pair: Tensor, pairs: int, prior: tuple[float, float]) -> Tensor:
