@@ -31,7 +31,7 @@ from acclimate.command.bench.subjects import BY_RUN, DEFAULTS
 from acclimate.engines import ENGINES
 from acclimate.engines.child_process import Home
 from acclimate_export.bundle.bundling import make_parts
-from acclimate_export.bundle.formats import choose
+from acclimate_export.bundle.formats import select_forms
 from acclimate_export.bundle.trained import Trained
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.outer_loop.training import start
@@ -64,7 +64,7 @@ def run(seed: int) -> Mapping[str, Figure]:
 def _bundle(folder: Path, seed: int) -> Path:
     config = replace(load_config(find_config("servo_wide_maml")), maml=POLICY)
     trained = Trained.of(config, start(algorithm_of(config), seed).meta, "benchmark")
-    parts = make_parts(trained, {}, {}, choose(",".join(entry.suffix for entry in ENGINES.values())))
+    parts = make_parts(trained, {}, {}, select_forms(",".join(entry.suffix for entry in ENGINES.values())))
     write_bundle(folder / "engines.acclimate", parts.manifest, parts.members)
     return folder / "engines.acclimate"
 

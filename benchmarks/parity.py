@@ -1,9 +1,9 @@
 """Does every engine compute what torch computes? For every algorithm on every registered family, over 1,000 inputs.
 
 Each combination that can be is trained for a moment, so that no parameter is what it was made with, and exported in
-every form that can be made here. Inputs come from simulated machines of its family, as for `acclimate verify`; of
-adapt, 100 windows. An engine that is not here is left out, and said so. tflite-runtime, which wants an older numpy, is
-asked in a Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, one with numpy and tflite-runtime.
+every form that can be made here. Inputs come from simulated machines of its family, as for `acclimate verify`, but for
+adapt, which gets 1,000 windows. An engine that is not here is left out, and said so. tflite-runtime, which wants an
+older numpy, is asked in a Python of its own: ACCLIMATE_TFLITE_PYTHON=/path/to/python, with numpy and tflite-runtime.
 
 A student is left out: it imitates a policy that was trained before, and is a policy of RL².
 """
@@ -26,10 +26,10 @@ from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.engines import ENGINES, missing
 from acclimate.errors import EngineError
 from acclimate_export.bundle.bundling import make_parts
-from acclimate_export.bundle.formats import choose
+from acclimate_export.bundle.formats import select_forms
 from acclimate_export.bundle.trained import Trained
+from acclimate_export.check.cases import cases
 from acclimate_export.check.parity import LIMIT
-from acclimate_export.check.samples import samples
 
 from benchmarks._combinations import combinations
 from benchmarks._replay import bound, replay
@@ -42,7 +42,7 @@ Arrays = dict[str, np.ndarray]
 Replay = Callable[[Path, str, Arrays], Arrays]  # bundle, graph, inputs -> outputs
 
 
-class Case(NamedTuple):
+class Batch(NamedTuple):
     """Inputs of a graph and torch's outputs, each with the axis of samples in front."""
 
     graph: str
@@ -63,9 +63,9 @@ def run(seed: int) -> Mapping[str, Figure]:
             trained = combination.trained(ITERATIONS, TASKS, seed)
             path = Path(folder) / f"{combination}.acclimate"
             bundle = _exported(trained, path)
-            cases = list(_cases(trained, seed))
+            batches = list(_batches(trained, seed))
             for engine, function in _engines(bundle):
-                figures |= _differences(str(combination), engine, function, path, cases)
+                figures |= _differences(str(combination), engine, function, path, batches)
     return {"limit": LIMIT, "inputs": float(INPUTS), **_worst(figures), **figures}
 
 
@@ -79,23 +79,23 @@ def _worst(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _exported(trained: Trained, path: Path) -> Bundle:
-    parts = make_parts(trained, {}, {}, choose(None))
+    parts = make_parts(trained, {}, {}, select_forms(None))
     for name, reason in parts.left_out.items():
         _say(f"{path.stem} as {name} is left out: {reason}")
     write_bundle(path, parts.manifest, parts.members)
     return load(path)
 
 
-def _cases(trained: Trained, seed: int) -> Iterator[Case]:
+def _batches(trained: Trained, seed: int) -> Iterator[Batch]:
     given: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     expected: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    for sample in samples(trained, INPUTS, seed):
-        for name, tensor in sample.given.items():
-            given[sample.graph][name].append(tensor.numpy())
-        for name, tensor in sample.expected.items():
-            expected[sample.graph][name].append(tensor.numpy())
+    for case in cases(trained, INPUTS, seed, windows=1.0):
+        for name, tensor in case.given.items():
+            given[case.graph][name].append(tensor.numpy())
+        for name, tensor in case.expected.items():
+            expected[case.graph][name].append(tensor.numpy())
     for graph in given:
-        yield Case(graph, _stacked(given[graph]), _stacked(expected[graph]))
+        yield Batch(graph, _stacked(given[graph]), _stacked(expected[graph]))
 
 
 def _stacked(lists: Mapping[str, list[np.ndarray]]) -> Arrays:
@@ -137,17 +137,17 @@ def _elsewhere(python: str, path: Path, graph: str, inputs: Arrays, engine: str 
 
 
 def _differences(
-    combination: str, engine: str, function: Replay, path: Path, cases: list[Case]
+    combination: str, engine: str, function: Replay, path: Path, batches: list[Batch]
 ) -> dict[str, float]:
     largest: dict[str, float] = defaultdict(float)
-    for case in cases:
+    for batch in batches:
         try:
-            found = function(path, case.graph, case.given)
+            found = function(path, batch.graph, batch.given)
         except EngineError as error:
             _say(f"{engine} on {combination}: {error}")
             return {}
-        for name, expected in case.expected.items():
-            part = "info" if case.graph == "adapt" and name.startswith("info.") else case.graph
+        for name, expected in batch.expected.items():
+            part = "info" if batch.graph == "adapt" and name.startswith("info.") else batch.graph
             worst = float(np.abs(found[name] - expected.astype(np.float64)).max())
             scale = float(np.abs(expected).max())
             for measure, value in (("max_abs", worst), ("max_rel", worst / scale if scale else worst)):

@@ -19,7 +19,7 @@ from acclimate.bundle.manifest import SCHEMES
 from acclimate.policy.policy import Policy
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_export.bundle.bundling import make_parts
-from acclimate_export.bundle.formats import choose
+from acclimate_export.bundle.formats import select_forms
 from acclimate_export.bundle.trained import Trained, from_run
 from acclimate_export.check.loss import MEMBER, measure
 from acclimate_export.check.quantisation import as_bundle, with_member
@@ -55,7 +55,7 @@ def _trained(out: Path, seed: int) -> dict[str, RunDirectory]:
 
 
 def _figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    plain = make_parts(trained, {}, {}, choose("tflite"))
+    plain = make_parts(trained, {}, {}, select_forms("tflite"))
     yield "float32.bytes", float(len(plain.members[MEMBER]))
     bundles = {"float32": as_bundle(plain)}
     for scheme in SCHEMES:

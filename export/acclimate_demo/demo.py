@@ -69,7 +69,7 @@ def run_demo(args: argparse.Namespace) -> int:
     traces = _drive(plan)
     report = merged([_evaluate(plan, contest) for contest in contests])
     report |= {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
-    return finish(plan.out, report, traces, as_json=args.json)
+    return finish(plan.out, report, traces, as_json=args.json, quick=args.quick)
 
 
 def _contests(plan: Plan) -> tuple[Contest, ...]:

@@ -17,11 +17,17 @@ REPORT, PICTURE, SHOWN = "report.json", "demo.png", "picture.json"
 
 
 def finish(
-    out: Path, report: Mapping[str, Json], traces: Mapping[str, Sequence[Trace]], *, as_json: bool
+    out: Path,
+    report: Mapping[str, Json],
+    traces: Mapping[str, Sequence[Trace]],
+    *,
+    as_json: bool,
+    quick: bool,
 ) -> int:
     """Write and print all of it; returns the exit code, 1 where adaptation does not show what it must.
 
-    traces: by family. SHOWN holds everything that the picture shows.
+    traces: by family. quick: policies were hardly trained, and need not show anything. SHOWN holds everything that the
+    picture shows.
     """
     trees: dict[str, Json] = {family: [trace.tree() for trace in drives] for family, drives in traces.items()}
     shown = {**report, "traces": trees}
@@ -34,7 +40,7 @@ def finish(
     else:
         print("\n".join([*table(report), "", *(check.sentence for check in checks), ""]))
         print(f"report   {out / REPORT}\npicture  {out / PICTURE}")
-    return 0 if all(check.ok for check in checks if check.binding) else 1
+    return 0 if quick or all(check.ok for check in checks if check.binding) else 1
 
 
 def _write(path: Path, tree: Mapping[str, Json]) -> None:

@@ -57,7 +57,7 @@ def run_full_demo(args: argparse.Namespace) -> int:
     reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]
     report = merged(reports) | {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
     traces = {f"servo {p.name}": steps_taken(out / p.name / "trial.npz") for p in PRESETS}
-    return finish(out, report, traces, as_json=args.json)
+    return finish(out, report, traces, as_json=args.json, quick=args.quick)
 
 
 def _jobs(out: Path, verb: str) -> list[tuple[str, str, Path, Path]]:

@@ -30,7 +30,7 @@ from acclimate.stats import Interval
 
 from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, Courses, evaluate_over_time
-from acclimate_bridge.evaluation.evaluation import HeldOutFleet, Plan, Results, evaluate_all
+from acclimate_bridge.evaluation.evaluation import HeldOutFleet, Plan, Results, evaluate_all, usual_engine
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.simulation.choice import Choice
 from acclimate_bridge.simulation.device_core import DeviceCore
@@ -110,7 +110,7 @@ def evaluate(
     change: str | None = None,
     change_at: float | None = None,
     seed: int = 0,
-    engine: str = "onnxruntime",
+    engine: str | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -131,7 +131,7 @@ def evaluate(
         episodes=episodes,
         shots=shots,
         seed=seed,
-        engine=engine,
+        engine=engine or usual_engine(),
     )
     if seconds is None and change is None:
         return Evaluation(evaluate_all(plan, jobs, progress))

@@ -28,7 +28,7 @@ from acclimate_export.c.shaping import ALIGNMENT, STACK, shape
 from acclimate_export.c.sizes import sizes
 from acclimate_export.check.parity import compare
 from acclimate_export.graphs.onnx import OnnxGraph
-from acclimate_export.graphs.source import Converted, Source
+from acclimate_export.graphs.translation import Converted, Translation
 from onnx import TensorProto, helper
 
 HARMLESS = {
@@ -44,10 +44,10 @@ HARMLESS = {
 }  # of the C library, and ours
 
 
-def _sources(bundle: Bundle) -> dict[str, Source]:
+def _sources(bundle: Bundle) -> dict[str, Translation]:
     """Of the bundle's ONNX members: C is made of nothing else."""
     return {
-        name: Source(name, None, OnnxGraph(bundle.members[f"{name}.onnx"], spec, 0))  # type: ignore[arg-type]
+        name: Translation(name, None, OnnxGraph(bundle.members[f"{name}.onnx"], spec, 0))  # type: ignore[arg-type]
         for name, spec in _specs(bundle).items()
     }
 
@@ -145,7 +145,7 @@ def test_without_a_compiler_there_are_fewer_sizes(
     assert set(to_c(source).facts) == {"workspace", "state"}
 
 
-def _source(nodes: list[onnx.NodeProto], shape: tuple[int, ...], *constants: onnx.TensorProto) -> Source:
+def _source(nodes: list[onnx.NodeProto], shape: tuple[int, ...], *constants: onnx.TensorProto) -> Translation:
     """A graph from x to y, both of this shape."""
     kind = TensorProto.FLOAT
     ends = [[helper.make_tensor_value_info(name, kind, shape)] for name in "xy"]
@@ -153,7 +153,7 @@ def _source(nodes: list[onnx.NodeProto], shape: tuple[int, ...], *constants: onn
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("some.where", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     spec = GraphSpec((TensorSpec("x", shape),), (TensorSpec("y", shape),))
-    return Source("act", None, OnnxGraph(model.SerializeToString(), spec, len(nodes)))  # type: ignore[arg-type]
+    return Translation("act", None, OnnxGraph(model.SerializeToString(), spec, len(nodes)))  # type: ignore[arg-type]
 
 
 def test_an_operator_that_the_generator_lacks_is_named_with_its_node() -> None:
@@ -180,7 +180,7 @@ def test_the_sentence_reaches_the_user(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(_: Source) -> Converted:
+    def refuse(_: Translation) -> Converted:
         bend = helper.make_node("Bend", ["x"], ["y"], name="node_bend_7", domain="some.where")
         return to_c(_source([bend], (4,)))
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from acclimate.bundle.file import load, write_bundle
 from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.check.cases import cases
 from acclimate_export.check.differences import Largest
 from acclimate_export.check.parity import LIMIT, compare
-from acclimate_export.check.samples import samples
 from acclimate_export.graphs.tracing import trace_act, trace_adapt
 
 from benchmarks._combinations import Combination, combinations
@@ -28,12 +28,12 @@ def test_traced_it_computes_the_same(combination: Combination) -> None:
         graphs["adapt"] = trace_adapt(trained.policy)
     worst: dict[str, float] = {}
     scale: dict[str, float] = {}
-    for sample in samples(trained, INPUTS, seed=1):
-        graph = graphs[sample.graph]
+    for case in cases(trained, INPUTS, seed=1):
+        graph = graphs[case.graph]
         with torch.no_grad():
-            found = graph.graph(*(sample.given[name] for name in graph.inputs))
-        for (name, expected), value in zip(sample.expected.items(), found, strict=True):
-            key = f"{sample.graph}: {name}"
+            found = graph.graph(*(case.given[name] for name in graph.inputs))
+        for (name, expected), value in zip(case.expected.items(), found, strict=True):
+            key = f"{case.graph}: {name}"
             assert value.shape == expected.shape, key
             worst[key] = max(worst.get(key, 0.0), float((value - expected).abs().max()))
             scale[key] = max(scale.get(key, 0.0), float(expected.abs().max()))

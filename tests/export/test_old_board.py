@@ -47,7 +47,7 @@ def old_board(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
 def test_every_policy_reproduces_its_golden_sequence(
     old_board: Board, exported: Mapping[str, Path], algorithm: str
 ) -> None:
-    done = old_board.run(old_board.acclimate, "inspect", exported[algorithm], "--json")
+    done = old_board.run(old_board.acclimate, "inspect", exported[algorithm], "--engine", "litert", "--json")
     assert done.returncode == 0, done.stderr
     golden = json.loads(done.stdout)["golden"]
     assert (golden["engine"], golden["ok"]) == ("litert", True)

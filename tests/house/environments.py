@@ -14,8 +14,13 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.sharing import made_once
+
+from .conftest import Board
 
 DISTRIBUTION = "acclimate"
 
@@ -36,6 +41,12 @@ def needed(extras: str) -> dict[str, metadata.Distribution]:
             inner = canonicalize_name(requirement.name)
             waiting += [(inner, wanted) for wanted in ("", *requirement.extras)]
     return found
+
+
+def environment(factory: pytest.TempPathFactory, wheel: Path, extras: str) -> Board:
+    """What `pip install acclimate[EXTRAS]` leaves."""
+    name = f"extras_{extras.replace(',', '_')}"
+    return Board(made_once(factory, name, lambda folder: make_environment(folder, wheel, extras)))
 
 
 def make_environment(folder: Path, wheel: Path, extras: str) -> None:

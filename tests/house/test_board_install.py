@@ -22,7 +22,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     top = {name.split("/")[0] for name in members}
     assert {name for name in top if not name.endswith(".dist-info")} == PACKAGES
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(members)
-    assert [name for name in members if "test" in name or "/." in name] == []
+    # acclimate_trainer.testing is for tests of families of one's own.
+    stray = [name for name in members if "test" in name or "/." in name]
+    assert [name for name in stray if not name.startswith("acclimate_trainer/testing/")] == []
 
 
 def test_a_board_gets_numpy_an_engine_and_the_link_only(board: Board) -> None:
@@ -86,7 +88,7 @@ def test_a_board_adapts_on_a_device(board: Board, bundle: Path) -> None:
     assert done.stderr == ""
     report = json.loads(done.stdout)
     assert [row["shots"] for row in report["rows"]] == [0, 1]
-    assert all(0.0 < row["rms"] < 1.0 for row in report["rows"])
+    assert all(0.0 < row["figures"]["error"] < 1.0 for row in report["rows"])
     assert report["shots"][0]["info"]["step_norm"] > 0.0
     assert report["link"]["received"] > report["loop"]["ticks"] > 0
 

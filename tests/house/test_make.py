@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ("setup", "demo", "test", "bench", "lint", "clean", "help")
+TARGETS = (
+    "setup", "demo", "demo-full", "test", "test-fast", "bench", "bundles", "pictures", "wheel", "lint", "clean", "help",
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 

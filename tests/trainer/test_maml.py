@@ -190,8 +190,8 @@ class Outer(NamedTuple):
 
 
 def double_draw(*args: Any, **options: Any) -> Surroundings[Any]:
-    session, reference, noise = draw(*args, **options)
-    return Surroundings(session, reference.double(), noise.double())
+    drawn: Surroundings[Any] = draw(*args, **options)
+    return drawn._replace(reference=drawn.reference.double(), noise=drawn.noise.double())
 
 
 @pytest.fixture

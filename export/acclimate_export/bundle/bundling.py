@@ -29,14 +29,14 @@ from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor
 
 from acclimate_export.bundle.family_file import bare
-from acclimate_export.bundle.formats import ONNX_ONLY, Choice, convert
+from acclimate_export.bundle.formats import ONNX_ONLY, Selection, convert
 from acclimate_export.bundle.plain_inputs import plain_inputs
 from acclimate_export.bundle.practice import Stage, practise, replay
 from acclimate_export.bundle.trained import META, Trained, as_array
 from acclimate_export.graphs.collector import collector_at_rest
 from acclimate_export.graphs.onnx import OnnxGraph, to_onnx
-from acclimate_export.graphs.source import Converted, Source
 from acclimate_export.graphs.tracing import trace_act, trace_adapt
+from acclimate_export.graphs.translation import Converted, Translation
 
 GOLDEN_TICKS = 50
 _GOLDEN_SEED, _TRUST_SEED = 20261124, 20261125  # fixed: the same run always gives the same bundle
@@ -64,7 +64,7 @@ class Parts:
 
 
 def make_parts(
-    trained: Trained, classical: Classical, figures: Mapping[str, Json], forms: Choice = ONNX_ONLY
+    trained: Trained, classical: Classical, figures: Mapping[str, Json], forms: Selection = ONNX_ONLY
 ) -> Parts:
     """Everything of a bundle. `figures` go into its provenance.
 
@@ -82,11 +82,11 @@ def make_parts(
     return Parts(manifest, _members(trained, graphs, made.members), nodes, facts, made.left_out)
 
 
-def _sources(policy: Policy) -> list[Source]:
+def _sources(policy: Policy) -> list[Translation]:
     traces = {"act": trace_act(policy)}
     if policy.window is not None:
         traces["adapt"] = trace_adapt(policy)
-    return [Source(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
+    return [Translation(name, traced, to_onnx(traced, name)) for name, traced in traces.items()]
 
 
 def _members(

@@ -18,7 +18,7 @@ from emx_onnx_cgen.errors import CompilerError
 
 from acclimate_export.c.shaping import shape
 from acclimate_export.c.sizes import sizes
-from acclimate_export.graphs.source import Converted, Source
+from acclimate_export.graphs.translation import Converted, Translation
 
 _PRELUDE = "prelude.h"
 _ANY_NAME = "acclimate_graph"
@@ -26,7 +26,7 @@ _LOWERED = re.compile(r"\(while lowering .*?op_type=(\w+), name=([^,]*),")
 _UNKNOWN = re.compile(r"Unsupported op (?:[\w.]+\.)?(\w+)$")
 
 
-def to_c(source: Source) -> Converted:
+def to_c(source: Translation) -> Converted:
     """Its facts are `sizes`. Raises UsageError for an operator that the generator lacks."""
     model = onnx.load_from_string(source.onnx.model)
     try:

@@ -20,7 +20,7 @@ from acclimate_trainer.play.rollouts import Surroundings, composer, draw
 from torch import Tensor
 
 from acclimate_export.bundle.trained import Trained, as_array
-from acclimate_export.check.samples import samples
+from acclimate_export.check.cases import cases
 
 MEMBER = f"act.{QUANTISED}"
 FLOAT, EIGHT_BITS, DIFFERENCE = "float32", "quantised", "difference"
@@ -82,11 +82,11 @@ def _action_differences(trained: Trained, bundle: Bundle, seed: int) -> FloatArr
     graph = engine.load(bundle.members[MEMBER], bundle.manifest.act_spec(engine.suffix), MEMBER).bind()
     low, high = (np.array(ends, np.float32) for ends in bundle.manifest.task.limits())
     found = []
-    for sample in samples(trained, _TICKS, seed):
+    for case in cases(trained, _TICKS, seed):
         for name, array in graph.inputs.items():
-            array[...] = as_array(sample.given[name])
+            array[...] = as_array(case.given[name])
         graph.run()
-        found.append(2.0 / (high - low) * (graph.outputs["action"] - as_array(sample.expected["action"])))
+        found.append(2.0 / (high - low) * (graph.outputs["action"] - as_array(case.expected["action"])))
     return np.stack(found)
 
 

@@ -16,9 +16,9 @@ from acclimate.policy.policy import Policy
 
 from acclimate_export.bundle import family_file
 from acclimate_export.bundle.trained import Trained, as_array
+from acclimate_export.check.cases import Case, cases
 from acclimate_export.check.differences import QUANTISED_LIMIT, Largest, finite, limit_of
 from acclimate_export.check.drift import Drift, drift, remembers
-from acclimate_export.check.samples import Sample, samples
 
 LIMIT = 1e-5  # on max_rel, for graphs in float32
 _DRIFT_TICKS = 1000
@@ -125,10 +125,10 @@ def compare(trained: Trained, bundle: Bundle, inputs: int, seed: int) -> Parity:
     unchecked = not_here(bundle)
     engines = engines_for(bundle)
     tallies = [tally for engine in engines for tally in _tallies(bundle, engine)]
-    for sample in samples(trained, inputs, seed):
+    for case in cases(trained, inputs, seed):
         for tally in tallies:
-            if tally.graph == sample.graph:
-                tally.add(sample)
+            if tally.graph == case.graph:
+                tally.add(case)
     golden = {engine.name: _golden_differs(bundle, engine) for engine in engines}
     driven = [engine for engine in engines if remembers(trained) and not golden[engine.name]]
     drifts = tuple(drift(trained, bundle, engine, _DRIFT_TICKS, seed) for engine in driven)
@@ -188,13 +188,13 @@ class _Tally:
         self._scale = dict.fromkeys(bound.outputs, 0.0)
         self._inputs = 0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, case: Case) -> None:
         for name, array in self._bound.inputs.items():
-            array[...] = sample.given[name].numpy()
+            array[...] = case.given[name].numpy()
         self._bound.run()
         self._inputs += 1
         for name, found in self._bound.outputs.items():
-            wanted = sample.expected[name].numpy().astype(np.float64)
+            wanted = case.expected[name].numpy().astype(np.float64)
             difference = float(np.abs(found - wanted).max())
             self._worst[name] = float(np.maximum(self._worst[name], difference))  # NaN stays
             self._scale[name] = max(self._scale[name], float(np.abs(wanted).max()))

@@ -13,11 +13,11 @@ from acclimate.fields import Json
 from acclimate.names import did_you_mean
 
 from acclimate_export.bundle.bundling import Parts, rounded_up
-from acclimate_export.bundle.formats import Choice
+from acclimate_export.bundle.formats import Selection
 from acclimate_export.bundle.trained import Trained, as_array
+from acclimate_export.check.cases import cases
 from acclimate_export.check.differences import QUANTISED_LIMIT
 from acclimate_export.check.loss import MEMBER, Loss, measure
-from acclimate_export.check.samples import samples
 from acclimate_export.graphs.freezing import constants, freeze
 from acclimate_export.graphs.tracing import trace_act
 
@@ -26,7 +26,7 @@ _SEED = 20261126  # fixed: the same run always gives the same bundle
 _FACTOR = 2.0  # from the golden sequence's difference here to the one that a board may find: kernels round differently
 
 
-def parse_scheme(text: str | None, forms: Choice) -> Scheme | None:
+def parse_scheme(text: str | None, forms: Selection) -> Scheme | None:
     """The scheme called `text`. Raises UsageError where there is none, or nothing to quantise among `forms`."""
     if text is None:
         return None
@@ -77,8 +77,8 @@ def with_member(trained: Trained, parts: Parts, scheme: Scheme) -> Parts:
     fixed = constants(trained.policy)
     traced = freeze(trace_act(trained.policy), fixed)
     examples = [
-        {name: as_array(sample.given[name]) for name in traced.inputs}
-        for sample in samples(trained, _EXAMPLES, _SEED)
+        {name: as_array(case.given[name]) for name in traced.inputs}
+        for case in cases(trained, _EXAMPLES, _SEED)
     ]
     model = quantise(convert_graph(traced, "act"), scheme, examples)
     facts: dict[str, Json] = {"operators": len(operators(model)), "bytes": len(model), "quantised": scheme}

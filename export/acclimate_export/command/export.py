@@ -19,7 +19,7 @@ from acclimate.fields import Json
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
-from acclimate_export.bundle.formats import FORMATS, ONNX, choose
+from acclimate_export.bundle.formats import FORMATS, ONNX, select_forms
 from acclimate_export.bundle.trained import Trained, from_run
 from acclimate_export.check.loss import Loss
 from acclimate_export.check.parity import Parity, compare
@@ -132,8 +132,8 @@ def export(
 
     Raises UsageError for what cannot be exported, BundleError for graphs that are not the policy's function.
     """
-    choice = choose(forms)
-    scheme = parse_scheme(quantize, choice)
+    selection = select_forms(forms)
+    scheme = parse_scheme(quantize, selection)
     folder = RunDirectory.open(Path(run))
     torch.set_num_threads(1)  # the same sums in the same order, and so the same bytes
     trained, iteration = from_run(folder, unfinished=unfinished)
@@ -145,7 +145,7 @@ def export(
         or folder.path / f"{_NAMES.get(algorithm, algorithm)}.acclimate"
     )
     figures: dict[str, Json] = {"iterations": iteration, **folder.recent(iteration)}
-    plain = choice if scheme is None else choice.without(QUANTISED)
+    plain = selection if scheme is None else selection.without(QUANTISED)
     parts, loss = make_parts(trained, folder.classical(), figures, plain), None
     if scheme is not None:
         parts, loss = quantised(trained, parts, scheme)

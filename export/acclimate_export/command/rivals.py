@@ -15,7 +15,7 @@ from acclimate.bundle.file import Bundle
 from acclimate.command.bench.subjects import Subject
 from acclimate.errors import UsageError
 
-Step = Callable[
+Tick = Callable[
     [FloatArray, FloatArray], FloatArray
 ]  # obs, noise -> action within −1 to 1, or a little beyond
 _FEED_FORWARD = {"w0", "b0", "scale", "gain", "sigma", "previous_action"}
@@ -111,7 +111,7 @@ def _seen(bundle: Bundle) -> _Seen | None:
     return _Seen(matrix, offset, str(found["activation"]), np.float32(found["sigma"]))  # type: ignore[arg-type]
 
 
-def _feed_forward(bundle: Bundle, seen: _Seen) -> Step:
+def _feed_forward(bundle: Bundle, seen: _Seen) -> Tick:
     s = bundle.state
     layers = [
         (s[f"w{i}"], s[f"b{i}"][0]) for i in range(sum(name[0] == "w" and name[1:].isdigit() for name in s))
@@ -132,7 +132,7 @@ def _feed_forward(bundle: Bundle, seen: _Seen) -> Step:
     return step
 
 
-def _recurrent(bundle: Bundle, seen: _Seen) -> Step:
+def _recurrent(bundle: Bundle, seen: _Seen) -> Tick:
     s = bundle.state
     width, sigma = len(s["hidden"]), np.maximum(s["sigma"][0], seen.sigma)
     hidden, previous, begins = s["hidden"], s["previous_action"], s["begins"]
@@ -153,7 +153,7 @@ def _recurrent(bundle: Bundle, seen: _Seen) -> Step:
     return step
 
 
-def _in_units(bundle: Bundle, step: Step) -> Step:
+def _in_units(bundle: Bundle, step: Tick) -> Tick:
     """Actions in the channels' units, from those within −1 to 1."""
     low, high = (np.array(ends, np.float32) for ends in bundle.manifest.task.limits())
     center, half = 0.5 * (low + high), 0.5 * (high - low)

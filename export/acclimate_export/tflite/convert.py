@@ -9,8 +9,8 @@ import torch
 from acclimate.errors import UsageError
 from torch import fx
 
-from acclimate_export.graphs.source import Converted, Source
 from acclimate_export.graphs.tracing import Traced
+from acclimate_export.graphs.translation import Converted, Translation
 from acclimate_export.tflite.flatbuffer import operators, tidy
 from acclimate_export.tflite.quiet import quiet
 
@@ -18,7 +18,7 @@ _aten = torch.ops.aten
 _HUGE = 1e30  # no feature is as large
 
 
-def to_tflite(source: Source) -> Converted:
+def to_tflite(source: Translation) -> Converted:
     """Raises UsageError for an operator that TFLite lacks."""
     model = convert_graph(source.traced, source.name)
     return Converted(model, {"operators": len(operators(model)), "bytes": len(model)})

@@ -18,7 +18,7 @@ from acclimate.fields import Json
 
 from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
-from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, evaluate_all
+from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, evaluate_all, usual_engine
 from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_bridge.simulation.worlds import remark
 
@@ -39,7 +39,7 @@ def run_evaluation(args: argparse.Namespace) -> int:
         episodes=args.episodes,
         shots=args.shots,
         seed=args.seed,
-        engine=args.engine,
+        engine=args.engine or usual_engine(),
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)

@@ -147,7 +147,11 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
         help="what happens on the way: payload, polarity or supply of a servo, or any",
     )
     add("--change-at", type=float, metavar="S", help="after how many seconds (half of --seconds, 24)")
-    add("--engine", default="onnxruntime", metavar="NAME", help="native, litert or onnxruntime (onnxruntime)")
+    add(
+        "--engine",
+        metavar="NAME",
+        help="native, litert or onnxruntime (onnxruntime, or else litert or native)",
+    )
     add("--seed", type=int, default=0, help="of machines, references and noise (0)")
     add("--jobs", type=int, metavar="N", help="processes (one per CPU); no number depends on it")
     add("--output", metavar="FILE", help="also write the JSON object to FILE")

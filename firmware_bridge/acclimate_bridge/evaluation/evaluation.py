@@ -10,7 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
-from acclimate.engines import ENGINES
+from acclimate.engines import ENGINES, missing
 from acclimate.errors import DeviceFault, UsageError
 from acclimate.names import did_you_mean
 from acclimate.policy.policy import Policy
@@ -58,6 +58,15 @@ class HeldOutFleet:
         return groups_of(world_of(bundle, self.file))
 
 
+def usual_engine() -> str:
+    """The engine to evaluate on where none is named: the first of these that is installed.
+
+    Not the fastest, which may be another one in the next run, and rounds in another way.
+    """
+    order = ("onnxruntime", "litert", "native")
+    return next((name for name in order if not missing(name)), order[0])
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to evaluate. `against`: bundles to compare with; None: the bundle's neighbours in its folder."""
@@ -69,9 +78,7 @@ class Plan:
     episodes: int = 4
     shots: int | None = None  # None: as many as the bundle allows
     seed: int = 0
-    engine: str = (
-        "onnxruntime"  # one, by name: which is fastest changes from run to run, and roundings with it
-    )
+    engine: str = field(default_factory=usual_engine)
 
     def __post_init__(self) -> None:
         """Raises UsageError for a plan that cannot be."""

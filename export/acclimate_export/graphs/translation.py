@@ -11,7 +11,7 @@ from acclimate_export.graphs.onnx import OnnxGraph
 from acclimate_export.graphs.tracing import Traced
 
 
-class Source(NamedTuple):
+class Translation(NamedTuple):
     """A graph to convert: as torch traced it, and as the bundle's ONNX member has it."""
 
     name: str  # act or adapt

@@ -18,7 +18,7 @@ _MASKED = 0.3  # at most this share of a window is hidden
 _WINDOWS = 0.1  # windows that adapt gets per input that act gets
 
 
-class Sample(NamedTuple):
+class Case(NamedTuple):
     """Inputs of a graph, by name, and what torch makes of them."""
 
     graph: str
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 @torch.no_grad()
-def samples(trained: Trained, inputs: int, seed: int, windows: float = _WINDOWS) -> Iterator[Sample]:
+def cases(trained: Trained, inputs: int, seed: int, windows: float = _WINDOWS) -> Iterator[Case]:
     """At least `inputs` ticks of `act`, and, for a policy that has it, `windows` of `adapt` for each of these."""
     rng = np.random.default_rng([seed, 0])
     for stage, ticks in _stages(trained, inputs, windows, rng):
@@ -49,7 +49,7 @@ def _stages(
             yield stage, ticks
 
 
-def _ticks(trained: Trained, stage: Stage, count: int, rng: np.random.Generator) -> Iterator[Sample]:
+def _ticks(trained: Trained, stage: Stage, count: int, rng: np.random.Generator) -> Iterator[Case]:
     """`count` random ticks of every task."""
     obs = stage.window.obs[:, :, :-1]
     ticks = replay(trained.policy, stage.state, obs, stage.noise)
@@ -58,10 +58,10 @@ def _ticks(trained: Trained, stage: Stage, count: int, rng: np.random.Generator)
         at = (int(task), int(rng.integers(episodes)), int(rng.integers(steps)))
         state = _at(stage.state, at[:1]) | _at(ticks.before, at)
         given = {"obs": obs[at], "noise": stage.noise[at]} | _named("state", state)
-        yield Sample("act", given, _at(ticks.after, at))
+        yield Case("act", given, _at(ticks.after, at))
 
 
-def _windows(stage: Stage) -> Iterator[Sample]:
+def _windows(stage: Stage) -> Iterator[Case]:
     """The window of every task."""
     assert stage.adapted is not None
     expected = outputs({}, stage.adapted.next, stage.adapted.info)
@@ -69,7 +69,7 @@ def _windows(stage: Stage) -> Iterator[Sample]:
     for task in range(stage.noise.shape[0]):
         window = _named("window", _at(stage.window._asdict(), (task,)))
         given = window | _named("state", _at(stage.state, (task,)))
-        yield Sample("adapt", given, _at(expected, (task,)))
+        yield Case("adapt", given, _at(expected, (task,)))
 
 
 def _at(tensors: Mapping[str, Tensor], index: tuple[int, ...]) -> dict[str, Tensor]:

@@ -1,0 +1,91 @@
+"""Every extra by itself, in an environment with nothing else, runs every verb that it lists.
+
+The board's install, by pip itself, is `test_board_install`; the demo, which needs several extras, tests/demo.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from acclimate_demo.shipped import shipped_bundle
+
+from tests.export import runs
+
+from .conftest import ROOT, Board
+from .environments import environment
+
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+SETS = ("", *sorted(EXTRAS.keys() - {"dev"}))  # `dev` is where these tests run
+VERBS = {
+    "": {"bench", "inspect"},
+    "serial": {"bench", "evaluate", "inspect", "ports", "run", "simulate"},
+    "train": {"bench", "inspect", "train"},
+    "export": {"bench", "export", "inspect", "train", "verify"},
+}
+VERBS |= {"onnx": VERBS[""], "litert": VERBS[""], "gymnasium": VERBS["train"], "tflite": VERBS["export"]}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=SETS)
+def extras(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+def installed(extras: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """What `pip install acclimate[EXTRAS]` leaves."""
+    return environment(tmp_path_factory, wheel, extras)
+
+
+def test_it_lists_the_verbs_that_it_is_for_and_each_runs(installed: Board, extras: str) -> None:
+    listed = installed.run(installed.acclimate, "--help").stdout.split("verbs:\n")[1].splitlines()
+    verbs = [line.split()[0] for line in listed]
+    assert {*verbs} == VERBS[extras]
+    for verb in sorted(verbs, key=list(RUNS).index):
+        RUNS[verb](installed)
+
+
+def _succeeds(*arguments: str | Path) -> Callable[[Board], None]:
+    def run(board: Board) -> None:
+        done = board.run(board.acclimate, *arguments)
+        assert done.returncode == 0, f"acclimate {' '.join(map(str, arguments))}: {done.stderr}"
+
+    return run
+
+
+def _trains(board: Board) -> None:
+    (board.folder / "tiny.toml").write_text(runs.config("robust"), encoding="utf-8")
+    _succeeds("train", "tiny.toml", "--out", "tiny")(board)
+
+
+def _simulates(board: Board) -> None:
+    command = [board.acclimate, "simulate", BUNDLE]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=board.folder, env=board.environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("/dev/")
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+BUNDLE = shipped_bundle("servo_wide_rl2")
+RUNS: Mapping[str, Callable[[Board], None]] = {
+    "inspect": _succeeds("inspect", BUNDLE),
+    "bench": _succeeds("bench", BUNDLE, "--seconds", "0.1", "--only", "native"),
+    "ports": _succeeds("ports"),
+    "simulate": _simulates,
+    "run": _succeeds("run", BUNDLE, "--port", "sim:", "--seconds", "0.5"),
+    "evaluate": _succeeds("evaluate", BUNDLE, "--machines", "1", "--episodes", "1", "--jobs", "1"),
+    "train": _trains,
+    "export": _succeeds("export", "tiny", "--out", "tiny.acclimate"),
+    "verify": _succeeds("verify", "tiny.acclimate", "--inputs", "20"),
+}
