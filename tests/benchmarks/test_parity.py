@@ -20,7 +20,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def case() -> parity.Case:
+def case() -> parity.Batch:
     """Of act; the outputs are numpy's."""
     rng = np.random.default_rng(0)
     spec = bundles.manifest().graphs.act
@@ -32,10 +32,10 @@ def case() -> parity.Case:
     action = np.stack(actions)
     ticks = given["state.ticks"] + np.float32(1)
     expected = {"action": action, "next.previous": action, "next.ticks": ticks, "info.size": np.abs(action)}
-    return parity.Case("act", given, expected)
+    return parity.Batch("act", given, expected)
 
 
-def test_another_python_computes_the_same(bundle: Path, case: parity.Case) -> None:
+def test_another_python_computes_the_same(bundle: Path, case: parity.Batch) -> None:
     here = parity._here("onnxruntime", bundle, "act", case.given)
     elsewhere = parity._elsewhere(sys.executable, bundle, "act", case.given, "onnxruntime")
     assert here.keys() == elsewhere.keys()
@@ -43,7 +43,7 @@ def test_another_python_computes_the_same(bundle: Path, case: parity.Case) -> No
         np.testing.assert_array_equal(array, elsewhere[name])
 
 
-def test_what_agrees_is_within_rounding_and_what_does_not_is_found(bundle: Path, case: parity.Case) -> None:
+def test_what_agrees_is_within_rounding_and_what_does_not_is_found(bundle: Path, case: parity.Batch) -> None:
     def wrong(path: Path, graph: str, inputs: parity.Arrays) -> parity.Arrays:
         found = parity._here("onnxruntime", path, graph, inputs)
         found["next.ticks"][3] += 0.5
@@ -61,7 +61,7 @@ def test_what_agrees_is_within_rounding_and_what_does_not_is_found(bundle: Path,
     assert figures["max_rel.bent.tiny.act"] == pytest.approx(0.5 / largest, rel=1e-4)
 
 
-def test_nan_stays_what_it_is(bundle: Path, case: parity.Case) -> None:
+def test_nan_stays_what_it_is(bundle: Path, case: parity.Batch) -> None:
     def broken(path: Path, graph: str, inputs: parity.Arrays) -> parity.Arrays:
         found = parity._here("onnxruntime", path, graph, inputs)
         found["action"][0] = np.nan
