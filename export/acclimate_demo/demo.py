@@ -30,8 +30,8 @@ from acclimate_demo.traces import Trace, change_in_mid_drive, steps_taken
 CONFIG = "servo_demo"
 SERVOS = ("MX-64", "MX-106", "XL-320")
 CHANGE, SECONDS, CHANGE_AT = "polarity", 8, 4  # what happens to the miswired servo on the wire, and when, s
-_WIDE = ("--servo", "MX-64", "--drive-gain", "0.4", "--delay", "0.015", "--angle", "0.3")
-_MISWIRED = ("--servo", "XL-320", "--polarity", "-1", "--delay", "0.01")
+_WIDE = ("--servo", "XL-320", "--drive-gain", "0.3", "--delay", "0.01")
+_MISWIRED = ("--servo", "MX-64", "--polarity", "-1", "--delay", "0.01")
 _SLOW = ("--iterations", "400")  # of training, where no compiler makes it fast
 
 
