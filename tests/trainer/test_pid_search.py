@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from acclimate.errors import UsageError
+from acclimate_bridge.evaluation.pid import Pid
+from acclimate_trainer.contract.family import TaskFamily
+from acclimate_trainer.play.rollouts import composer
 from acclimate_trainer.tasks import pid_search
 from acclimate_trainer.tasks.arm.family import ArmFamily
 from acclimate_trainer.tasks.pid_search import (
@@ -55,6 +60,36 @@ def test_the_law_is_that_of_the_module(gains: tuple[float, ...]) -> None:
         session.step(torch.tensor(duty, dtype=torch.float32).view(3, 1, 1))
         squares.append((session.obs[:, 0, 0].numpy() - given.reference[:, 0, t + 1, 0].numpy()) ** 2)
     assert errors.numpy() == pytest.approx(np.sqrt(np.mean(squares, axis=0)), rel=1e-3)
+
+
+@pytest.mark.parametrize("family", [ServoFamily(), ArmFamily(miswired=0.0)])
+def test_the_law_is_that_of_the_controller_that_drives_devices(family: TaskFamily[Any]) -> None:
+    """By settings as a bundle has them; each actuator with gains of its own."""
+    rng, names = np.random.default_rng(1), family.spec.action_scalars
+    joints = JOINTS if len(names) == 1 else tuple(
+        Joint(q, f"{q}_velocity", f"target_{q}", f"target_{q}_velocity") for q in ("shoulder", "elbow")
+    )  # fmt: skip
+    given = draw_course(family, joints, family.sample(1, rng, 0.0), 50, rng)
+    gains = ((8.0, 5.0, 0.05, 0.3), (3.0, 20.0, 0.02, 0.1))[: len(names)]
+    pid = Pid(Found(gains, 0.0).settings(names), family.spec)
+    session, compose, squares = given.begin(1), composer(family.spec), list[float]()
+    obs = compose(session.obs, given.reference[:, :, 0])
+    for t in range(given.steps):
+        action = pid.act(obs[0, 0].numpy(), np.zeros(0, np.float32))
+        session.step(torch.from_numpy(action.copy()).view(1, 1, -1))
+        obs = compose(session.obs, given.reference[:, :, t + 1])
+        seen = dict(
+            zip((s for c in family.spec.observation for s in c.scalars), obs[0, 0].tolist(), strict=True)
+        )
+        squares += [(seen[measured] - seen[wanted]) ** 2 for measured, wanted in family.spec.headline.pairs]
+    found = pid_errors(given, torch.tensor([gains])).item()
+    assert found == pytest.approx(float(np.sqrt(np.mean(squares))), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["tasks", "candidates", "rounds", "steps"])
+def test_a_search_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name} must be at least 1, found 0$"):
+        PidSearch(**{name: 0})
 
 
 def test_candidates_do_not_disturb_each_other() -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.operators import RULES
-from acclimate_trainer.compiled.tick import CompiledTick
-from acclimate_trainer.compiled.trace import Inputs, traced
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.operators import RULES
+from acclimate_trainer.compiled.ticks.tick import CompiledTick
+from acclimate_trainer.compiled.ticks.trace import Inputs, traced
 from acclimate_trainer.contract.policy import Tensors
 from torch import Tensor
 from torch._ops import OpOverload

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.tick import CompiledTick
-from acclimate_trainer.compiled.trace import Inputs
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.tick import CompiledTick
+from acclimate_trainer.compiled.ticks.trace import Inputs
 from acclimate_trainer.contract.policy import Tensors
 from acclimate_trainer.networks.recurrent import gru, gru_shapes
 from torch import Tensor
@@ -213,7 +213,7 @@ def test_an_operator_without_a_row_is_named() -> None:
         return {"x": torch.special.i0(carried["x"])}, {"u": now["u"]}
 
     like = example({"x": ()}, {}, {}, {"u": ()})
-    with pytest.raises(NotCompiled, match=r"operator (aten\.i0|prims\.bessel_i0)\.default has no C"):
+    with pytest.raises(NotCompiled, match=r"operator aten\.i0\.default has no C"):
         CompiledTick(tick, like)(drawn(like, 1, 1, 1))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from acclimate_trainer.compiled.tick import CompiledTick, Ticked
-from acclimate_trainer.compiled.trace import Inputs, Tick
+from acclimate_trainer.compiled.ticks.tick import CompiledTick, Ticked
+from acclimate_trainer.compiled.ticks.trace import Inputs, Tick
 from torch import Tensor
 
 Shapes = Mapping[str, Sequence[int]]

@@ -1,12 +1,10 @@
-"""Roll-outs in compiled C: the tick of a policy on a session, and its adjoint, traced once and compiled.
+"""Roll-outs in compiled C: the tick of a policy on a session, traced once and compiled with its adjoint.
 
-    leaves, anatomy    a session taken apart: what its step carries on, keeps, and draws
-    trace              a tick, and its vector-Jacobian product, as graphs of torch's operators
-    elements … program operators as single numbers, without what nothing needs
-    loops, emit        numbers as loops over lanes again, and as C
-    source, *.c        the loops over ticks and episodes around it
-    build, kernel      the machine's compiler; the library as a function that torch differentiates
-    rollout, driving   roll-outs in it, compared with torch's where they are new
+    leaves, anatomy, parts  a session taken apart: what its step carries on, keeps, and draws
+    ride, rollout           what is to be driven; roll-outs of one kind, whose tick is compiled
+    rows                    a gradient summed over rows, with the one through it
+    driving, comparison     those that were compiled, compared with torch's where they are new; why others were not
+    ticks/                  from a tick to C
 
-docs/training_speed.md says how it works and what a family has to keep to.
+docs/training_speed.md says how it works, and what a family has to keep to.
 """

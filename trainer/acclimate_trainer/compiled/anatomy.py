@@ -12,16 +12,16 @@ may count; any other number that changes, and a generator that draws, cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Never
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from acclimate_trainer.compiled.errors import NotCompiled
 from acclimate_trainer.compiled.leaves import Path, copied, leaves, name_of, same
-from acclimate_trainer.compiled.trace import traced
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.trace import traced
 from acclimate_trainer.contract.family import Differentiable, Session
 
 _SELECT = torch.ops.aten.select.int
@@ -161,7 +161,8 @@ def _fading(stepped: Session[Never], changed: Sequence[Path]) -> set[Path]:
     other.state = given
     after = leaves(other)
     set_now = {path for path in after if after[path] is not before.get(path)}
-    if len(set_now) != len(given) or not set_now.issubset(changed):
+    as_given = {path for path in set_now if any(after[path] is x for x in given)}
+    if len(as_given) != len(given) or set_now != as_given or not as_given.issubset(changed):
         raise NotCompiled(
             f"the state of {_of(stepped)} is not made of tensors that it keeps and each step replaces"
         )
@@ -337,66 +338,3 @@ def _drawn(
         found = other.select(read.axis, read.first) if isinstance(other, Tensor) else None
     axes = _axes(session, read.path, tiny, found, lanes)
     return Drawn(read.path, read.first - count, read.axis, tiny.shape, axes)
-
-
-def fits(anatomy: Anatomy, session: Session[Never], ticks: int) -> bool:
-    """Whether a session is of this build, and has so many ticks left of what is drawn."""
-    if type(session) is not type(anatomy.tiny):
-        return False
-    found, lanes = leaves(session), session.obs.shape[:2]
-    for leaf in (*anatomy.carried, *anatomy.constants):
-        x = found.get(leaf.path)
-        if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.shape != leaf.real_shape(lanes):
-            return False
-    return all(_is_fixed(found.get(path), value) for path, value in anatomy.fixed.items()) and all(
-        _left(anatomy, found, one) >= ticks for one in anatomy.drawn
-    )
-
-
-def _is_fixed(found: object, value: object) -> bool:
-    if isinstance(value, Tensor):  # of truth values or whole numbers: one for all
-        return isinstance(found, Tensor) and bool((found == value.reshape(-1)[0]).all())
-    return same(found, value)
-
-
-def _next(anatomy: Anatomy, found: Mapping[Path, object], one: Drawn) -> int:
-    count = next((int(str(found[path])) for path in anatomy.counters), 0)
-    return one.offset + count
-
-
-def _left(anatomy: Anatomy, found: Mapping[Path, object], one: Drawn) -> int:
-    begin = _next(anatomy, found, one)
-    whole = found.get(one.path)
-    if one.axis is not None:
-        return whole.shape[one.axis] - begin if isinstance(whole, Tensor) else 0
-    return sum(path[:-1] == one.path and isinstance(path[-1], int) and path[-1] >= begin for path in found)
-
-
-def ahead(anatomy: Anatomy, found: Mapping[Path, object], one: Drawn, ticks: int) -> Tensor:
-    """What the next ticks read, the ticks in front."""
-    begin = _next(anatomy, found, one)
-    if one.axis is not None:
-        whole = found[one.path]
-        assert isinstance(whole, Tensor)
-        return whole.narrow(one.axis, begin, ticks).movedim(one.axis, 0)
-    parts = (found[(*one.path, number)] for number in range(begin, begin + ticks))
-    return torch.stack([x for x in parts if isinstance(x, Tensor)])
-
-
-def placed(
-    anatomy: Anatomy, carried: Iterable[Tensor], constants: Iterable[Tensor], drawn: Iterable[Tensor]
-) -> Session[Never]:
-    """The tiny session with these in place of its own, before its first step."""
-    replaced: dict[Path, object] = {}
-    for leaf, x in zip((*anatomy.carried, *anatomy.constants), (*carried, *constants), strict=True):
-        replaced[leaf.path] = x if leaf.axes else x[0]
-    count = next((int(str(x)) for path, x in leaves(anatomy.tiny).items() if path in anatomy.counters), 0)
-    for one, x in zip(anatomy.drawn, drawn, strict=True):
-        begin, value = one.offset + count, x if one.axes else x[0]
-        if one.axis is None:
-            replaced[(*one.path, begin)] = value
-        else:
-            sizes = list(value.shape)
-            sizes.insert(one.axis, begin + 1)
-            replaced[one.path] = value.unsqueeze(one.axis).expand(sizes)
-    return copied(anatomy.tiny, replaced)

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from acclimate_trainer.compiled.errors import NotCompiled
 from acclimate_trainer.compiled.leaves import copied
 from acclimate_trainer.compiled.ride import Ridden, Ride
 from acclimate_trainer.compiled.rollout import Rollout
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 
 _FIRST = 3  # ticks, in which no difference has had time to grow
 _SMALL = 1e-4  # of what is largest

@@ -6,16 +6,18 @@ the gradient of their first ticks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from acclimate_trainer.compiled.comparison import compare
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.leaves import copied
 from acclimate_trainer.compiled.ride import Ridden, Ride
 from acclimate_trainer.compiled.rollout import Rollout
+from acclimate_trainer.compiled.rows import RowFunction, RowGradient
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.contract.policy import Tensors
 
 Driver: TypeAlias = Callable[[Ride], Ridden]
 _MOST_KINDS = 16  # of roll-outs of one policy on one session
@@ -26,6 +28,7 @@ class _State:
     on: bool = False
     kinds: list[Rollout] = field(default_factory=list)
     refused: set[tuple[type, type]] = field(default_factory=set)
+    rows: dict[tuple[object, ...], RowGradient | None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
 
@@ -53,6 +56,7 @@ def forget() -> None:
     """All that was compiled, and all that was refused."""
     _state.kinds.clear()
     _state.refused.clear()
+    _state.rows.clear()
     _state.notes.clear()
 
 
@@ -61,7 +65,9 @@ def drive(asked: Ride, by_torch: Driver) -> Ridden:
     both = type(asked.policy), type(asked.session)
     if not _state.on or both in _state.refused:
         return by_torch(asked)
-    untouched = asked._replace(session=copied(asked.session, {}))
+    untouched = asked._replace(
+        session=copy.copy(asked.session)
+    )  # whoever moves the other puts new tensors in
     try:
         kind = _kind_of(asked)
         ridden, is_new = kind.ride(asked)
@@ -85,3 +91,26 @@ def _kind_of(asked: Ride) -> Rollout:
     kind = Rollout(asked)
     _state.kinds.append(kind)
     return kind
+
+
+def row_gradient(
+    what: str, function: RowFunction, weights: Tensors, row: Tensors, *settings: object
+) -> RowGradient | None:
+    """A gradient over many rows in C, where that is wanted and possible; one for each set of sizes and `settings`.
+
+    what: what it is of, for the sentence that says why not.
+    """
+    if not _state.on:
+        return None
+    sizes = (
+        tuple((n, x.shape[1:]) for n, x in weights.items()),
+        tuple((n, x.shape[2:]) for n, x in row.items()),
+    )
+    key = (what, *sizes, *settings)
+    if key not in _state.rows:
+        try:
+            _state.rows[key] = RowGradient(function, weights, row)
+        except NotCompiled as why:
+            _state.rows[key] = None
+            _state.notes[f"{what} is left to torch and not compiled, since {why}"] = None
+    return _state.rows[key]

@@ -7,14 +7,14 @@ taken apart again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 
 Path: TypeAlias = tuple[str | int, ...]
 """An attribute's name, then names and numbers of what it holds."""
@@ -35,8 +35,21 @@ def leaves(thing: object) -> dict[Path, object]:
     }
 
 
-def tensors(thing: object) -> dict[Path, Tensor]:
-    return {path: leaf for path, leaf in leaves(thing).items() if isinstance(leaf, Tensor)}
+def at(thing: object, path: Path) -> object:
+    """The leaf at a path, or a container of leaves; None where there is none."""
+    found = vars(thing).get(str(path[0]))
+    for key in path[1:]:
+        try:
+            found = found[key] if isinstance(key, int) or isinstance(found, dict) else getattr(found, key)  # type: ignore[index]
+        except (LookupError, AttributeError, TypeError):
+            return None
+    return found
+
+
+def tensor_at(thing: object, path: Path) -> Tensor:
+    found = at(thing, path)
+    assert isinstance(found, Tensor), name_of(path)
+    return found
 
 
 def _walk(value: object, path: Path) -> Iterator[tuple[Path, object]]:
@@ -44,10 +57,16 @@ def _walk(value: object, path: Path) -> Iterator[tuple[Path, object]]:
         for key, part in value.items():
             yield from _walk(part, (*path, key))
     elif isinstance(value, tuple | list):
-        for number, part in enumerate(value):
-            yield from _walk(part, (*path, number))
+        for key, part in zip(_keys(value), value, strict=True):
+            yield from _walk(part, (*path, key))
     else:
         yield path, value
+
+
+def _keys(value: Sequence[object]) -> Sequence[str | int]:
+    """Numbers, or the names of a NamedTuple's fields."""
+    names: Sequence[str] | None = getattr(value, "_fields", None)
+    return range(len(value)) if names is None else names
 
 
 def copied(thing: T, replaced: Mapping[Path, object]) -> T:
@@ -67,7 +86,9 @@ def _rebuilt(value: object, path: Path, replaced: Mapping[Path, object]) -> obje
     if isinstance(value, dict):
         return type(value)({key: _rebuilt(part, (*path, key), replaced) for key, part in value.items()})
     if isinstance(value, tuple | list):
-        parts = [_rebuilt(part, (*path, number), replaced) for number, part in enumerate(value)]
+        parts = [
+            _rebuilt(part, (*path, key), replaced) for key, part in zip(_keys(value), value, strict=True)
+        ]
         make = getattr(type(value), "_make", type(value))  # a NamedTuple takes its fields one by one
         made: object = make(parts)
         return made

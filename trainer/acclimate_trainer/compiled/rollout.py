@@ -11,12 +11,22 @@ import torch
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.compiled.anatomy import Anatomy, Drawn, Leaf, ahead, anatomy, fits, placed
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.leaves import Path, assign, leaves, name_of, same, same_content
+from acclimate_trainer.compiled.anatomy import Anatomy, Drawn, Leaf, anatomy
+from acclimate_trainer.compiled.leaves import (
+    Path,
+    assign,
+    at,
+    leaves,
+    name_of,
+    same,
+    same_content,
+    tensor_at,
+)
+from acclimate_trainer.compiled.parts import ahead, count_of, fits, placed
 from acclimate_trainer.compiled.ride import Ridden, Ride, begun, rewarded
-from acclimate_trainer.compiled.tick import CompiledTick, Ticked
-from acclimate_trainer.compiled.trace import Inputs
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.tick import CompiledTick, Ticked
+from acclimate_trainer.compiled.ticks.trace import Inputs
 from acclimate_trainer.contract.policy import Policy, Tensors
 
 
@@ -48,7 +58,7 @@ class Rollout:
             and (asked.decay > 0.0) == self._passes
             and _Names(asked) == self._names
             and fits(self._anatomy, asked.session, asked.ticks)
-            and self._is_policy(leaves(asked.policy))
+            and self._is_policy(asked.policy)
         )
 
     def _taken_from(self, policy: dict[Path, object]) -> frozenset[Path]:
@@ -57,15 +67,17 @@ class Rollout:
         tensors = ((path, x) for path, x in policy.items() if isinstance(x, Tensor))
         return frozenset(path for path, x in tensors if x.untyped_storage().data_ptr() in used)
 
-    def _is_policy(self, found: dict[Path, object]) -> bool:
-        if found.keys() != self._policy.keys():
-            return False
-        return all(
-            (path not in self._constants or (isinstance(x := found[path], Tensor) and same_content(x, leaf)))
-            if isinstance(leaf, Tensor)
-            else same(found[path], leaf)
-            for path, leaf in self._policy.items()
-        )
+    def _is_policy(self, policy: Policy) -> bool:
+        """Whether a policy has the same constants. Other tensors come by its state."""
+        for path, leaf in self._policy.items():
+            if not isinstance(leaf, Tensor):
+                if not same(at(policy, path), leaf):
+                    return False
+            elif path in self._constants:
+                found = at(policy, path)
+                if not isinstance(found, Tensor) or not same_content(found, leaf):
+                    return False
+        return True
 
     def _tick(
         self, policy: Policy
@@ -88,25 +100,21 @@ class Rollout:
             state = {**weights, **{name: machine[name] for name in names.told}, **live}
             act = policy.act(state, obs, now["noise"])
             step = session.step(act.action if self._passes else act.action.detach())
-            after = leaves(session)
-            out: dict[str, object] = {_name(x): after[x.path] for x in a.fading}
+            out = {_name(x): tensor_at(session, x.path) for x in a.fading}
             ended = step.terminated | step.truncated
             following = {**live, **act.next}
             following |= begun(following, {name: x[:1, :1] for name, x in self._anew.items()}, ended)
             out |= {name: following[name] for name in names.written}
-            out |= {_name(x): after[x.path] for x in a.kept}
+            out |= {_name(x): tensor_at(session, x.path) for x in a.kept}
             record = {"obs": obs, "action": act.action, "reward": step.reward, "ended": ended.float()}
-            return {name: x for name, x in out.items() if isinstance(x, Tensor)}, record
+            return out, record
 
         return tick
 
     def _example(self) -> Inputs:
-        a, names, tiny = self._anatomy, self._names, leaves(self._anatomy.tiny)
-        session = {_name(x): _tensor(tiny[x.path]) for x in (*a.carried, *a.constants)}
-        session = {
-            _name(x): session[_name(x)] if x.axes else session[_name(x)].unsqueeze(0)
-            for x in (*a.carried, *a.constants)
-        }
+        a, names = self._anatomy, self._names
+        session = {_name(x): tensor_at(a.tiny, x.path) for x in (*a.carried, *a.constants)}
+        session |= {_name(x): session[_name(x)].unsqueeze(0) for x in a.constants if not x.axes}
         return Inputs(
             {
                 **{_name(x): session[_name(x)] for x in a.fading},
@@ -129,9 +137,8 @@ class Rollout:
     def ride(self, asked: Ride) -> tuple[Ridden, bool]:
         """What came of it, and whether this code has never run for so many ticks."""
         a, names, lanes = self._anatomy, self._names, asked.noise.shape[:2]
-        found = leaves(asked.session)
-        carried = {_name(x): _tensor(found[x.path]) for x in a.carried}
-        now = {_name(x): _by_episode(ahead(a, found, x, asked.ticks), x, lanes) for x in a.drawn}
+        carried = {_name(x): tensor_at(asked.session, x.path) for x in a.carried}
+        now = {_name(x): _by_episode(ahead(a, asked.session, x, asked.ticks), x, lanes) for x in a.drawn}
         if asked.earned is not None:
             now["earned"] = torch.full(asked.noise.shape[:3], torch.nan)
             now["earned"] = torch.cat([asked.earned.unsqueeze(2), now["earned"][:, :, 1:]], dim=2)
@@ -149,7 +156,7 @@ class Rollout:
         key = self._compiled.kernels, asked.ticks
         is_new = key not in self._checked
         self._checked.add(key)
-        return self._ridden(asked, found, ticked), is_new
+        return self._ridden(asked, ticked), is_new
 
     def _numbers(self, asked: Ride) -> tuple[dict[str, Tensor], Tensor | None]:
         """The machines' numbers and what they are told, (T, K, …); and which of the K hold when, (T, S)."""
@@ -159,12 +166,13 @@ class Rollout:
             return {name: x.unsqueeze(1) for name, x in (self._constants_of(asked) | told).items()}, None
         if bool((change.at <= 0).any()):
             change.become(asked.session, change.at <= 0)
-        now, before = self._constants_of(asked), leaves(asked.session)
+        now = self._constants_of(asked)
         change.become(asked.session, torch.ones(tasks, dtype=torch.bool))
-        then, after = self._constants_of(asked), leaves(asked.session)
-        happens = change.at < asked.ticks
-        assign(asked.session, {x.path: _where(happens, _tensor(after[x.path]), _tensor(before[x.path]))
-                               for x in self._anatomy.constants if x.axes})  # fmt: skip
+        then, happens = self._constants_of(asked), change.at < asked.ticks
+        ended = {
+            x.path: _where(happens, then[_name(x)], now[_name(x)]) for x in self._anatomy.constants if x.axes
+        }
+        assign(asked.session, ended)
         first, last = change.told or ({}, {})
         three = {name: torch.stack([now[name], then[name], then[name]], dim=1) for name in now}
         three |= {name: torch.stack([first[name], first[name], last[name]], dim=1) for name in first}
@@ -172,17 +180,18 @@ class Rollout:
         return three, (at <= ticks).int() + (at < ticks).int()  # told as the next tick begins
 
     def _constants_of(self, asked: Ride) -> dict[str, Tensor]:
-        found, tasks = leaves(asked.session), asked.noise.shape[0]
-        constants = {x: _tensor(found[x.path]) for x in self._anatomy.constants}
+        tasks = asked.noise.shape[0]
+        constants = {x: tensor_at(asked.session, x.path) for x in self._anatomy.constants}
         return {
             _name(x): value if x.axes else value.expand(tasks, *value.shape) for x, value in constants.items()
         }
 
-    def _ridden(self, asked: Ride, found: dict[Path, object], ticked: Ticked) -> Ridden:
+    def _ridden(self, asked: Ride, ticked: Ticked) -> Ridden:
         """The session moves on, by tensors that the gradient passes through."""
         a, change = self._anatomy, asked.change
         moved: dict[Path, object] = {x.path: ticked.carried[_name(x)] for x in a.carried}
-        assign(asked.session, moved | {path: int(str(found[path])) + asked.ticks for path in a.counters})
+        count = count_of(a, asked.session) + asked.ticks
+        assign(asked.session, moved | dict.fromkeys(a.counters, count))
         live = {**asked.live, **{name: ticked.carried[name] for name in self._names.written}}
         if change is not None:
             live |= change.told_at(asked.ticks - 1)
@@ -219,11 +228,6 @@ def _first_rewarded(spec: TaskSpec, obs: Tensor, earned: Tensor) -> Tensor:
 
 def _name(part: Leaf | Drawn) -> str:
     return "session." + name_of(part.path)
-
-
-def _tensor(leaf: object) -> Tensor:
-    assert isinstance(leaf, Tensor)
-    return leaf
 
 
 def _where(which: Tensor, a: Tensor, b: Tensor) -> Tensor:

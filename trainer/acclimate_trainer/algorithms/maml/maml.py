@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.compiled import driving
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
@@ -153,15 +155,41 @@ class MamlPolicy:
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         params = {name: state[name] for name in self._params}
-        gradient, (loss, reward) = torch.func.grad(self._loss, has_aux=True)(params, window)
+        gradient, (loss, reward) = self._gradient(params, window)
         step = {name: self._step(name, gradient[name], state["shots"]) for name in params}
         following = {name: params[name] - step[name] for name in params}
         info = {"loss": loss, "reward": reward, "grad_norm": _norm(gradient), "step_norm": _norm(step)}
         return Adapt({**following, "shots": state["shots"] + 1.0}, info)
 
+    def _gradient(self, params: Tensors, window: Window) -> tuple[Tensors, tuple[Tensor, Tensor]]:
+        """∇θ L(θ) of each task, L and the mean reward, (T,); in compiled C where training is."""
+        activation, rows = self._config.activation, pg.rows_of(self._view, pg.bounded(window))
+        compiled = None
+        if self._config.exploration_memory == 0.0:
+            likelihood = partial(pg.row_likelihood, activation=activation)
+            compiled = driving.row_gradient("the inner step", likelihood, params, rows, activation)
+        if compiled is None:
+            by_torch: tuple[Tensors, tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)(
+                params, window
+            )
+            return by_torch
+        advantage, mask, reward = self._advantage(pg.bounded(window))
+        weight = -advantage * mask / mask.sum(-1, keepdim=True).clamp_min(1.0)
+        loss = (compiled.values(params, rows) * weight.detach()).sum(-1)
+        return compiled(params, rows, weight), (loss, reward)
+
     def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""
-        tasks, window = window.mask.shape[0], pg.bounded(window)
+        window = pg.bounded(window)
+        advantage, mask, mean_reward = self._advantage(window)
+        memory, activation = self._config.exploration_memory, self._config.activation
+        likelihood = pg.log_likelihood(self._view, params, window, memory, activation)
+        loss = -(likelihood * advantage * mask).sum(-1) / mask.sum(-1).clamp_min(1.0)
+        return loss.sum(), (loss, mean_reward)
+
+    def _advantage(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Of every transition (T, N), a mask of those that count, and the mean reward (T,)."""
+        tasks = window.mask.shape[0]
         reward, memory = self._view.family.reward(window) * window.mask, self._config.exploration_memory
         # A deviation is known only from the one before it.
         valid = pg.with_predecessor(window.mask) if memory > 0.0 else window.mask
@@ -169,10 +197,8 @@ class MamlPolicy:
         returns = (reward @ self._discount).reshape(tasks, -1)
         features = self._view.family.baseline(window, self._discount).flatten(1, 2)
         advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
-        likelihood = pg.log_likelihood(self._view, params, window, memory, self._config.activation)
-        loss = -(likelihood * advantage * mask).sum(-1) / mask.sum(-1).clamp_min(1.0)
         mean_reward = reward.sum(dim=(1, 2)) / window.mask.sum(dim=(1, 2)).clamp_min(1.0)
-        return loss.sum(), (loss, mean_reward)
+        return advantage, mask, mean_reward
 
     def _step(self, name: str, gradient: Tensor, shots: Tensor) -> Tensor:
         """The change of a parameter that follows `shots` (T, 1) steps; beyond the last, as in the last."""

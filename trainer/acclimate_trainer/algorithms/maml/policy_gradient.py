@@ -98,3 +98,18 @@ def log_likelihood(
     spread = sigma(params) * math.sqrt(1.0 - memory * memory)
     z = innovation.reshape(tasks, episodes * steps, n_act) / spread
     return (-0.5 * z * z - torch.log(spread)).sum(-1)
+
+
+def row_likelihood(params: Tensors, row: Tensors, activation: Activation = "tanh") -> Tensor:
+    """As `log_likelihood` without memory, of rows of inputs `x` and of actions within ±1, `action`: (T, rows)."""
+    spread = sigma(params)
+    z = (row["action"] - mean_action(params, row["x"], activation)) / spread
+    return (-0.5 * z * z - torch.log(spread)).sum(-1)
+
+
+def rows_of(view: View, window: Window) -> dict[str, Tensor]:
+    """The window's transitions as `row_likelihood` takes them."""
+    action = view.normal(window.action)
+    previous = torch.cat([torch.zeros_like(action[:, :, :1]), F.hardtanh(action[:, :, :-1])], dim=2)
+    x = view.inputs(window.obs[:, :, :-1], previous)
+    return {"x": x.flatten(1, 2), "action": action.flatten(1, 2)}

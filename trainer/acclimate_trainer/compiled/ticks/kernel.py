@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from acclimate_trainer.compiled.build import Job, Library, build
-from acclimate_trainer.compiled.source import Sizes, c_source, sizes
-from acclimate_trainer.compiled.trace import Graph
+from acclimate_trainer.compiled.ticks.build import Job, Library, build
+from acclimate_trainer.compiled.ticks.source import Sizes, c_source, sizes
+from acclimate_trainer.compiled.ticks.trace import Graph
 
 
 class Arguments(NamedTuple):
@@ -39,11 +39,14 @@ class Plan(NamedTuple):
 class Kernel:
     """A tick in C."""
 
-    def __init__(self, graph: Graph, wanted: Sequence[str], fading: int) -> None:
-        """wanted: the groups that have a gradient. fading: see `Traced`. Raises NotCompiled."""
+    def __init__(self, graph: Graph, wanted: Sequence[str], fading: int, fixed: Collection[int] = ()) -> None:
+        """wanted: the groups that have a gradient. fading: see `Traced`. fixed: inputs of those that have none.
+
+        Raises NotCompiled.
+        """
         self.sizes: Sizes = sizes(graph)
         self.wanted = tuple(wanted)
-        self.source = c_source(graph, wanted, fading)
+        self.source = c_source(graph, wanted, fading, fixed)
         self.library: Library = build(self.source, backward=bool(wanted))
 
     def __call__(
@@ -89,52 +92,70 @@ class _Rollout(torch.autograd.Function):
         record = torch.empty(tasks, episodes, ticks, size.record)
         tape = torch.empty(shared.blocks * ticks * size.carried * lanes if taped else 0)
         given = {**arguments._asdict(), "segment": segment, "tape": tape}
-        _run(
-            kernel.library.forward,
-            _job(shared, arguments, given, {"carried_out": carried, "record": record}),
-            shared,
-        )
+        out = {"carried_out": carried, "record": record}
+        _run(kernel.library.forward, _job(shared, arguments, {**given, **out}), shared)
         ctx.save_for_backward(*arguments, segment, tape)
         ctx.more = kernel, decay, shared  # type: ignore[attr-defined]
         return carried, record
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, d_carried_out: Tensor, d_record: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, d_carried: Tensor, d_record: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, segment, tape = ctx.saved_tensors  # type: ignore[attr-defined]
         kernel, decay, shared = ctx.more  # type: ignore[attr-defined]
         arguments = Arguments(*tensors)
-        backward = kernel.library.backward
-        assert backward is not None
-        tasks, episodes, _, _ = arguments.now.shape
-        given = {**arguments._asdict(), "segment": segment, "tape": tape,
-                 "d_carried_out": d_carried_out.contiguous(), "d_record": d_record.contiguous()}  # fmt: skip
-        segments = arguments.machine.shape[1]
-        out = {"d_carried": torch.empty_like(arguments.carried),
-               "sums": torch.empty(len(shared.sum_task), kernel.sizes.weights)}  # fmt: skip
-        if "machine" in kernel.wanted:
-            out["d_machine"] = torch.zeros(tasks, episodes, segments, kernel.sizes.machine)
-        if "now" in kernel.wanted:
-            out["d_now"] = torch.empty_like(arguments.now)
-        _run(backward, _job(shared, arguments, given, out, decay), shared)
-        weights = torch.zeros(tasks, kernel.sizes.weights).index_add_(0, shared.sum_task, out["sums"])
-        d_machine = out["d_machine"].sum(1) if "d_machine" in out else None
-        d_weights = weights if len(arguments.weights) == tasks else weights.sum(0, keepdim=True)
-        return None, None, None, None, out["d_carried"], d_weights, d_machine, out.get("d_now")
+        given = {"segment": segment, "tape": tape, "d_carried_out": d_carried, "d_record": d_record}
+        found = pull_back(kernel, arguments, given, shared, decay)
+        if len(arguments.weights) != len(found.weights):
+            found = found._replace(weights=found.weights.sum(0, keepdim=True))
+        return None, None, None, None, *found
 
 
-def _job(
-    shared: Plan, arguments: Arguments, given: dict[str, Tensor], out: dict[str, Tensor], decay: float = 1.0
-) -> Job:
-    names = {"weights": "uniform"}
-    tensors = {"row": shared.row, "sum_row": shared.sum_row, **given, **out}
-    pointers = {names.get(name, name): tensor.data_ptr() or None for name, tensor in tensors.items()}
-    one = len(arguments.weights) == 1
+class Gradients(NamedTuple):
+    """As `Arguments`; None for those that no gradient is wanted of."""
+
+    carried: Tensor
+    weights: Tensor  # (T, U), each task's own
+    machine: Tensor | None
+    now: Tensor | None
+
+
+def pull_back(
+    kernel: Kernel, arguments: Arguments, given: Mapping[str, Tensor], shared: Plan, decay: float = 1.0
+) -> Gradients:
+    """From cotangents of what is carried at the end and recorded, `d_carried_out` and `d_record` in `given`.
+
+    `given` also has the tape and the segments of the way forwards. Contiguous, as `arguments` are.
+    """
+    tasks, episodes, _, _ = arguments.now.shape
+    size, segments, backward = kernel.sizes, arguments.machine.shape[1], kernel.library.backward
+    assert backward is not None
+    out = {
+        "d_carried": torch.empty_like(arguments.carried),
+        "sums": torch.empty(len(shared.sum_task), size.weights),
+    }
+    if "machine" in kernel.wanted:
+        out["d_machine"] = torch.zeros(tasks, episodes, segments, size.machine)
+    if "now" in kernel.wanted:
+        out["d_now"] = torch.empty_like(arguments.now)
+    whole = {name: tensor.contiguous() for name, tensor in given.items()}
+    _run(backward, _job(shared, arguments, {**arguments._asdict(), **whole, **out}, decay), shared)
+    weights = torch.zeros(tasks, size.weights).index_add_(0, shared.sum_task, out["sums"])
+    d_machine = out["d_machine"].sum(1) if "d_machine" in out else None
+    return Gradients(out["d_carried"], weights, d_machine, out.get("d_now"))
+
+
+def _job(shared: Plan, arguments: Arguments, tensors: Mapping[str, Tensor], decay: float = 1.0) -> Job:
+    """`tensors` by their names in C, but for the weights; they must outlive the job."""
+    whole = {"row": shared.row, "sum_row": shared.sum_row, **tensors}
+    pointers = {
+        "uniform" if name == "weights" else name: tensor.data_ptr() or None for name, tensor in whole.items()
+    }
     return Job(
         episodes=arguments.carried.shape[1],
         ticks=arguments.now.shape[2],
         segments=arguments.machine.shape[1],
-        uniform_step=0 if one else arguments.weights.shape[1],
+        uniform_step=0 if len(arguments.weights) == 1 else arguments.weights.shape[1],
         decay=decay,
         **pointers,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from acclimate_trainer.compiled.elements import Elements, Ids, Source
-from acclimate_trainer.compiled.pointwise import apply
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids, Source
+from acclimate_trainer.compiled.ticks.pointwise import apply
 
 _LARGE = 16  # entries of a matrix of weights from which on a loop is worth it
 _OUTER = 32  # entries of an outer product that may be the gradient of weights

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from acclimate_trainer.compiled.elements import Elements, Ids
-from acclimate_trainer.compiled.emit import flush_function, tick_function
-from acclimate_trainer.compiled.lowering import lower
-from acclimate_trainer.compiled.program import LOG, Program, Results, program
-from acclimate_trainer.compiled.trace import GROUPS, Graph, adjoint, forward
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids
+from acclimate_trainer.compiled.ticks.emit import flush_function, tick_function
+from acclimate_trainer.compiled.ticks.lowering import lower
+from acclimate_trainer.compiled.ticks.program import LOG, Program, Results, program
+from acclimate_trainer.compiled.ticks.trace import GROUPS, Graph, adjoint, forward
 
 _SOURCES = {"carried": "carried", "weights": "uniform", "machine": "machine", "now": "now"}  # names in C
 _GRADIENTS = {"carried": "d_carried", "weights": "sum", "machine": "d_machine", "now": "d_now"}
@@ -36,10 +36,10 @@ def sizes(graph: Graph) -> Sizes:
     return Sizes(carried, weights, machine, now, record)
 
 
-def c_source(graph: Graph, wanted: Sequence[str], fading: int) -> str:
-    """wanted: the groups of inputs that have a gradient; none: the roll-out forwards only. fading: see `Traced`."""
+def c_source(graph: Graph, wanted: Sequence[str], fading: int, fixed: Collection[int] = ()) -> str:
+    """wanted: groups of inputs that have a gradient; none: the roll-out forwards only. The others: see `Kernel`."""
     ahead = _forward(graph)
-    backward = _backward(graph, wanted) if wanted else None
+    backward = _backward(graph, wanted, fixed) if wanted else None
     functions = [tick_function("tick_forward", ahead, ["carried_out", "record"])]
     if backward is not None:
         functions += [
@@ -68,7 +68,7 @@ _BACKWARD = "/* Backwards. */\n"
 
 @cache
 def _text(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "c" / name).read_text(encoding="utf-8")
 
 
 def _sources(elements: Elements, graph: Graph) -> list[Ids]:
@@ -92,7 +92,7 @@ def _forward(graph: Graph) -> Program:
     return program(elements, Results({"carried_out": _flat(out[:count]), "record": _flat(out[count:])}, {}))
 
 
-def _backward(graph: Graph, wanted: Sequence[str]) -> Program:
+def _backward(graph: Graph, wanted: Sequence[str], fixed: Collection[int]) -> Program:
     elements = Elements()
     inputs = _sources(elements, graph)
     size = sizes(graph)
@@ -104,12 +104,13 @@ def _backward(graph: Graph, wanted: Sequence[str]) -> Program:
         name: iter(torch.split(ids, [shape.numel() for group, shape in graph.outputs if group == name]))
         for name, ids in cotangents.items()
     }
-    inputs += [next(parts[name]).reshape(shape) for name, shape in graph.outputs]
-    found = iter(lower(elements, adjoint(graph, wanted), inputs))
+    outputs = [next(parts[name]).reshape(shape) for name, shape in graph.outputs]
+    kept = [k for k, (group, _) in enumerate(graph.inputs) if group in wanted and k not in fixed]
+    found = dict(zip(kept, lower(elements, adjoint(graph, kept), inputs + outputs), strict=True))
     by_group: dict[str, list[Ids]] = {group: [] for group in wanted}
-    for group, _ in graph.inputs:
+    for k, (group, shape) in enumerate(graph.inputs):
         if group in wanted:
-            by_group[group].append(next(found))
+            by_group[group].append(found[k] if k in found else elements.constant_tensor(torch.zeros(shape)))
     ids = {_GRADIENTS[group]: _flat(tensors) for group, tensors in by_group.items()}
     sums = {name: x for name, x in ids.items() if name in {_GRADIENTS[group] for group in _SUMS}}
     stores = {name: x for name, x in ids.items() if name not in sums}

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from acclimate_trainer.compiled.elements import Elements, Ids
-from acclimate_trainer.compiled.pointwise import apply
-from acclimate_trainer.compiled.products import matrix_product
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids
+from acclimate_trainer.compiled.ticks.pointwise import apply
+from acclimate_trainer.compiled.ticks.products import matrix_product
 
 _aten = torch.ops.aten
 
@@ -69,6 +69,14 @@ def _move(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords)
     del elements
     moved: Ids | tuple[Ids, ...] = op(*map(_bare, args), **kwargs)
     return moved if isinstance(moved, Tensor) else list(moved)
+
+
+def _reshape(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
+    """Ids need not lie in memory as the numbers do."""
+    del elements, op, kwargs
+    shape = args[1]
+    assert isinstance(shape, list | tuple)
+    return _tensor(args[0]).ids.reshape([int(str(size)) for size in shape])
 
 
 def _same(elements: Elements, op: OpOverload, args: Arguments, kwargs: Keywords) -> Ids:
@@ -348,14 +356,16 @@ def _constants(operand: object) -> object:
 
 
 RULES: dict[OpOverload, Rule] = {
+    **dict.fromkeys((_aten.view.default, _aten._unsafe_view.default), _reshape),
     **dict.fromkeys(
-        (_aten.view.default, _aten._unsafe_view.default, _aten.permute.default,
+        (_aten.permute.default,
          _aten.transpose.int, _aten.t.default, _aten.unsqueeze.default, _aten.squeeze.default,
          _aten.squeeze.dim, _aten.squeeze.dims, _aten.expand.default, _aten.slice.Tensor, _aten.select.int,
          _aten.cat.default, _aten.stack.default, _aten.split.Tensor, _aten.split_with_sizes.default,
          _aten.unbind.int, _aten.flip.default, _aten.roll.default, _aten.repeat.default,
-         _aten.slice_scatter.default, _aten.select_scatter.default, _aten.diagonal_scatter.default,
-         _aten.diagonal.default, _aten.unfold.default),
+         _aten.slice_scatter.default, _aten.select_scatter.default,
+         _aten.diagonal_scatter.default, _aten.diagonal.default,
+         _aten.unfold.default),
         _move,
     ),
     **dict.fromkeys(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._decomp import core_aten_decompositions, decomposition_table
 from torch._ops import OpOverload
 
-from acclimate_trainer.compiled.operators import RULES
+from acclimate_trainer.compiled.ticks.operators import RULES
 
 _aten = torch.ops.aten
 

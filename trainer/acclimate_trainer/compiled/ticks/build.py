@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from acclimate.engines.c_compiler import COMPILERS, find_compiler
 from acclimate.engines.c_library import build as build_library
 from acclimate.errors import EngineError
 
-from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 
 # No -ffast-math: lanes.c counts on sums in their order, and a task that went to infinity is to be found by it.
 _ALL = ("-std=gnu11", "-fPIC", "-shared", "-w", "-Werror=implicit",
@@ -43,7 +45,11 @@ class Library(NamedTuple):
 def build(source: str, *, backward: bool) -> Library:
     """Raises NotCompiled where there is no compiler, or it refuses the source."""
     try:
-        library = build_library(source.encode(), "the compiled tick", FLAGS)
+        find_compiler()
+    except EngineError:
+        raise NotCompiled(f"there is no C compiler: {_sought()}; install gcc and libc6-dev") from None
+    try:
+        library = build_library(source.encode(), "its C", FLAGS)
     except EngineError as error:
         raise NotCompiled(str(error)) from None
     return Library(
@@ -51,6 +57,11 @@ def build(source: str, *, backward: bool) -> Library:
         _declared(library.acclimate_forward, None),
         _declared(library.acclimate_backward, ctypes.c_int32) if backward else None,
     )
+
+
+def _sought() -> str:
+    asked = os.environ.get("CC")
+    return f"$CC is {asked!r}, which is not found" if asked else f"found none of {', '.join(COMPILERS)}"
 
 
 def _declared(

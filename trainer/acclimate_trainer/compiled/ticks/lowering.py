@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from acclimate_trainer.compiled.elements import Elements, Ids
-from acclimate_trainer.compiled.errors import NotCompiled
-from acclimate_trainer.compiled.operators import RULES, NoRule, NotConstant, Value, no_rule
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.operators import RULES, NoRule, NotConstant, Value, no_rule
 
 
 def lower(elements: Elements, module: fx.GraphModule, inputs: Sequence[Ids]) -> list[Ids]:

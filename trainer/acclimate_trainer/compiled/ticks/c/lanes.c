@@ -177,10 +177,11 @@ INLINE lanes sine(lanes x, int32_t quarters)
     mask n = __builtin_convertvector(turns + signed_as(splat(0.5f), turns), mask);
     lanes whole = __builtin_convertvector(n, lanes);
     lanes r = x - whole * splat(1.5703125f); /* π/2 in three parts, the first two of few digits */
-    r = r - whole * splat(4.83751297e-4f);
-    r = r - whole * splat(7.54978942e-8f);
+    r = r - whole * splat(0.0004837512969970703f);
+    r = r - whole * splat(7.54979013e-08f);
     lanes z = r * r;
-    lanes s = splat(-1.98412698e-4f);
+    lanes s = splat(2.75573192e-6f);
+    s = s * z + splat(-1.98412698e-4f);
     s = s * z + splat(8.33333333e-3f);
     s = s * z + splat(-1.66666667e-1f);
     s = (s * z) * r + r;

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from acclimate_trainer.compiled.elements import Product, Row
-from acclimate_trainer.compiled.program import Program, Store
+from acclimate_trainer.compiled.ticks.elements import Product, Row
+from acclimate_trainer.compiled.ticks.program import Program, Store
 
 _SHORTEST = 8  # loop
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from acclimate_trainer.compiled.elements import Product, Source
-from acclimate_trainer.compiled.loops import Part, Run, Schedule, Statement, schedule
-from acclimate_trainer.compiled.pointwise import TABLE
-from acclimate_trainer.compiled.program import Deferred, Program
+from acclimate_trainer.compiled.ticks.elements import Product, Source
+from acclimate_trainer.compiled.ticks.loops import Part, Run, Schedule, Statement, schedule
+from acclimate_trainer.compiled.ticks.pointwise import TABLE
+from acclimate_trainer.compiled.ticks.program import Deferred, Program
 
 _INDENT = "    "
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from acclimate_trainer.compiled.elements import Elements, Outer, Product, Row, Source
+from acclimate_trainer.compiled.ticks.elements import Elements, Outer, Product, Row, Source
 
 LOG = "log"
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from acclimate_trainer.compiled.elements import Elements, Ids, Simplified
+from acclimate_trainer.compiled.ticks.elements import Elements, Ids, Simplified
 
 
 def _never(elements: Elements, operands: tuple[int, ...]) -> int | None:

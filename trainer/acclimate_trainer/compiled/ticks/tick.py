@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from acclimate_trainer.compiled.kernel import Arguments, Kernel
-from acclimate_trainer.compiled.trace import GROUPS, Inputs, Tick, Traced, trace
+from acclimate_trainer.compiled.ticks.kernel import Arguments, Kernel
+from acclimate_trainer.compiled.ticks.trace import GROUPS, Inputs, Tick, Traced, trace
 from acclimate_trainer.contract.policy import Tensors
 
 _FEW = 64  # numbers that may differ from task to task before each task gets lanes of its own

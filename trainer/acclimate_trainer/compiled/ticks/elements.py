@@ -108,23 +108,20 @@ class Elements:
         """`operator` on each element of the operands, broadcast against each other."""
         shape = torch.broadcast_shapes(*(ids.shape for ids in operands))  # type: ignore[no-untyped-call]
         columns = [ids.expand(shape).reshape(-1).tolist() for ids in operands]
-        out: list[int] = []
-        fresh: list[tuple[int, ...]] = []
-        for arguments in zip(*columns, strict=True):
-            found = self._known.get((operator, arguments))
-            if found is None:
-                found = simplified(self, arguments)
-            if found is None:
-                found = self.count + len(fresh)
-                fresh.append(arguments)
-                self._known[operator, arguments] = found
-            out.append(found)
+        arguments = list(zip(*columns, strict=True))
+        # First what is there already: to find that out may make elements of other operators.
+        found = {
+            one: self._known.get((operator, one), simplified(self, one)) for one in dict.fromkeys(arguments)
+        }
+        fresh = [one for one, element in found.items() if element is None]
+        for number, one in enumerate(fresh):
+            found[one] = self._known[operator, one] = self.count + number
         if fresh:
             self.steps.append(Row(operator, self.count, tuple(zip(*fresh, strict=True))))
             if mask:
                 self.masks.update(range(self.count, self.count + len(fresh)))
             self.count += len(fresh)
-        return torch.tensor(out, dtype=torch.int64).reshape(shape)
+        return torch.tensor([found[one] for one in arguments], dtype=torch.int64).reshape(shape)
 
     def in_a_row(self, ids: Sequence[int]) -> int:
         """The first of elements in a row that equal these: themselves, where they are in one, or copies."""

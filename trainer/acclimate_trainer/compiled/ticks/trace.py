@@ -8,7 +8,7 @@ machine's numbers, is taken out of it: it is the same in every tick, and torch c
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from acclimate_trainer.compiled.decompositions import decompositions
-from acclimate_trainer.compiled.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.decompositions import decompositions
+from acclimate_trainer.compiled.ticks.errors import NotCompiled
 from acclimate_trainer.contract.policy import Tensors
 
 Tick: TypeAlias = Callable[[Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -80,10 +80,13 @@ class Traced(NamedTuple):
     constants: tuple[Tensor, ...]  # what the functions hold themselves
 
 
-def trace(tick: Tick, example: Inputs, fading: int | None = None) -> Traced:
+def trace(
+    tick: Tick, example: Inputs, fading: int | None = None, *, taken_out: Collection[str] = CONSTANT
+) -> Traced:
     """`example` has one task and one episode. Raises NotCompiled, saying where, for what cannot be traced.
 
     fading: how many of the tensors carried, from the first on, the gradient fades through; None: all.
+    taken_out: groups of which that is taken out of the tick which depends on nothing else.
     """
     names = [list(group) for group in example]
     record: dict[str, torch.Size] = {}
@@ -110,15 +113,14 @@ def trace(tick: Tick, example: Inputs, fading: int | None = None) -> Traced:
     constants = tuple(module.get_buffer(str(node.target)) for node in module.graph.find_nodes(op="get_attr"))
     graph = Graph(module, inputs, tuple(outputs))
     before: dict[str, Before] = {}
-    for group in CONSTANT:
+    for group in taken_out:
         graph, before[group] = _taken_out(graph, group)
     count = sum(graph.sizes("carried")[:fading])
     return Traced(graph, before, record, count, constants)
 
 
-def adjoint(graph: Graph, wanted: Sequence[str]) -> fx.GraphModule:
-    """The graph's inputs, then a cotangent of each output -> a cotangent of every input whose group is wanted."""
-    kept = [k for k, (group, _) in enumerate(graph.inputs) if group in wanted]
+def adjoint(graph: Graph, kept: Sequence[int]) -> fx.GraphModule:
+    """The graph's inputs, then a cotangent of each output -> a cotangent of the inputs to be kept."""
     count = len(graph.inputs)
 
     def product(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -163,12 +165,11 @@ def traced(
 
 
 def _refusal(error: Exception) -> str:
+    ours = Path(__file__).parents[1]
     frames = (
         frame
         for frame in reversed(traceback.extract_tb(error.__traceback__))
-        if frame.line
-        and "/torch/" not in frame.filename
-        and Path(frame.filename).parent != Path(__file__).parent
+        if frame.line and "/torch/" not in frame.filename and ours not in Path(frame.filename).parents
     )
     place = next((f" ({Path(f.filename).name}:{f.lineno}: {f.line})" for f in frames), "")
     if "data-dependent control flow" in str(error):
