@@ -60,8 +60,8 @@ def test_the_demo(desktop: Board, tmp_path: Path) -> None:
     )
     shown = json.loads((tmp_path / "demo" / "picture.json").read_text(encoding="utf-8"))
     wide, miswired = shown["traces"]["servo wide"], shown["traces"]["servo miswired"]
-    assert [trace["title"] for trace in miswired] == ["before adapting", "after 2 steps"]
-    assert len(wide[0]["time"]) == 800
+    assert [trace["title"] for trace in wide] == ["before adapting", "after 2 steps"]
+    assert len(miswired[0]["time"]) == 800
 
 
 @pytest.mark.slow

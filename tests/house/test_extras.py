@@ -84,7 +84,9 @@ RUNS: Mapping[str, Callable[[Board], None]] = {
     "ports": _succeeds("ports"),
     "simulate": _simulates,
     "run": _succeeds("run", BUNDLE, "--port", "sim:", "--seconds", "0.5"),
-    "evaluate": _succeeds("evaluate", BUNDLE, "--machines", "1", "--episodes", "1", "--jobs", "1"),
+    "evaluate": _succeeds(
+        "evaluate", BUNDLE, "--machines", "1", "--episodes", "1", "--jobs", "1", "--against"
+    ),
     "train": _trains,
     "export": _succeeds("export", "tiny", "--out", "tiny.acclimate"),
     "verify": _succeeds("verify", "tiny.acclimate", "--inputs", "20"),
