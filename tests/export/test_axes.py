@@ -31,6 +31,8 @@ FUNCTIONS: dict[str, Function] = {
     "broadcast against a constant": lambda x, w: x * torch.arange(4.0) + w.sum(),
     "batched product": lambda x, w: torch.bmm(x, w),
     "batched product with bias": lambda x, w: torch.baddbmm(w[:, :1], torch.relu(x), w),
+    "product and sum of a constant": lambda x, w: torch.addcmul(w.sum(), x, torch.ones(4)),
+    "product and sum": lambda x, w: torch.addcmul(w[:, 0], x[..., :3], w[:, 1], value=2.0),
     "batched product with one matrix": lambda x, w: torch.bmm(
         w[0, :, :2].reshape(2, 2, 2) + x.sum(), w[:, :2, 1:].expand(2, 2, 2)
     ),

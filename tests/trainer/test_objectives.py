@@ -338,7 +338,7 @@ def test_it_learns_to_earn_what_is_asked_for() -> None:
         change=0.0,
         actor_share=1.0,
     )
-    seen = trained(40, config)
+    seen = trained(80, config)
     first, last = returns(seen[0], config), returns(seen[-1], config)
     assert last > first + 0.3
     algorithm, meta, complete = Objectives(FAMILY, config), seen[-1].meta, Complete.of(FAMILY)

@@ -24,7 +24,6 @@ from acclimate_export.bundle.trained import Trained, from_run
 from acclimate_export.check.loss import Loss
 from acclimate_export.check.parity import Parity, compare
 from acclimate_export.check.quantisation import check_quantisable, parse_scheme, quantised
-from acclimate_export.graphs.collector import collector_at_rest
 
 # Of bundles whose file is not called by their algorithm.
 _NAMES = {"maml": "adaptive", "successor_features": "objectives"}
@@ -155,10 +154,9 @@ def export(
 
 def run_export(args: argparse.Namespace) -> int:
     """Export as `args` say; print what the bundle is and how well it agrees with torch."""
-    with collector_at_rest():
-        exported = export(
-            args.run, args.out, forms=args.format, quantize=args.quantize, unfinished=args.unfinished
-        )
+    exported = export(
+        args.run, args.out, forms=args.format, quantize=args.quantize, unfinished=args.unfinished
+    )
     _warn_if_unfinished(RunDirectory.open(Path(args.run)), exported.bundle)
     print(json.dumps(exported.tree(), indent=2) if args.json else exported)
     return 0

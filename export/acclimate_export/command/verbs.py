@@ -32,9 +32,12 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from acclimate_export.command.export import run_export
+    from acclimate_export.graphs.collector import collector_at_rest
 
-    return run_export(args)
+    with collector_at_rest():  # also while all that is needed is imported
+        from acclimate_export.command.export import run_export
+
+        return run_export(args)
 
 
 def _configure_verify(parser: argparse.ArgumentParser) -> None:

@@ -115,6 +115,14 @@ def _product(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor | None:
     return None
 
 
+def _product_and_sum(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor:
+    """a + b·c in two operations: exporters would make it three, with a factor of one."""
+    del op
+    start, left, right = args
+    product = _pointwise(_aten.mul.Tensor, (left, right), shape)
+    return _pointwise(_aten.add.Tensor, (start, _Value(product, len(shape))), shape)
+
+
 def _concatenate(op: OpOverload, args: _Arguments, shape: Shape) -> Tensor:
     """Parts that lack more leading axes than another get them back, up to the one along which they are joined."""
     del op, shape
@@ -169,6 +177,7 @@ _RULES: dict[OpOverload, _Rule] = {
     _aten.select.int: _select,
     _aten.transpose.int: _along(1, 2),
     _aten.cat.default: _concatenate,
+    _aten.addcmul.default: _product_and_sum,
 }
 
 

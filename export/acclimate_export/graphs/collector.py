@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# What is left of traces when the program ends is not walked either: that would take two seconds.
+atexit.register(gc.freeze)
 
 
 @contextmanager
