@@ -31,8 +31,7 @@ class DeviceCaps:
     """What a device says of itself when it is connected.
 
     `sensors` fixes the order of `Sample.values`, `actuators` the order of the targets of `Device.command`.
-    `rate_hz` is the rate at which the device samples and applies commands. `watchdog` is how long, in s, it drives on
-    without a command before it stops by itself; None for a device that has no watchdog.
+    `rate_hz` is the rate at which the device samples and applies commands.
     """
 
     sensors: tuple[Channel, ...]
@@ -40,7 +39,6 @@ class DeviceCaps:
     rate_hz: float
     boot_id: int
     firmware: str
-    watchdog: float | None = None
 
     def contradictions(self) -> list[str]:
         """What cannot be true of any device, a phrase each; empty for one that can be."""
@@ -49,9 +47,8 @@ class DeviceCaps:
             twice = [name for name, n in Counter(c.name for c in channels).items() if n > 1]
             found += [f"two {kind}s are called {name!r}" for name in twice]
             found += [f"{kind} {c.name!r} {wrong}" for c in channels if (wrong := c.contradiction())]
-        for what, value in (("rate", self.rate_hz), ("watchdog", self.watchdog)):
-            if value is not None and not (math.isfinite(value) and value > 0.0):
-                found.append(f"its {what} is {value:g}, expected a number above 0")
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0.0):
+            found.append(f"its rate is {self.rate_hz:g} Hz, expected a number above 0")
         return found
 
 
