@@ -13,7 +13,7 @@ class Pacer:
 
     def __init__(self, clock: Clock, dt: float, tally: Tally) -> None:
         self._clock, self._dt, self._tally = clock, dt, tally
-        self._origin = clock.now()
+        self.now = self._origin = clock.now()  # when the last tick began
         self._k = 0
         self._last: float | None = None
 
@@ -28,7 +28,7 @@ class Pacer:
         """Return at the next deadline, with how late it has become (s)."""
         deadline = self._origin + self._k * self._dt
         self._clock.sleep_until(deadline)
-        now = self._clock.now()
+        self.now = now = self._clock.now()
         lateness = max(now - deadline, 0.0)
         missed = int(lateness / self._dt)
         self._k += 1 + missed
