@@ -10,7 +10,7 @@ import pytest
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.file import load
-from acclimate.errors import CheckpointError, UsageError
+from acclimate.errors import CheckpointError, PolicyError, UsageError
 from acclimate.policy.checkpoint import load_checkpoint, save_checkpoint
 from acclimate.policy.policy import Policy
 
@@ -53,6 +53,23 @@ def test_a_checkpoint_of_another_bundle_is_refused(saved: Path, tmp_path: Path) 
     ):
         load_checkpoint(saved, other)
     np.testing.assert_array_equal(other.state("weight"), bundles.INITIAL["weight"])
+
+
+def test_what_could_not_be_loaded_is_not_saved(policy: Policy, tmp_path: Path) -> None:
+    with np.errstate(all="ignore"):
+        policy.act(np.full(4, 3e38, np.float32))
+    with pytest.raises(CheckpointError, match="state 'previous' is not finite, and not saved to"):
+        save_checkpoint(tmp_path / "x.checkpoint", policy)
+    assert not (tmp_path / "x.checkpoint").exists()
+
+
+def test_a_checkpoint_is_not_overtaken_by_an_adaptation_from_before(policy: Policy, saved: Path) -> None:
+    then = policy.state("weight")
+    policy.adapt(bundles.window(2))
+    load_checkpoint(saved, policy)
+    with pytest.raises(PolicyError, match="nothing has been adapted"):
+        policy.commit()
+    np.testing.assert_array_equal(policy.state("weight"), then)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, -1])

@@ -75,7 +75,9 @@ def test_adapt_changes_nothing_until_commit(policy: Policy) -> None:
     np.testing.assert_allclose(policy.act(OBS), tensors["weight"] @ OBS, rtol=1e-5)
     assert result.info == {name: pytest.approx(value, rel=1e-5) for name, value in infos.items()}
     assert result.finite
-    assert result.change == pytest.approx(np.hypot(infos["step_norm"], 1.0), rel=1e-5)  # shots went up by one
+    assert result.change == pytest.approx(
+        infos["step_norm"], rel=1e-5
+    )  # of what drives: no act reads `shots`
 
 
 def test_steps_build_on_each_other_through_both_slots(policy: Policy) -> None:
@@ -137,6 +139,49 @@ def test_what_the_loop_does_meanwhile_does_not_reach_a_staged_adaptation(policy:
     policy.commit()
     expected = bundles.adapt_numpy(dict(bundles.INITIAL), bundles.window())[0]["weight"]
     np.testing.assert_allclose(policy.state("weight"), expected, rtol=1e-5)
+
+
+def test_what_is_set_after_an_adaptation_is_not_overtaken_by_it(policy: Policy) -> None:
+    policy.adapt(bundles.window())
+    policy.set_state("weight", np.ones((1, 4), np.float32))
+    with pytest.raises(
+        PolicyError, match="nothing has been adapted since the state was last committed, reset or set"
+    ):
+        policy.commit()
+    assert (policy.state("weight") == 1.0).all()
+
+
+def test_what_is_set_after_a_commit_is_not_lost_by_a_rollback(policy: Policy) -> None:
+    policy.adapt(bundles.window())
+    policy.commit()
+    policy.set_state("weight", np.ones((1, 4), np.float32))
+    with pytest.raises(PolicyError, match="there is no commit to undo"):
+        policy.rollback()
+    assert (policy.state("weight") == 1.0).all()
+
+
+def test_several_tensors_are_set_at_once_or_none_is(policy: Policy) -> None:
+    with pytest.raises(PolicyError, match="'sigma' needs finite values"):
+        policy.set_states({"weight": np.ones((1, 4), np.float32), "sigma": np.full(1, np.nan, np.float32)})
+    np.testing.assert_array_equal(policy.state("weight"), bundles.INITIAL["weight"])
+
+
+def test_a_window_that_cannot_be_copied_leaves_nothing_locked(policy: Policy) -> None:
+    window = bundles.window()
+    words = np.full(window.obs.shape, "words")
+    with pytest.raises(ValueError, match="could not convert"):
+        policy.stage(window._replace(obs=words))  # type: ignore[arg-type]
+    policy.adapt(window)
+
+
+def test_there_is_nothing_to_adapt_to_without_a_window(policy: Policy) -> None:
+    with pytest.raises(PolicyError, match="no window is staged"):
+        policy.adapt_staged()
+    policy.stage(bundles.window())
+    policy.unstage()
+    with pytest.raises(PolicyError, match="no window is staged"):
+        policy.adapt_staged()
+    policy.adapt(bundles.window())
 
 
 def test_act_and_adapt_run_at_the_same_time(policy: Policy) -> None:

@@ -187,8 +187,8 @@ def _tree(tried: _Tried) -> dict[str, Json]:
     shots: list[Json] = [
         {
             "accepted": shot.accepted.ok,
-            "kept": shot.kept.ok,
-            "reason": shot.accepted.reason or shot.kept.reason,
+            "kept": not shot.undone,
+            "reason": shot.accepted.reason or (shot.kept.reason if shot.undone else ""),
             "valid": shot.valid,
             "info": dict(shot.result.info),
         }
@@ -229,4 +229,4 @@ def _shot_line(task: TaskSpec, number: int, shot: Shot) -> str:
     line = f"{steps:<20} {_figures(task, shot.after.values)} over {len(shot.after.episodes)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
-    return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"
+    return f"{line}; the step was taken back: {shot.kept.reason}" if shot.undone else line

@@ -80,6 +80,7 @@ class HostLink:
         self._acks: dict[int, Ack] = {}
         self._reading: Sample | None = None
         self._obs: Obs | None = None
+        self._stamp_us = 0  # of that
         self._closed = False
         self.logs: list[Log] = []
         self._introduction, self._schema = introduce(self._line, timeout)
@@ -230,10 +231,12 @@ class HostLink:
         if self._reading is not None and not newer(frame.seq, self._reading.seq):
             return
         obs = Obs.unpack(frame.payload)
-        self._obs = obs
+        # A new reading with an old stamp: the device's clock stands still, or has jumped back.
+        stands = self._obs is not None and not 0 < (frame.t_us - self._stamp_us) & 0xFFFFFFFF < 1 << 31
+        self._obs, self._stamp_us = obs, frame.t_us
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
         t = min(self._sync.to_host(frame.t_us), self._clock.now())
-        self._reading = Sample(values, t, frame.seq, False, _FAULTS[obs.faults], obs.latches)
+        self._reading = Sample(values, t, frame.seq, stands, _FAULTS[obs.faults], obs.latches)
 
     def _on_pong(self, frame: Frame) -> None:
         pong = Pong.unpack(frame.payload)

@@ -71,6 +71,11 @@ class DeviceCore:
             return State.SAFE
         return State.DRIVING if self._driving else State.IDLE
 
+    @property
+    def watchdog(self) -> float:
+        """As it is set now, in s."""
+        return self._watchdog_us * 1e-6
+
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes that arrive at `now`. Answers wait for the next `advance`."""
         self._run_to(_us(now))

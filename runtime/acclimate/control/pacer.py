@@ -13,13 +13,13 @@ class Pacer:
 
     def __init__(self, clock: Clock, dt: float, tally: Tally) -> None:
         self._clock, self._dt, self._tally = clock, dt, tally
-        self.now = self._origin = clock.now()  # when the last tick began
+        self.now = self._origin = clock.now()  # when the last tick, or a run of them, began
         self._k = 0
         self._last: float | None = None
 
     def begin(self) -> None:
         """Start a run of ticks: at the next deadline where that is still ahead, else now."""
-        now = self._clock.now()
+        self.now = now = self._clock.now()
         if self._origin + self._k * self._dt < now:
             self._origin, self._k = now, 0
         self._last = None

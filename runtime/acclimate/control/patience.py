@@ -1,4 +1,4 @@
-"""How long what may be missing: limits in seconds, from the control period and from what the device's watchdog can be."""
+"""How long what may be missing: limits in seconds, from the control period and the device's watchdog."""
 
 from __future__ import annotations
 

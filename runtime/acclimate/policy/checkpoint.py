@@ -6,6 +6,8 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
+
 from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
@@ -20,9 +22,18 @@ _HEADER, _STATE = "checkpoint.json", "state.npz"
 
 
 def save_checkpoint(path: str | Path, policy: Policy) -> None:
-    """Write every state tensor that the graphs change; a power cut leaves the old file or the new one."""
+    """Write every state tensor that the graphs change; a power cut leaves the old file or the new one.
+
+    Raises CheckpointError, and writes nothing, where a value is not finite.
+    """
     names = [tensor.name for tensor in policy.manifest.state if tensor.written_by is not None]
-    state = pack_arrays({name: policy.state(name) for name in names})
+    arrays = {name: policy.state(name) for name in names}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"state {name!r} is not finite, and not saved to {path}: reset the policy first"
+            )
+    state = pack_arrays(arrays)
     header = {
         "format": FORMAT,
         "bundle": policy.manifest.name,
@@ -46,8 +57,7 @@ def load_checkpoint(path: str | Path, policy: Policy) -> None:
         raise
     except AcclimateError as error:
         raise CheckpointError(str(error)) from None
-    for name, array in arrays.items():
-        policy.set_state(name, array)
+    policy.set_states(arrays)
 
 
 def _read(path: Path, policy: Policy) -> dict[str, FloatArray]:

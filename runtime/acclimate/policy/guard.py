@@ -47,7 +47,9 @@ class Guard:
                 return Verdict(False, f"{name} is {value}")
         if not result.finite:
             return Verdict(False, "the adapted state holds values that are not finite")
-        norm = result.info.get("step_norm", result.change)
+        norm = max(
+            result.info.get("step_norm", 0.0), result.change
+        )  # what a graph says of itself is not enough
         if norm > self._trust_radius:
             return Verdict(False, f"step norm {norm:.3g} is beyond the trust radius {self._trust_radius:g}")
         return Verdict(True)
