@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.bundle.file import load, write_bundle
-from acclimate.engines import Engine, open_engine
+from acclimate.engines import Engine, findings, open_engine
 from acclimate.engines.c_source import Face, head
 from acclimate.engines.native import NativeEngine
 from acclimate.errors import EngineError, GoldenError
@@ -183,6 +183,29 @@ def test_a_compiler_that_knows_no_native_processor(tmp_path: Path, monkeypatch: 
     mine.chmod(0o755)
     monkeypatch.setenv("CC", str(mine))
     assert _load()[0] == pytest.approx(5.1)
+
+
+def test_every_binding_has_a_workspace_of_its_own() -> None:
+    """Act of one slot may run while adapt does. Here a function tells how often its workspace was used."""
+    counting = ACT.replace("workspace 0", "workspace 8").replace("void act(", "void act(unsigned char *w, ")
+    counting = counting.replace("size[0] = fabsf(sum);", "size[0] = ++*(unsigned *)w;")
+    program = NativeEngine().load(counting.encode(), ACT_SPEC, "act")
+    graphs = [program.bind() for _ in range(3)]
+    for runs in (1, 2):
+        for graph in graphs:
+            graph.run()
+            assert graph.outputs["info.size"][0] == runs
+
+
+def test_another_processor_is_another_library(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a card moves to another board, or several share a home."""
+    _load()
+    monkeypatch.setattr(findings, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("model name\t: another\n")
+    assert _load()[0] == pytest.approx(5.1)
+    assert len(_libraries(cache)) == 2
 
 
 def test_a_function_that_is_not_there() -> None:
