@@ -17,6 +17,7 @@ from acclimate.engines.c_source import Face, head
 from acclimate.engines.native import NativeEngine
 from acclimate.errors import EngineError, GoldenError
 from acclimate.policy.policy import Policy
+from acclimate.policy.trust import trust
 
 from . import bundles
 from .engine_conformance import EngineConformance
@@ -326,6 +327,7 @@ def test_denormals_stay_what_they_are() -> None:
 def _bundle(folder: Path, act: str) -> Path:
     members = bundles.members(MANIFEST) | {"act.c": act.encode(), "adapt.c": ADAPT.encode()}
     write_bundle(folder / "tiny.acclimate", MANIFEST, members)
+    trust(load(folder / "tiny.acclimate"))
     return folder / "tiny.acclimate"
 
 
