@@ -163,6 +163,12 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
         "--servo", nargs="+", metavar="NAME|FILE", help="these types, by name or file (all built-in ones)"
     )
     of_servos("--friction", choices=("m6", "m1"), help="rich (m6) or simple friction (m1) (m6)")
+    of_servos(
+        "--outside",
+        type=float,
+        metavar="FACTOR",
+        help="outside the ranges of training: gain, inertia, friction or delay beyond them by up to FACTOR",
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
+from acclimate.control.device import Clock, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 
+from acclimate_bridge.link.described import device_caps
 from acclimate_bridge.link.line import POLL, RETRY, Line, Transport, introduce
 from acclimate_bridge.link.messages import (
     Ack,
@@ -19,17 +22,17 @@ from acclimate_bridge.link.messages import (
     Clear,
     Cmd,
     Key,
-    Latch,
     Log,
     Mode,
     Obs,
     Pong,
     Result,
+    State,
     Type,
-    WireChannel,
     from_wire,
     newer,
     to_wire,
+    why_safe,
 )
 from acclimate_bridge.link.time_sync import TimeSync
 from acclimate_bridge.link.wire import Frame
@@ -41,9 +44,8 @@ _PING_WAIT = 0.002  # s to stay for the answer, so that its arrival is known exa
 _FIRST_PINGS = 8
 _TTL_MS = 100  # that a command holds, or three periods of a slow device
 _STALE_PERIODS = 3.0  # control periods after which a reading is outdated
-_FAULTS = [
-    frozenset(latch.name.lower() for latch in Latch if latch.name and bits & latch) for bits in range(256)
-]
+_LOGS = 100  # newest lines of the device that are kept
+_REFUSED = frozenset({"refused"})  # it refuses commands, and does not say that it is latched
 
 
 class LinkStats(NamedTuple):
@@ -56,6 +58,7 @@ class LinkStats(NamedTuple):
     device_stale: int  # commands that came after a newer one
     device_refused: int
     device_expired: int  # times that targets outlived their time to live
+    logs: int  # lines for people that the device has sent
     round_trip: float  # s, the fastest
     drift: float  # of the host's clock against the device's, as a share
 
@@ -64,13 +67,19 @@ class HostLink:
     """A device at the other end of a transport, as `acclimate.control.device.Device`."""
 
     def __init__(
-        self, transport: Transport, clock: Clock, *, timeout: float = 2.0, samples_per_period: int = 2
+        self,
+        transport: Transport,
+        clock: Clock,
+        *,
+        timeout: float = 2.0,
+        samples_per_period: int = 2,
+        on_log: Callable[[Log], None] = lambda _: None,
     ) -> None:
         """Open a session, learn what the device is, and find out its clock.
 
         `samples_per_period`: how many readings the device sends per control period; on a link without a
-        common clock a reading is up to one sample period old. Raises DeviceFault when no device answers in
-        `timeout` s.
+        common clock a reading is up to one sample period old. `on_log` is given each line for people that the device
+        sends, in the caller's thread: it must not wait. Raises DeviceFault when no device answers in `timeout` s.
         """
         self._clock = clock
         self._line = Line(transport, clock)
@@ -80,7 +89,9 @@ class HostLink:
         self._reading: Sample | None = None
         self._obs: Obs | None = None
         self._closed = False
-        self.logs: list[Log] = []
+        self._on_log = on_log
+        self._logged = 0
+        self.logs: deque[Log] = deque(maxlen=_LOGS)  # the newest
         self._introduction, self._schema = introduce(self._line, timeout)
         caps = self._introduction
         self._latches = caps.latches
@@ -89,13 +100,7 @@ class HostLink:
         self._silence = max(_SILENCE, self._outdated)
         self._ttl_ms = min(max(_TTL_MS, round(1e3 * self._outdated)), 0xFFFF)
         self._heard = self._next_ping = clock.now()
-        self._caps = DeviceCaps(
-            sensors=tuple(_channel(c) for c in self._schema.sensors),
-            actuators=tuple(_channel(c) for c in self._schema.actuators),
-            rate_hz=caps.rate_mhz / 1e3,
-            boot_id=caps.boot_id,
-            firmware=caps.firmware,
-        )
+        self._caps = device_caps(caps, self._schema)
         for _ in range(_FIRST_PINGS):
             self._ping(wait=0.05)
 
@@ -109,9 +114,9 @@ class HostLink:
         """Counters of the link so far."""
         counters = self._line.decoder.counters
         device = self._obs[5:9] if self._obs else (0, 0, 0, 0)
-        sync = self._sync
+        sync, lost = self._sync, self._line.lost
         return LinkStats(
-            counters.frames, counters.dropped, self._line.lost, *device, sync.round_trip, sync.drift
+            counters.frames, counters.dropped, lost, *device, self._logged, sync.round_trip, sync.drift
         )
 
     def start(self) -> None:
@@ -194,7 +199,7 @@ class HostLink:
             if frame.type == Type.CAPS:
                 self._check_identity(Caps.unpack(frame.payload), frame.session)
             elif frame.type == Type.LOG:
-                self.logs.append(Log.unpack(frame.payload))
+                self._log(Log.unpack(frame.payload))
             elif frame.session != self._line.session:
                 continue  # the end of somebody else's session
             elif frame.type == Type.OBS:
@@ -210,10 +215,24 @@ class HostLink:
         if self._reading is not None and not newer(frame.seq, self._reading.seq):
             return
         obs = Obs.unpack(frame.payload)
+        faults = self._faults(obs)
         self._obs, self._latches = obs, obs.latches
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
         t = min(self._sync.to_host(frame.t_us), self._clock.now())
-        self._reading = Sample(values, t, frame.seq, False, _FAULTS[obs.faults])
+        self._reading = Sample(values, t, frame.seq, False, faults)
+
+    def _faults(self, obs: Obs) -> frozenset[str]:
+        """What keeps the device from obeying. Refusals while it was latched are over once it is not."""
+        before = self._obs
+        faults = why_safe(obs.state, obs.faults)
+        if faults or before is None or before.state == State.SAFE or before.refused == obs.refused:
+            return faults
+        return _REFUSED
+
+    def _log(self, log: Log) -> None:
+        self._logged += 1
+        self.logs.append(log)
+        self._on_log(log)
 
     def _on_pong(self, frame: Frame) -> None:
         pong = Pong.unpack(frame.payload)
@@ -269,7 +288,3 @@ class HostLink:
                     return self._acks[seq]
             self._clock.sleep_until(self._clock.now() + POLL)
         raise DeviceFault(f"the device on {self._name} does not acknowledge {kind.name}; check the link")
-
-
-def _channel(channel: WireChannel) -> Channel:
-    return Channel(channel.name, channel.unit, channel.minimum, channel.maximum)

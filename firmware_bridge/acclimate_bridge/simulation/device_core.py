@@ -98,6 +98,13 @@ class DeviceCore:
         """Send a line for people (at most 63 ASCII characters)."""
         self._send(Type.LOG, Log(level, text).pack())
 
+    def trip(self, why: Latch, now: float, text: str = "") -> None:
+        """Latch at `now` for a reason of the device's own, as `Latch.OVERLOAD`, and say so in a LOG."""
+        self._run_to(_us(now))
+        self._latch(why)
+        if text:
+            self.log(4, text)
+
     def _boot(self, boot_id: int) -> None:
         self.boot_id = boot_id
         self.faults = Latch.SESSION

@@ -14,7 +14,8 @@ from acclimate.control.device import Channel, DeviceCaps
 from acclimate.errors import MismatchError
 from acclimate.task.spec import HOLD, ActionChannel, ObservationChannel
 
-_SLACK = 1e-3  # of a range or a rate: devices state theirs in scaled integers
+_SLACK = 1e-3  # of a range: devices state theirs in scaled integers
+_RATE_SLACK = 0.01  # of a rate: a timer with a prescaler gives 100.16 Hz, and a clock may be 1 % off
 
 
 def scalars(channel: ObservationChannel | ActionChannel) -> list[Channel]:
@@ -75,13 +76,16 @@ def _nearest_to_zero(caps: DeviceCaps) -> FloatArray:
 
 def differences(manifest: Manifest, caps: DeviceCaps) -> list[str]:
     """What a device lacks to run this bundle, a phrase each. Extra channels of the device do not matter."""
+    impossible = caps.contradictions()
+    if impossible:
+        return impossible
     dispensable = _dispensable(manifest) - {c.name for c in caps.sensors}
     measured = [c for o in manifest.task.sensors for c in scalars(o)]
     wanted = [c for c in measured if c.name not in dispensable]
     found = _compare("sensor", wanted, caps.sensors)
     found += _compare("actuator", [c for a in manifest.action for c in scalars(a)], caps.actuators)
     ratio = caps.rate_hz * manifest.control_dt
-    if round(ratio) < 1 or abs(ratio - round(ratio)) > _SLACK * ratio:
+    if round(ratio) < 1 or abs(ratio - round(ratio)) > _RATE_SLACK * ratio:
         wanted_hz = 1.0 / manifest.control_dt
         found.append(f"rate {caps.rate_hz:g} Hz, expected {wanted_hz:g} Hz or a multiple of it")
     return found

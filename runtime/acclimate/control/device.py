@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -15,6 +17,13 @@ class Channel(NamedTuple):
     unit: str
     minimum: float
     maximum: float
+
+    def contradiction(self) -> str | None:
+        """What is wrong with its range, as the rest of a sentence; None where it can be."""
+        low, high = self.minimum, self.maximum
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return None
+        return f"ranges from {low:g} to {high:g}, expected two finite numbers, the lower first"
 
 
 @dataclass(frozen=True)
@@ -31,16 +40,28 @@ class DeviceCaps:
     boot_id: int
     firmware: str
 
+    def contradictions(self) -> list[str]:
+        """What cannot be true of any device, a phrase each; empty for one that can be."""
+        found = []
+        for kind, channels in (("sensor", self.sensors), ("actuator", self.actuators)):
+            twice = [name for name, n in Counter(c.name for c in channels).items() if n > 1]
+            found += [f"two {kind}s are called {name!r}" for name in twice]
+            found += [f"{kind} {c.name!r} {wrong}" for c in channels if (wrong := c.contradiction())]
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0.0):
+            found.append(f"its rate is {self.rate_hz:g} Hz, expected a number above 0")
+        return found
+
 
 class Sample(NamedTuple):
     """One reading of all sensors.
 
-    values: (n_sensors,) float32, in the order of `DeviceCaps.sensors`. The device may reuse the array at its
-            next `latest()`.
+    values: (n_sensors,) float32, in the order of `DeviceCaps.sensors`; NaN for a sensor that gives none. The device
+            may reuse the array at its next `latest()`.
     t:      when it was measured, in seconds of the host's clock.
     seq:    changes with every new reading; the same number twice means that nothing new has arrived.
     stale:  the device or the link holds it for outdated.
-    faults: what keeps the device from obeying, as {"watchdog"} or {"estop"}; empty in normal running.
+    faults: what keeps the device from obeying, as {"watchdog"}, {"estop"} or {"overload"}; empty in normal running. An
+            open set: whatever is in it, the device is not driven.
     """
 
     values: FloatArray

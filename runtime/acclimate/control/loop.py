@@ -19,6 +19,7 @@ from acclimate.control.commanding import Commander
 from acclimate.control.device import Clock, Device, Sample
 from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
+from acclimate.control.readings import Readings
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
@@ -61,6 +62,7 @@ class ControlLoop:
         DeviceFault. A tripped watchdog of the device is cleared up to `max_rearms` times: this loop is alive.
         """
         self._channels = ChannelMap(manifest, device.caps)
+        self._readings = Readings(self._channels, device.caps)
         self._controller, self._device, self._clock = controller, device, clock
         self._manifest = manifest
         self._max_bad, self._max_stale, self._max_rearms = max_bad_ticks, max_stale_ticks, max_rearms
@@ -73,10 +75,7 @@ class ControlLoop:
         self._bad_row = self._stale_row = 0
 
     def _allocate(self, manifest: Manifest) -> None:
-        n_sensors = len(self._channels.sensors)
         self._obs = np.zeros(manifest.n_obs, np.float32)
-        self._sensed = np.zeros(n_sensors, np.float32)
-        self._finite_sensed = np.zeros(n_sensors, np.bool_)
         self._finite_action = np.zeros(manifest.n_act, np.bool_)
         self._has_obs = self._acted = False
 
@@ -147,6 +146,7 @@ class ControlLoop:
 
     def measure(self) -> FloatArray:
         """The newest observation (n_obs,), outside of any tick; reference entries are the last ones given."""
+        self._readings.forget()  # whoever measures may have put the machine back
         sample = self._device.latest()
         if sample is not None and self._problem(sample) is None:
             self._accept()
@@ -193,6 +193,7 @@ class ControlLoop:
             steps + 1, np.bool_
         )  # a tick earlier: if not, what the policy remembers is not on record
         self._controller.reset("episode")
+        self._readings.forget()
         self._pacer.begin()
         for k in range(steps):
             usable = self._observe(reference[k])
@@ -226,19 +227,17 @@ class ControlLoop:
         return True
 
     def _problem(self, sample: Sample) -> str | None:
-        """What makes a reading unusable, if anything; a usable one is left in `_sensed`."""
+        """What makes a reading unusable, if anything; a usable one is left in `_readings.sensed`."""
+        misshapen = self._readings.misshapen(sample)
+        if misshapen is not None:
+            return misshapen
         self._commander.note(sample)
         if sample.faults:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        np.take(sample.values, self._channels.sensors, out=self._sensed, mode="clip")
-        if np.isfinite(self._sensed, out=self._finite_sensed).all():
-            return None
-        worst = int(np.argmin(self._finite_sensed))
-        name = self._device.caps.sensors[self._channels.sensors[worst]].name
-        return f"measures {name!r} as {self._sensed[worst]}, expected a finite number,"
+        return self._readings.problem(sample, self._commander.applied)
 
     def _accept(self) -> None:
-        self._obs[self._channels.from_device] = self._sensed
+        self._obs[self._channels.from_device] = self._readings.sensed
         self._has_obs = True
 
     def _note_freshness(self, sample: Sample, lateness: float) -> None:

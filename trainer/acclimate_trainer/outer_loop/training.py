@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Policy, Tensors
-from acclimate_trainer.settings.limits import COUNT, POSITIVE, SHARE, require
+from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
+_APART = 20  # iterations between two validations, at least
+_BATCHES, _KEPT = 4, 1 << 20  # of machines for validation; and the first of the seeds that draw them
 FOR_TRAINING = "training."
 """How the names of meta-parameters begin that only training has, as those of a critic: no bundle holds them."""
 
@@ -73,6 +75,10 @@ class TrainingConfig:
     Of no effect with [ppo], whose gradients are not taken task by task."""
     clip: float = 0.3
     """Largest norm of the gradient of one step."""
+    validations: int = 10
+    """Times, evenly spread over the second half of training and at least 20 iterations apart, at which the policy is
+    judged on machines that are kept for that; the best is what is exported. With 0, and with [ppo] and [successor], it
+    is the last."""
     compiled: bool = True
     """Whether roll-outs and their gradients run as compiled C, in a run of 50 iterations or more, where there is a
     compiler; else by torch."""
@@ -81,7 +87,21 @@ class TrainingConfig:
         """Raises UsageError for what no training can be."""
         counts = dict.fromkeys(("iterations", "meta_batch_size"), COUNT)
         steps = dict.fromkeys(("outer_lr", "task_clip", "clip"), POSITIVE)
-        require(self, {**counts, **steps, "final_lr": SHARE})
+        require(self, {**counts, **steps, "final_lr": SHARE, "validations": NOT_NEGATIVE})
+
+    def validates(self, iteration: int) -> bool:
+        """Whether the policy is judged after so many iterations."""
+        half = self.iterations // 2
+        times = min(self.validations, half // _APART)
+        return any(iteration == self.iterations - k * half // times for k in range(times))
+
+
+class Best(NamedTuple):
+    """What did best on the machines that are kept for validation: after which iteration, and with what loss."""
+
+    iteration: int
+    meta: Tensors
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,12 @@ class Progress:
     iteration: int
     meta: Tensors
     optimizer: Mapping[str, object]
+    best: Best | None = None
+
+    @property
+    def chosen(self) -> Tensors:
+        """The meta-parameters to use: the best on validation, or else the newest."""
+        return self.meta if self.best is None else self.best.meta
 
 
 def start(algorithm: Algorithm, seed: int) -> Progress:
@@ -115,14 +141,40 @@ def train(
     adam = torch.optim.Adam(meta.values(), lr=config.outer_lr)
     if progress.optimizer:
         adam.load_state_dict(copy.deepcopy(dict(progress.optimizer)))
+    best = progress.best
     for iteration in range(progress.iteration, config.iterations):
         done = iteration / config.iterations
         for group in adam.param_groups:
             group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
         rng = np.random.default_rng([seed, 1 + iteration])
         steps = _gradients(algorithm, meta, config, rng, done)
-        figures = [_stepped(adam, found) for found in steps]
-        report(_copy(iteration + 1, meta, adam), _means(figures))
+        figures = _means([_stepped(adam, found) for found in steps])
+        now = _copy(iteration + 1, meta, adam)
+        if not isinstance(algorithm, Iterative) and config.validates(now.iteration):
+            loss = validation(algorithm, now.meta, config, seed)
+            figures["validation"] = loss
+            if best is None or not loss >= best.loss:
+                best = Best(now.iteration, now.meta, loss)
+        report(replace(now, best=best), figures)
+
+
+def validation(algorithm: PerTask, meta: Tensors, config: TrainingConfig, seed: int) -> float:
+    """The mean loss at the end of training on machines that no iteration draws: the same ones every time.
+
+    A machine whose loss is not finite counts as the worst of the others.
+    """
+    tasks, last = config.meta_batch_size, 1.0 - 1.0 / config.iterations
+    copies = {name: value.expand(tasks, *value.shape).clone() for name, value in meta.items()}
+    found = []
+    for number in range(_BATCHES):
+        rng = np.random.default_rng([seed, 0, _KEPT + number])
+        with torch.no_grad():
+            found.append(algorithm.losses(copies, tasks, rng, last).total.detach())
+    losses = torch.cat(found)
+    finite = losses[torch.isfinite(losses)]
+    return (
+        float(torch.where(torch.isfinite(losses), losses, finite.max()).mean()) if len(finite) else math.inf
+    )
 
 
 def _gradients(
