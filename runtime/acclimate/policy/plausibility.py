@@ -13,7 +13,7 @@ from acclimate.task.episode import Window
 from acclimate.task.spec import TaskSpec
 
 _PUSHED = 0.05  # of full scale, r.m.s.: actions that must show
-_STILL = 0.02  # of a channel's range, standard deviation: motion that may be nothing but noise …
+_STILL = 0.005  # of a channel's range, standard deviation: motion that may be nothing but noise …
 _NOISE = (
     2.0  # … where its variance is no larger than this many variances of its steps; of white noise it is 0.5
 )
