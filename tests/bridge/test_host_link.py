@@ -90,9 +90,10 @@ def test_the_device_introduces_itself(setup: Setup) -> None:
     assert caps.boot_id == setup.core.boot_id
 
 
-def test_connecting_and_starting_takes_no_virtual_time(setup: Setup) -> None:
-    setup.link.start()
+def test_connecting_takes_no_virtual_time_and_starting_one_reading(setup: Setup) -> None:
     assert setup.clock.now() == 100.0
+    setup.link.start()
+    assert setup.clock.now() == pytest.approx(100.0 + DT, abs=1e-3)
 
 
 def test_readings_arrive_in_the_tick_in_which_they_were_taken(setup: Setup) -> None:
@@ -133,7 +134,7 @@ def test_stop_latches_and_start_goes_on(setup: Setup) -> None:
     setup.tick(0.5)
     sample = setup.link.latest()
     assert sample is not None
-    assert sample.faults == {"estop"}
+    assert sample.faults == {"session"}
     setup.link.start()
     setup.tick(0.5)
     assert setup.core.state is State.DRIVING

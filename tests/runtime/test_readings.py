@@ -60,7 +60,7 @@ def test_a_reading_with_another_number_of_values_is_never_looked_into(count: int
     joint = Joint(ManualClock(), distort=lambda n, s: s._replace(values=short) if n else s)
     loop, _, controller = _loop(joint=joint)
     with pytest.raises(DeviceFault, match=rf"gives values of shape \[{count}\], expected \[2\]"):
-        loop.run_episode(_reference())
+        loop.run_episode(_reference(100))
     assert controller.seen == []
     assert joint.stopped
 
@@ -71,7 +71,7 @@ def test_what_is_out_of_range_is_named_with_its_range_and_drives_nothing() -> No
     loop, _, _ = _loop(joint=joint)
     expected = r"measures 'position' as -77 rad, outside of the -3\.2 to 3\.2 that it declares"
     with pytest.raises(DeviceFault, match=expected):
-        loop.run_episode(_reference())
+        loop.run_episode(_reference(100))
     assert joint.stopped
     assert joint.commands[-1].tolist() == [0.5, 0.0]
 

@@ -21,6 +21,7 @@ def device_caps(caps: Caps, schema: Schema) -> DeviceCaps:
         rate_hz=caps.rate_mhz / 1e3,
         boot_id=caps.boot_id,
         firmware=caps.firmware,
+        watchdog=(caps.watchdog_min_ms * 1e-3, caps.watchdog_max_ms * 1e-3),
     )
 
 

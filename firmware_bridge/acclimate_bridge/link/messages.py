@@ -47,6 +47,7 @@ class Mode(IntEnum):
 
     NEUTRAL = 0  # actuators neutral; the watchdog rests
     DRIVE = 1
+    STOP = 2  # actuators neutral, and latched as at the beginning of the session: how a host leaves
 
 
 class State(IntEnum):
@@ -60,7 +61,7 @@ class State(IntEnum):
 class Latch(IntFlag):
     """Why the device is latched."""
 
-    SESSION = 1  # booted, or a new session: nobody has cleared it yet
+    SESSION = 1  # booted, a new session, or stopped by its host: nobody has cleared it since
     WATCHDOG = 2
     ESTOP = 4
     OVERLOAD = 8  # too much torque or current for too long
@@ -85,6 +86,7 @@ class Result(IntEnum):
     UNKNOWN_KEY = 1
     OUT_OF_RANGE = 2
     STALE_LATCH = 3
+    STILL_HELD = 4
 
 
 _LEVELS = ("level 0", "debug", "info", "warning", "error")

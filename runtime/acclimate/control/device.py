@@ -31,7 +31,8 @@ class DeviceCaps:
     """What a device says of itself when it is connected.
 
     `sensors` fixes the order of `Sample.values`, `actuators` the order of the targets of `Device.command`.
-    `rate_hz` is the rate at which the device samples and applies commands.
+    `rate_hz` is the rate at which the device samples and applies commands. `watchdog` is the shortest and the longest
+    time, in s, after which it goes safe by itself when no command comes; any, where it has no say in that.
     """
 
     sensors: tuple[Channel, ...]
@@ -39,6 +40,7 @@ class DeviceCaps:
     rate_hz: float
     boot_id: int
     firmware: str
+    watchdog: tuple[float, float] = (0.0, math.inf)
 
     def contradictions(self) -> list[str]:
         """What cannot be true of any device, a phrase each; empty for one that can be."""
@@ -55,13 +57,14 @@ class DeviceCaps:
 class Sample(NamedTuple):
     """One reading of all sensors.
 
-    values: (n_sensors,) float32, in the order of `DeviceCaps.sensors`; NaN for a sensor that gives none. The device
-            may reuse the array at its next `latest()`.
-    t:      when it was measured, in seconds of the host's clock.
-    seq:    changes with every new reading; the same number twice means that nothing new has arrived.
-    stale:  the device or the link holds it for outdated.
-    faults: what keeps the device from obeying, as {"watchdog"}, {"estop"} or {"overload"}; empty in normal running. An
-            open set: whatever is in it, the device is not driven.
+    values:  (n_sensors,) float32, in the order of `DeviceCaps.sensors`; NaN for a sensor that gives none. The device
+             may reuse the array at its next `latest()`.
+    t:       when it was measured, in seconds of the host's clock.
+    seq:     changes with every new reading; the same number twice means that nothing new has arrived.
+    stale:   the device or the link holds it for outdated.
+    faults:  what keeps the device from obeying, as {"watchdog"}, {"estop"} or {"overload"}; empty in normal running.
+             An open set: whatever is in it, the device is not driven.
+    latches: how often the device has gone safe: tells one time from the next, so that `rearm` means just one.
     """
 
     values: FloatArray
@@ -69,19 +72,31 @@ class Sample(NamedTuple):
     seq: int
     stale: bool = False
     faults: frozenset[str] = frozenset()
+    latches: int = 0
 
 
 class Device(Protocol):
     """Something with sensors and actuators.
 
-    `start`, `latest` and `command` raise `DeviceFault` when the device or the link to it is lost.
+    It is safe (it obeys nothing until `start` or `rearm`), idle or driving. `start`, `rearm`, `latest`, `command` and
+    `idle` raise `DeviceFault` when the device or the link to it is lost.
     """
 
     @property
     def caps(self) -> DeviceCaps: ...
 
-    def start(self) -> None:
-        """Arm the device: clear latched faults, accept commands. May be called again after a fault."""
+    def start(self, period: float) -> None:
+        """Make it ready for a command every `period` s, and idle. May be called again after a fault.
+
+        Raises DeviceFault where something other than its watchdog or an earlier `stop` keeps it safe: an emergency stop
+        is released by a person.
+        """
+
+    def rearm(self, sample: Sample) -> None:
+        """Have it obey again after the watchdog, but only if it went safe no other time than `sample` tells of.
+
+        Returns at once; later readings show what became of it.
+        """
 
     def latest(self) -> Sample | None:
         """The newest reading, without waiting; None before the first one."""
@@ -92,8 +107,14 @@ class Device(Protocol):
         The newest wins, nothing is sent again. The array is the caller's: copy it before returning.
         """
 
+    def idle(self, targets: FloatArray) -> None:
+        """Go to neutral, which may last: the watchdog rests until the next command.
+
+        `targets` (n_actuators,) is what neutral is to the task, for a device that has no neutral of its own.
+        """
+
     def stop(self) -> None:
-        """Bring the actuators into their safe state; may be called at any time, any number of times."""
+        """Bring it into its safe state; may be called at any time, any number of times."""
 
     def close(self) -> None:
         """`stop`, then release the link."""

@@ -55,6 +55,19 @@ class Iterative(Protocol):
     def policy(self, meta: Tensors) -> Policy: ...
 
 
+LossesOf: TypeAlias = Callable[[Tensors], Losses]
+"""The losses of some tasks under meta-parameters, stacked."""
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """An algorithm with a loss for each task, whose iteration comes in pieces: a step of the optimizer after each."""
+
+    def pieces(self, tasks: int, rng: np.random.Generator, progress: float) -> Iterator[LossesOf]:
+        """As `PerTask.losses`; each piece is called once, before the next one is asked for."""
+        ...
+
+
 Algorithm: TypeAlias = PerTask | Iterative
 
 
@@ -182,6 +195,9 @@ def _gradients(
 ) -> Iterator[Mapping[str, float]]:
     if isinstance(algorithm, Iterative):
         yield from algorithm.updates(meta, config, rng, progress)
+    elif isinstance(algorithm, Piecewise):
+        for losses in algorithm.pieces(config.meta_batch_size, rng, progress):
+            yield _gradient(losses, meta, config)
     else:
         yield meta_gradient(algorithm, meta, config, rng, progress)
 
@@ -206,7 +222,13 @@ def clip_gradient(loss: Tensor, meta: Tensors, limit: float) -> float:
 def meta_gradient(
     algorithm: PerTask, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
 ) -> dict[str, float]:
-    """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures.
+    """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures."""
+    tasks = config.meta_batch_size
+    return _gradient(lambda copies: algorithm.losses(copies, tasks, rng, progress), meta, config)
+
+
+def _gradient(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> dict[str, float]:
+    """As `meta_gradient`.
 
     Each task has a copy of the meta-parameters, so that its gradient can be seen, and clipped, by itself. A
     task whose gradient is not finite is left out.
@@ -216,7 +238,7 @@ def meta_gradient(
         name: value.detach().expand(tasks, *value.shape).clone().requires_grad_()
         for name, value in meta.items()
     }
-    losses = algorithm.losses(copies, tasks, rng, progress)
+    losses = losses_of(copies)
     gradients = torch.autograd.grad(losses.total.sum(), list(copies.values()), materialize_grads=True)
     norm = torch.stack([g.flatten(1).square().sum(-1) for g in gradients]).sum(0).sqrt()  # (T,)
     finite = torch.isfinite(norm)

@@ -45,7 +45,7 @@ from acclimate.task.spec import (
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acclimate_trainer.contract.costs import change_cost, headline_cost
+from acclimate_trainer.contract.costs import change_cost
 from acclimate_trainer.contract.family import Cost
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.tasks.quadrotor.dynamics import ARM, MASS, Body
@@ -186,7 +186,8 @@ class QuadrotorFamily:
             **{f"push_{axis}": spread * _normal(n, rng) for axis in "xyz"},
         }
         for name in ("torque_constant", "rise", "fall", "drag", "delay", "noise"):
-            drawn[name] = rng.uniform(*getattr(self, name), n)
+            low, high = getattr(self, name)
+            drawn[name] = rng.uniform(low, high, n)
         return Drones(**{k: torch.tensor(v, dtype=torch.float32).unsqueeze(-1) for k, v in drawn.items()})
 
     def _torques(self, n: int, rng: np.random.Generator) -> Floats:
@@ -215,11 +216,13 @@ class QuadrotorFamily:
 
     def costs(self, window: Window, reward: Tensor) -> tuple[Cost, ...]:
         """The error, what the change of the action costs, and what restlessness does; each to the root."""
-        _, rotation, velocity, rates, _, speed = torch.split(window.obs[:, :, 1:], [3, 9, 3, 3, 3, 3], -1)
-        tilt = rotation[..., 2].square() + rotation[..., 5].square()
+        del reward
+        seen = torch.split(window.obs[:, :, 1:], [3, 9, 3, 3, 3, 3], -1)
+        position, rotation, velocity, rates, target, speed = seen
+        tilt = rotation[..., 2:6:3].square().sum(-1)  # of the sine of the angle to the vertical
         restless = (velocity - speed).square().mean(-1) + 0.1 * rates.square().mean(-1) + tilt
         return (
-            headline_cost(self.spec, window, reward),
+            Cost("error", (position - target).square().mean(-1)),
             change_cost(self.spec, window, self.price),
             Cost("restless", restless, self.damping),
         )
