@@ -1,4 +1,4 @@
-"""Results are not lost on their way out: a full disk, a closed stream, a terminal without letters, a number that is none."""
+"""Results are not lost on their way out: full disks, closed streams, terminals without letters, numbers that are none."""
 
 from __future__ import annotations
 
@@ -68,8 +68,12 @@ def test_a_reader_that_goes_is_no_error(tiny: Path) -> None:
 
 
 def test_nothing_that_is_opened_becomes_a_stream_that_was_closed(tmp_path: Path) -> None:
-    code = "import sys; from acclimate.command import streams; streams.make_ready(); print(open(sys.argv[1], 'w').fileno(), file=sys.stderr)"
-    done = _shell(f'{sys.executable} -c "{code}" {tmp_path / "x"} <&- >&-')
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\nfrom acclimate.command import streams\nstreams.make_ready()\n"
+        "print(open(__file__).fileno(), file=sys.stderr)\n"
+    )
+    done = _shell(f"{sys.executable} {program} <&- >&-")
     assert int(done.stderr) > 2
 
 
@@ -88,7 +92,7 @@ def _texts(tree: ast.AST) -> Iterator[str]:
         node.body[0].value
         for node in ast.walk(tree)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        and isinstance(node.body[0], ast.Expr)
+        if node.body and isinstance(node.body[0], ast.Expr)
     ]
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documented:
