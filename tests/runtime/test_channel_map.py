@@ -18,7 +18,7 @@ def test_channels_are_matched_by_name_in_any_order() -> None:
     assert channels.sensors.tolist() == [1, 0]  # … are the device's second and first sensor
     assert channels.from_reference.tolist() == [2, 3]
     assert channels.actuators.tolist() == [1]
-    np.testing.assert_allclose(channels.slew, [1.0])
+    assert [limit.slew for limit in channels.limits] == pytest.approx([1.0])
     np.testing.assert_allclose(channels.neutral, [0.5, 0.0])  # as near to zero as the brake can go
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import NoReturn
 
+from acclimate.control.signals import stopping_on_signals
 from acclimate.errors import AcclimateError, UsageError
 from acclimate.names import did_you_mean
 
@@ -108,9 +110,17 @@ class _Parser(argparse.ArgumentParser):
 def _run(verb: Verb, arguments: list[str]) -> int:
     parser = _Parser(prog=f"acclimate {verb.name}", description=verb.help)
     verb.configure(parser)
-    code = verb.main(parser.read(arguments))
+    with _stopping_on_signals():
+        code = verb.main(parser.read(arguments))
     sys.stdout.flush()
     return code
+
+
+def _stopping_on_signals() -> contextlib.AbstractContextManager[None]:
+    """Whatever a verb drives ends with it; where `main` runs in another thread, its caller sees to that."""
+    if threading.current_thread() is threading.main_thread():
+        return stopping_on_signals()
+    return contextlib.nullcontext()
 
 
 def find_verbs() -> dict[str, Verb | BrokenVerb]:
