@@ -12,19 +12,19 @@ from types import TracebackType
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.channel_map import ChannelMap
 from acclimate.control.commanding import Commander
 from acclimate.control.device import Clock, Device, Sample
+from acclimate.control.episode_inputs import check_reference, draw_noise, stretch
 from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
 from acclimate.control.patience import Patience
 from acclimate.control.readings import Readings
 from acclimate.control.rearming import WATCHDOG, Rearming
-from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
+from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
 from acclimate.task.spec import TaskSpec
@@ -73,9 +73,8 @@ class ControlLoop:
         self.patience = Patience.of(manifest.control_dt, device.caps.watchdog)
         self._tally = Tally()
         self._commander = Commander(device, self._channels, self._tally, max_action)
-        self._every = every
+        self.every = every
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
-        self._explore_scale = manifest.adaptation.explore_scale if manifest.adaptation else 1.0
         self._allocate(manifest)
         self._rearming = Rearming()
         self._seq: int | None = None  # of the newest reading that a tick has used
@@ -87,8 +86,8 @@ class ControlLoop:
         self._obs: FloatArray = np.zeros(manifest.n_obs, np.float32)
         self._quiet: FloatArray = np.zeros(manifest.noise.shape, np.float32)
         self._places: list[int] = self._channels.from_device.tolist()
-        self._referred = _stretch(self._channels.from_reference)
-        self._fresh = self._acted = False
+        self._referred = stretch(self._channels.from_reference)
+        self._fresh = self._acted = self._armed = False
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -106,6 +105,7 @@ class ControlLoop:
             self._seq = before.seq if before is not None else None
             self._looked = None
             self._device.start(self._manifest.control_dt)
+            self._armed = True
             self._commander.rearm()
             self._await_reading(timeout)
         except BaseException:
@@ -133,6 +133,7 @@ class ControlLoop:
 
     def stop(self) -> None:
         """Bring the actuators into their safe state, also where the link is already lost."""
+        self._armed = False
         with contextlib.suppress(AcclimateError):
             self._device.stop()
 
@@ -169,7 +170,7 @@ class ControlLoop:
         return self._tally.summary()
 
     def measure(self) -> FloatArray:
-        """A fresh observation (n_obs,), outside of any tick; reference entries are the last ones given.
+        """A fresh observation (n_obs,), outside of any tick, also before the start; reference entries are the last given.
 
         Waits where the newest reading is too old to drive by. Raises DeviceFault where no other comes.
         """
@@ -186,9 +187,7 @@ class ControlLoop:
                     return self._obs.copy()
                 problem = "has sent nothing new"
             if now >= end:
-                raise DeviceFault(
-                    f"the device {problem} for {self.patience.lost:g} s; has the loop been started?"
-                )
+                raise DeviceFault(f"the device {problem} for {self.patience.lost:g} s; check it and the link")
             self._clock.sleep_until(now + self._manifest.control_dt / 2)
 
     def rest(self, ticks: int) -> None:
@@ -222,8 +221,8 @@ class ControlLoop:
         between: called after every command, where the slack of the period is.
         Raises DeviceFault, PolicyError; UsageError for a reference that does not fit.
         """
-        self._check_reference(reference)
-        noise = self._draw_noise(len(reference) - 1, explore, rng)
+        check_reference(reference, self._manifest.task.n_references)
+        noise = draw_noise(self._manifest, len(reference) - 1, rng) if explore else None
         try:
             return self._episode(reference, noise, between)
         except BaseException:
@@ -288,8 +287,8 @@ class ControlLoop:
     def _happen(self, between: Callable[[], None] | None) -> None:
         if between is not None:
             between()
-        if self._every is not None:
-            self._every()
+        if self.every is not None:
+            self.every()
 
     def _stand_by(self) -> None:
         """A tick in neutral, in which the device is watched all the same."""
@@ -325,7 +324,7 @@ class ControlLoop:
         if misshapen is not None:
             return misshapen
         self._commander.note(sample)
-        if sample.faults:
+        if sample.faults and self._armed:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
         return self._readings.problem(sample, self._commander.applied)
 
@@ -384,28 +383,3 @@ class ControlLoop:
             raise PolicyError(
                 f"the controller's action {worst!r} is not finite any more; the device was stopped"
             )
-
-    def _check_reference(self, reference: FloatArray) -> None:
-        wanted = len(self._channels.from_reference)
-        if reference.ndim != 2 or len(reference) < 2 or reference.shape[1] != wanted:
-            raise UsageError(
-                f"reference has shape {list(reference.shape)}, expected [steps + 1, {wanted}] with steps >= 1"
-            )
-        if not np.isfinite(reference).all():
-            raise UsageError("reference holds values that are not finite")
-
-    def _draw_noise(self, steps: int, explore: bool, rng: np.random.Generator | None) -> FloatArray | None:
-        """(steps, …) as the manifest says; None for none."""
-        shape = (steps, *self._manifest.noise.shape)
-        if not explore:
-            return None
-        if rng is None:
-            raise UsageError("an exploring episode needs rng, the generator that its noise is drawn from")
-        return rng.standard_normal(shape, dtype=np.float32) * np.float32(self._explore_scale)
-
-
-def _stretch(places: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """As a slice where the places lie side by side, which is faster to write to."""
-    if len(places) and (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places

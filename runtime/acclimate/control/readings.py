@@ -96,9 +96,7 @@ class Readings:
 
     def _frozen(self, t: float, applied: list[float]) -> str | None:
         if t - self._changed >= _FROZEN:
-            return (
-                f"has not changed any reading for {_FROZEN:g} s under a large action (is its motor powered?), and this"
-            )
+            return f"has not changed any reading for {_FROZEN:g} s under a large action (is its motor powered?), and this"
         if not any(map(_is_large, applied, self._scales)):
             self._changed = t
         return None
