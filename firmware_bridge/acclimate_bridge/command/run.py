@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
-from acclimate.command.options import at_least, writable
+from acclimate.command.options import at_least, heed_trust, writable
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             f"bundle {manifest.name!r} needs the device's true parameters, which are unknown for a real device; "
             "compare with it in `acclimate evaluate`"
         )
+    heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)

@@ -318,7 +318,7 @@ class HostLink:
             if answer.result == Result.OK:
                 return
             if answer.result == Result.STILL_HELD:
-                raise DeviceFault(f"the emergency stop of the device on {self._name} is still pressed")
+                raise DeviceFault(self._still_held(faults))
             if self._clock.now() >= give_up:  # it has latched again and again meanwhile
                 raise DeviceFault(f"the device on {self._name} keeps latching; look at it before going on")
 
@@ -332,6 +332,11 @@ class HostLink:
             f"the device on {self._name}{was}; look at the machine, then release it with --release-estop, or from a "
             "program with release_estop()"
         )
+
+    def _still_held(self, faults: frozenset[str]) -> str:
+        if "estop" in faults:
+            return f"the emergency stop of the device on {self._name} is still pressed"
+        return f"what has latched the device on {self._name} ({', '.join(sorted(faults))}) has not passed yet"
 
     def _next_obs(self) -> Obs:
         """The first one that arrives from now on."""
