@@ -43,6 +43,16 @@ class Own(NamedTuple):
         return min(max(value, self.low), self.high)
 
 
+class Reach(NamedTuple):
+    """How far a device can follow a reference: its sensor has less of a range than the task's."""
+
+    measured: str
+    column: int  # of the reference
+    low: float
+    high: float
+    unit: str
+
+
 class Limit(NamedTuple):
     """Of one entry of the action. slew: the largest change from one tick to the next."""
 
@@ -89,6 +99,7 @@ class ChannelMap:
         told = [(actuators[c.name], i) for i, c in enumerate(references) if _is_told(c, caps)]
         self.told = _indices(i for i, _ in told)
         self.of_reference = _indices(i for _, i in told)  # columns of the reference, one for each of `told`
+        self.reaches = tuple(_reaches(manifest, caps))
 
     def _map_actions(
         self, manifest: Manifest, caps: DeviceCaps, sensors: dict[str, int], actuators: dict[str, int]
@@ -120,6 +131,16 @@ class ChannelMap:
             if entry is not None:
                 low, high = self.limits[entry].low, self.limits[entry].high
             yield Own(i, sensor, entry, held, low, high)
+
+
+def _reaches(manifest: Manifest, caps: DeviceCaps) -> Iterator[Reach]:
+    task, offered = manifest.task, {channel.name: channel for channel in caps.sensors}
+    wanted = {c.name: c for channel in task.sensors for c in scalars(channel)}
+    for track in task.reference.tracks if task.reference else ():
+        there = offered[track.measured]
+        if not _covers(there, wanted[track.measured]):
+            column = task.reference_scalars.index(track.target)
+            yield Reach(track.measured, column, there.minimum, there.maximum, there.unit)
 
 
 def _single(limit: float) -> float:

@@ -170,7 +170,7 @@ class ControlLoop:
         return self._tally.summary()
 
     def measure(self) -> FloatArray:
-        """A fresh observation (n_obs,), outside of any tick, also before the start; reference entries are the last given.
+        """A fresh observation (n_obs,), outside of any tick, also before the start; references are the last given.
 
         Waits where the newest reading is too old to drive by. Raises DeviceFault where no other comes.
         """
@@ -221,7 +221,7 @@ class ControlLoop:
         between: called after every command, where the slack of the period is.
         Raises DeviceFault, PolicyError; UsageError for a reference that does not fit.
         """
-        check_reference(reference, self._manifest.task.n_references)
+        check_reference(reference, self._manifest.task.n_references, self._channels.reaches)
         noise = draw_noise(self._manifest, len(reference) - 1, rng) if explore else None
         try:
             return self._episode(reference, noise, between)

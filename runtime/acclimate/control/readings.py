@@ -96,7 +96,8 @@ class Readings:
 
     def _frozen(self, t: float, applied: list[float]) -> str | None:
         if t - self._changed >= _FROZEN:
-            return f"has not changed any reading for {_FROZEN:g} s under a large action (is its motor powered?), and this"
+            why = "under a large action (is its motor powered?), and this"
+            return f"has not changed any reading for {_FROZEN:g} s {why}"
         if not any(map(_is_large, applied, self._scales)):
             self._changed = t
         return None
