@@ -18,6 +18,12 @@ class UsageError(AcclimateError):
     """An argument, option or setting that cannot be right."""
 
 
+class OutputError(AcclimateError):
+    """What was found out cannot be written where it was wanted."""
+
+    exit_code = 1
+
+
 class MissingPartError(UsageError, AttributeError):
     """A function of the Python API whose extra is not installed; an AttributeError, so that `hasattr` is False."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from acclimate.control.recording import Recording
 from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
 from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if save is not None:
         save_checkpoint(save, policy)
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
-    print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
+    print(json_text(tree) if args.json else "\n".join([*said.lines, engine]))
     return 0
 
 
