@@ -240,6 +240,7 @@ class ControlLoop:
         acted = [True] * (steps + 1)
         asked = reference[:, self._channels.of_reference].tolist()
         commander = self._commander
+        commander.explores(noise is not None)
         self._begin()
         for k in range(steps):
             usable = self._observe(reference[k])
@@ -263,6 +264,7 @@ class ControlLoop:
         """
         action: FloatArray = np.zeros(self._manifest.n_act, np.float32)
         try:
+            self._commander.explores(False)
             self._begin()
             for row in rows:
                 if row is None:
