@@ -23,6 +23,7 @@ from acclimate.control.pacer import Pacer
 from acclimate.control.patience import Patience
 from acclimate.control.readings import Readings
 from acclimate.control.rearming import WATCHDOG, Rearming
+from acclimate.control.rows import Rows
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
@@ -200,52 +201,53 @@ class ControlLoop:
         explore: bool = False,
         rng: np.random.Generator | None = None,
         between: Callable[[], None] | None = None,
+        record: Callable[[Episode], None] | None = None,
     ) -> Episode:
         """One episode along `reference` (steps + 1, n_ref); ends in neutral, where it may stay as long as you like.
 
         explore: give the controller noise drawn from `rng` instead of zeros.
         between: called after every command, where the slack of the period is.
+        record: given the episode, also where it is cut short, as far as it went.
         Raises DeviceFault, PolicyError; UsageError for a reference that does not fit.
         """
         self._check_reference(reference)
         noise = self._draw_noise(len(reference) - 1, explore, rng)
+        rows = Rows(len(noise), self._manifest)
         try:
-            return self._episode(reference, noise, between)
+            self._episode(reference, noise, between, rows)
         except BaseException:
             self.stop()
             raise
+        finally:
+            if record is not None and rows.ticks > 1:
+                record(rows.episode())
+        return rows.episode()
 
     def _episode(
-        self, reference: FloatArray, noise: FloatArray, between: Callable[[], None] | None
-    ) -> Episode:
-        steps, m, asked = len(noise), self._manifest, reference[:, self._channels.of_reference]
-        obs = np.zeros((steps + 1, m.n_obs), np.float32)
-        action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
-        measured, driven = np.zeros(steps + 1, np.bool_), np.zeros(steps, np.bool_)
-        acted = np.ones(
-            steps + 1, np.bool_
-        )  # a tick earlier: if not, what the policy remembers is not on record
+        self, reference: FloatArray, noise: FloatArray, between: Callable[[], None] | None, rows: Rows
+    ) -> None:
+        asked = reference[:, self._channels.of_reference]
         self._controller.reset("episode")
         self._readings.forget()
         self._pacer.begin()
         self._sane_at = self._begun_at = self._pacer.now
         if self._pacer.now - self._seen_at > self._manifest.control_dt:
             self._seq = self._looked  # what was measured then is not news any more
-        for k in range(steps):
+        for k in range(len(noise)):
             usable = self._observe(reference[k])
             self._commander.asked[...] = asked[k + 1]
-            obs[k], measured[k] = self._obs, usable and self._fresh
+            rows.obs[k], rows.measured[k] = self._obs, usable and self._fresh
             self._acted = False
-            driven[k] = usable and self._drive(noise[k], action[k])
-            acted[k + 1] = self._acted
-            applied[k] = self._commander.applied
+            rows.driven[k] = usable and self._drive(noise[k], rows.action[k])
+            rows.acted[k + 1] = self._acted
+            rows.applied[k] = self._commander.applied
+            rows.ticks = k + 1
             if between is not None:
                 between()
-        measured[steps] = self._observe(reference[steps]) and self._fresh
-        obs[steps] = self._obs
+        rows.measured[-1] = self._observe(reference[-1]) and self._fresh
+        rows.obs[-1] = self._obs
+        rows.ticks += 1
         self._commander.neutral()
-        mask = (measured[:-1] & measured[1:] & driven & acted[:-1]).astype(np.float32)
-        return Episode(obs, action, mask, applied)
 
     def _observe(self, reference: FloatArray) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
