@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy = Policy(bundle, args.engine)
     keeping = Keeping(policy, save, record)
-    with _terminable(), keeping.whatever_happens(), device_at(args.port, args.bundle, args.seed) as device:
+    with keeping.whatever_happens(), device_at(args.port, args.bundle, args.seed) as device:
         _tell_simulated(device, bundle)
         if isinstance(plan, DrivePlan):
             said = _driven(args, device.port, policy, plan, keeping.recording)
@@ -139,20 +137,6 @@ def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recor
         episodes = SeededEpisodes(task, steps, seed, 0, begin=link.begin_episode)
         trial = Trial(loop, episodes, plan, generator(seed, _EXPLORATION), recording)
         return _Tried(trial.run(policy, worker, Guard.of(manifest)), link.stats)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that the device is stopped on the way out."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(143)
-
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[str, Json]:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from acclimate_bridge.link.budget import OBS_PERIOD_US
 from acclimate_bridge.link.messages import (
     NO_VALUE,
     Ack,
@@ -34,7 +35,6 @@ from acclimate_bridge.simulation.profile import Profile
 
 _NEVER = 1 << 62  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
-OBS_PERIOD_US = (1_000, 1_000_000)
 
 
 @dataclass

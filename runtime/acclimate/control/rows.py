@@ -20,13 +20,13 @@ class Rows:
         self.obs = np.zeros((steps + 1, m.n_obs), np.float32)
         self.action = np.zeros((steps, m.n_act), np.float32)
         self.applied = np.zeros((steps, m.n_act), np.float32)
-        self.measured = np.zeros(steps + 1, np.bool_)
-        self.driven = np.zeros(steps, np.bool_)
-        self.acted = np.ones(steps + 1, np.bool_)
+        self.measured = [False] * (steps + 1)  # lists: a tick writes one entry of each
+        self.driven = [False] * steps
+        self.acted = [True] * (steps + 1)
         self.ticks = 0
 
     def episode(self) -> Episode:
         """What is there so far: at least two ticks."""
         n = self.ticks - 1
-        mask = self.measured[:n] & self.measured[1 : n + 1] & self.driven[:n] & self.acted[:n]
+        mask = np.array(self.measured[:n]) & self.measured[1 : n + 1] & self.driven[:n] & self.acted[:n]
         return Episode(self.obs[: n + 1], self.action[:n], mask.astype(np.float32), self.applied[:n])
