@@ -16,19 +16,18 @@ from acclimate_trainer.runs.configuration import Config, load_config
 from acclimate_trainer.runs.reporting import headline
 from acclimate_trainer.runs.training_run import train_into
 
-_SAVE_EVERY = 20.0  # s
-
 
 def run_training(args: argparse.Namespace) -> int:
     """Train as `args` say; print where the run is and what it reached."""
     config = _with_options(load_config(find_config(args.config), args.set or ()), args)
     out = Path(args.out) if args.out else Path("runs") / config.name
     begin = time.monotonic()
-    run, resumed_from = train_into(out, config, fresh=args.fresh)
+    run, resumed_from, pace = train_into(out, config, fresh=args.fresh)
     figures = run.recent(config.training.iterations)
     if args.json:
         result = {"run": str(out), "iterations": config.training.iterations, "resumed_from": resumed_from,
-                  "wall_s": time.monotonic() - begin,
+                  "wall_s": time.monotonic() - begin, "iterations_per_s": pace.iterations_per_s,
+                  "shares": {name.replace(" ", "_").replace("-", "_"): x for name, x in pace.shares.items()},
                   "figures": {k: v if math.isfinite(v) else None for k, v in figures.items()}}  # fmt: skip
         print(json.dumps(result, indent=2))
     else:

@@ -16,6 +16,7 @@ from acclimate_trainer.compiled.comparison import compare
 from acclimate_trainer.compiled.ride import Ridden, Ride
 from acclimate_trainer.compiled.rollout import Rollout
 from acclimate_trainer.compiled.rows import RowFunction, RowGradient
+from acclimate_trainer.compiled.stopwatch import COMPILING, STOPWATCH
 from acclimate_trainer.compiled.ticks.errors import NotCompiled
 from acclimate_trainer.contract.policy import Tensors
 
@@ -72,7 +73,8 @@ def drive(asked: Ride, by_torch: Driver) -> Ridden:
         kind = _kind_of(asked)
         ridden, is_new = kind.ride(asked)
         if is_new:
-            compare(kind, untouched, ridden, by_torch)
+            with STOPWATCH.on(COMPILING):
+                compare(kind, untouched, ridden, by_torch)
     except NotCompiled as why:
         _state.refused.add(both)
         names = f"{both[0].__name__} on {both[1].__name__}"
@@ -88,7 +90,8 @@ def _kind_of(asked: Ride) -> Rollout:
     both = type(asked.policy), type(asked.session)
     if sum(kind.types == both for kind in _state.kinds) >= _MOST_KINDS:
         raise NotCompiled("something in them that should be constant is another one in every roll-out")
-    kind = Rollout(asked)
+    with STOPWATCH.on(COMPILING):
+        kind = Rollout(asked)
     _state.kinds.append(kind)
     return kind
 
@@ -109,7 +112,8 @@ def row_gradient(
     key = (what, *sizes, *settings)
     if key not in _state.rows:
         try:
-            _state.rows[key] = RowGradient(function, weights, row)
+            with STOPWATCH.on(COMPILING):
+                _state.rows[key] = RowGradient(function, weights, row)
         except NotCompiled as why:
             _state.rows[key] = None
             _state.notes[f"{what} is left to torch and not compiled, since {why}"] = None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
+from acclimate_trainer.compiled.stopwatch import COMPILING, STOPWATCH
 from acclimate_trainer.compiled.ticks.kernel import Arguments, Kernel
 from acclimate_trainer.compiled.ticks.trace import GROUPS, Inputs, Tick, Traced, trace, traced
 from acclimate_trainer.contract.policy import Tensors
@@ -128,7 +129,8 @@ class CompiledTick:
                 ("machine" if k in moved else group, shape) for k, (group, shape) in enumerate(graph.inputs)
             ]
             regrouped = graph._replace(inputs=tuple(inputs))
-            self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
+            with STOPWATCH.on(COMPILING):
+                self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
         return self._kernels[moved, wanted]
 
 
