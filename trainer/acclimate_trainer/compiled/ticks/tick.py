@@ -44,6 +44,11 @@ class CompiledTick:
         """How many versions there are by now."""
         return len(self._kernels)
 
+    @property
+    def kept(self) -> bool:
+        """Whether the next process finds all versions in the cache."""
+        return all(kernel.library.kept for kernel in self._kernels.values())
+
     def __call__(self, inputs: Inputs, segment: Tensor | None = None, decay: float = 1.0) -> Ticked:
         """Run S ticks.
 
