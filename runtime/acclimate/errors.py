@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from acclimate.plain import plain
+
 
 class AcclimateError(Exception):
-    """Root of all deliberate errors. `str(error)` is one sentence for the user."""
+    """Root of all deliberate errors. `str(error)` is one sentence for the user, whatever it quotes."""
 
     exit_code: int = 2  # 2: the user's mistake or bad input; 1: a fault at run time
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class UsageError(AcclimateError):

@@ -260,7 +260,7 @@ def test_a_clear_that_was_meant_for_an_earlier_latch_does_not_release_a_later_on
 
 
 @pytest.mark.parametrize(
-    ("mode", "targets"), [(2, (4, 3)), (Mode.DRIVE, (NO_VALUE, 3)), (Mode.DRIVE, (4, NO_VALUE))]
+    ("mode", "targets"), [(3, (4, 3)), (Mode.DRIVE, (NO_VALUE, 3)), (Mode.DRIVE, (4, NO_VALUE))]
 )
 def test_impossible_commands_are_refused(armed: Bench, mode: int, targets: tuple[int, int]) -> None:
     armed.drive(*targets, mode=mode)

@@ -167,7 +167,7 @@ def test_on_a_faster_device_memory_advances_at_the_bundles_rate(
         ("nan@0.1", "measures 'position' as nan"),
         ("reboot@0.1", "has restarted"),
         ("unplug@0.1", "has vanished while in use"),
-        ("hang@0.1", "nothing new"),
+        ("hang@0.1", "has been silent for 0.5 s"),
     ],
 )
 def test_faults_end_in_one_sentence_and_save_nothing(

@@ -46,17 +46,17 @@ def _reference(steps: int = STEPS, target: float = 0.3) -> FloatArray:
 
 
 def _loop(
-    law: Law = follow, *, joint: Joint | None = None, manifest: Manifest | None = None, **options: int
+    law: Law = follow, *, joint: Joint | None = None, manifest: Manifest | None = None
 ) -> tuple[ControlLoop, Joint, LawController]:
     joint = joint or Joint(ManualClock())
     controller = LawController(law)
-    loop = ControlLoop(controller, joint, joint.clock, manifest or bundles.manifest(), **options)
+    loop = ControlLoop(controller, joint, joint.clock, manifest or bundles.manifest())
     loop.start()
     return loop, joint, controller
 
 
 def _spoil(ticks: set[int], **changes: object) -> Callable[[int, Sample], Sample | None]:
-    """Change the samples of these ticks; call 0 belongs to `start`."""
+    """Change the samples of these ticks of the first episode; call 0 belongs to `start`."""
 
     def distort(call: int, sample: Sample) -> Sample | None:
         return sample._replace(**changes) if call - 1 in ticks else sample  # type: ignore[arg-type]
@@ -196,15 +196,18 @@ def test_a_nan_observation_holds_the_device_in_neutral_and_is_masked() -> None:
     assert loop.stats().bad == loop.stats().nonfinite == 2
 
 
-def test_too_many_nan_observations_are_a_fault_that_stops_the_device() -> None:
+def test_nan_observations_without_an_end_are_a_fault_that_stops_the_device() -> None:
     nan = np.array([0.0, np.nan], np.float32)
-    loop, joint, _ = _loop(joint=Joint(ManualClock(), distort=_spoil(set(range(5, 99)), values=nan)))
-    expected = "measures 'position' as nan, expected a finite number, for 6 ticks in a row"
+    loop, joint, controller = _loop(
+        joint=Joint(ManualClock(), distort=_spoil(set(range(5, 199)), values=nan))
+    )
+    expected = "measures 'position' as nan, expected a finite number, for 0.51 s; it was stopped"
     with pytest.raises(DeviceFault, match=expected) as caught:
-        loop.run_episode(_reference())
+        loop.run_episode(_reference(100))
     assert caught.value.exit_code == 1
     assert joint.stopped
     assert joint.commands[-1][1] == 0.0
+    assert len(controller.seen) == 5
 
 
 def test_bad_observations_that_are_not_in_a_row_are_no_fault() -> None:
@@ -217,14 +220,15 @@ def test_bad_observations_that_are_not_in_a_row_are_no_fault() -> None:
 
 def test_missing_readings_are_a_fault_in_the_end() -> None:
     joint = Joint(ManualClock(), distort=lambda call, sample: sample if call < 5 else None)
-    loop, _, _ = _loop(joint=joint)
-    with pytest.raises(DeviceFault, match="the device gives no reading for 6 ticks in a row"):
-        loop.run_episode(_reference())
+    loop, _, controller = _loop(joint=joint)
+    with pytest.raises(DeviceFault, match=r"the device gives no reading for 0\.51 s"):
+        loop.run_episode(_reference(100))
+    assert len(controller.seen) == 4
     assert joint.stopped
 
 
 def test_readings_that_repeat_are_driven_on_but_masked_and_counted() -> None:
-    joint = Joint(ManualClock(), distort=_spoil({4, 5}, seq=5))  # as the reading of tick 3
+    joint = Joint(ManualClock(), distort=_spoil({4, 5}, seq=6))  # as the reading of tick 3
     loop, _, controller = _loop(joint=joint)
     episode = loop.run_episode(_reference())
     assert loop.stats().stale == 2
@@ -272,43 +276,15 @@ def test_memory_lives_through_episodes_and_ends_with_the_trial(tmp_path: Path) -
     assert policy.state("ticks") == policy.state("previous") == 0.0
 
 
-def test_a_device_that_repeats_itself_forever_is_a_fault() -> None:
-    joint = Joint(ManualClock(), distort=lambda _, sample: sample._replace(seq=1))
-    loop, _, _ = _loop(joint=joint, max_stale_ticks=8)
-    with pytest.raises(DeviceFault, match="has sent nothing new for 9 ticks; check the link"):
-        loop.run_episode(_reference())
-    assert joint.stopped
-
-
 def test_readings_that_the_device_calls_stale_count_too() -> None:
     loop, _, _ = _loop(joint=Joint(ManualClock(), distort=_spoil({7}, stale=True)))
     episode = loop.run_episode(_reference())
     assert np.flatnonzero(episode.mask == 0).tolist() == [6, 7]
 
 
-def test_a_tripped_watchdog_is_cleared_and_masked() -> None:
-    joint = Joint(ManualClock(), distort=_spoil({5}, faults=frozenset({"watchdog"})))
-    loop, _, _ = _loop(joint=joint)
-    episode = loop.run_episode(_reference())
-    assert joint.starts == 2
-    assert np.flatnonzero(episode.mask == 0).tolist() == [4, 5, 6]
-    assert loop.stats().rearmed == 1
-    assert loop.stats().nonfinite == 0
-
-
-@pytest.mark.parametrize(("fault", "starts"), [("estop", 1), ("watchdog", 4)])
-def test_a_lasting_fault_stops_the_device(fault: str, starts: int) -> None:
-    joint = Joint(ManualClock(), distort=_spoil(set(range(5, 99)), faults=frozenset({fault})))
-    loop, _, _ = _loop(joint=joint)
-    with pytest.raises(DeviceFault, match=rf"is in fault \({fault}\) for 6 ticks in a row"):
-        loop.run_episode(_reference())
-    assert joint.stopped
-    assert joint.starts == starts
-
-
 def test_an_action_that_is_not_finite_never_reaches_the_device() -> None:
     loop, joint, _ = _loop(lambda *_: [float("nan")])
-    with pytest.raises(PolicyError, match="action 'duty' is not finite for 6 ticks in a row"):
+    with pytest.raises(PolicyError, match="action 'duty' is not finite any more"):
         loop.run_episode(_reference())
     assert np.isfinite(joint.commands).all()
     assert joint.stopped
@@ -354,7 +330,7 @@ def test_the_with_statement_starts_and_stops() -> None:
 
 def test_a_silent_device_is_refused_at_the_start() -> None:
     joint = Joint(ManualClock(), distort=lambda *_: None)
-    with pytest.raises(DeviceFault, match="no usable reading within 1 s"):
+    with pytest.raises(DeviceFault, match="gives no new reading within 1 s"):
         ControlLoop(LawController(follow), joint, joint.clock, bundles.manifest()).start()
     assert joint.stopped
 

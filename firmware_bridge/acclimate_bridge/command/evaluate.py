@@ -52,11 +52,11 @@ def run_evaluation(args: argparse.Namespace) -> int:
 
 def _fleet(args: argparse.Namespace) -> Fleet:
     """The servos that are named, or the held-out machines of the bundle's family."""
-    if args.servo is None and args.friction is None:
+    if args.servo is None and args.friction is None and args.outside is None:
         return HeldOutFleet(args.family)
     if args.family is not None:
         raise UsageError("--family and --servo both say which machines; give one of them")
-    return ServoFleet.of(args.servo, args.friction)
+    return ServoFleet.of(args.servo, args.friction, args.outside)
 
 
 def _course(args: argparse.Namespace) -> Course | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
-from acclimate.command.options import at_least, writable
+from acclimate.command.options import at_least, heed_trust, writable
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             f"bundle {manifest.name!r} needs the device's true parameters, which are unknown for a real device; "
             "compare with it in `acclimate evaluate`"
         )
+    heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
@@ -187,8 +188,8 @@ def _tree(tried: _Tried) -> dict[str, Json]:
     shots: list[Json] = [
         {
             "accepted": shot.accepted.ok,
-            "kept": shot.kept.ok,
-            "reason": shot.accepted.reason or shot.kept.reason,
+            "kept": not shot.undone,
+            "reason": shot.accepted.reason or (shot.kept.reason if shot.undone else ""),
             "valid": shot.valid,
             "info": dict(shot.result.info),
         }
@@ -229,4 +230,4 @@ def _shot_line(task: TaskSpec, number: int, shot: Shot) -> str:
     line = f"{steps:<20} {_figures(task, shot.after.values)} over {len(shot.after.episodes)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
-    return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"
+    return f"{line}; the step was taken back: {shot.kept.reason}" if shot.undone else line

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.control.device import Channel, Clock, DeviceCaps, Sample
+from acclimate.control.device import Clock, DeviceCaps, Sample
+from acclimate.control.patience import Patience
 from acclimate.errors import DeviceFault
 
+from acclimate_bridge.link.described import device_caps
 from acclimate_bridge.link.line import POLL, RETRY, Line, Transport, introduce
 from acclimate_bridge.link.messages import (
     Ack,
@@ -19,17 +23,17 @@ from acclimate_bridge.link.messages import (
     Clear,
     Cmd,
     Key,
-    Latch,
     Log,
     Mode,
     Obs,
     Pong,
     Result,
+    State,
     Type,
-    WireChannel,
     from_wire,
     newer,
     to_wire,
+    why_safe,
 )
 from acclimate_bridge.link.time_sync import TimeSync
 from acclimate_bridge.link.wire import Frame
@@ -39,11 +43,10 @@ _SILENCE = 0.5  # s without any frame after which the device counts as lost, or 
 _PING_EVERY = 0.25  # s
 _PING_WAIT = 0.002  # s to stay for the answer, so that its arrival is known exactly
 _FIRST_PINGS = 8
-_TTL_MS = 100  # that a command holds, or three periods of a slow device
 _STALE_PERIODS = 3.0  # control periods after which a reading is outdated
-_FAULTS = [
-    frozenset(latch.name.lower() for latch in Latch if latch.name and bits & latch) for bits in range(256)
-]
+_LOGS = 100  # newest lines of the device that are kept
+_REFUSED = frozenset({"refused"})  # it refuses commands, and does not say that it is latched
+_OWN = frozenset({"session", "watchdog"})  # what a host may clear without asking anybody
 
 
 class LinkStats(NamedTuple):
@@ -56,6 +59,7 @@ class LinkStats(NamedTuple):
     device_stale: int  # commands that came after a newer one
     device_refused: int
     device_expired: int  # times that targets outlived their time to live
+    logs: int  # lines for people that the device has sent
     round_trip: float  # s, the fastest
     drift: float  # of the host's clock against the device's, as a share
 
@@ -64,13 +68,19 @@ class HostLink:
     """A device at the other end of a transport, as `acclimate.control.device.Device`."""
 
     def __init__(
-        self, transport: Transport, clock: Clock, *, timeout: float = 2.0, samples_per_period: int = 2
+        self,
+        transport: Transport,
+        clock: Clock,
+        *,
+        timeout: float = 2.0,
+        samples_per_period: int = 2,
+        on_log: Callable[[Log], None] = lambda _: None,
     ) -> None:
         """Open a session, learn what the device is, and find out its clock.
 
         `samples_per_period`: how many readings the device sends per control period; on a link without a
-        common clock a reading is up to one sample period old. Raises DeviceFault when no device answers in
-        `timeout` s.
+        common clock a reading is up to one sample period old. `on_log` is given each line for people that the device
+        sends, in the caller's thread: it must not wait. Raises DeviceFault when no device answers in `timeout` s.
         """
         self._clock = clock
         self._line = Line(transport, clock)
@@ -79,23 +89,19 @@ class HostLink:
         self._acks: dict[int, Ack] = {}
         self._reading: Sample | None = None
         self._obs: Obs | None = None
+        self._stamp_us = 0  # of that
         self._closed = False
-        self.logs: list[Log] = []
+        self._on_log = on_log
+        self._logged = 0
+        self.logs: deque[Log] = deque(maxlen=_LOGS)  # the newest
         self._introduction, self._schema = introduce(self._line, timeout)
         caps = self._introduction
-        self._latches = caps.latches
         self._obs_period_us = round(1e9 / caps.rate_mhz / samples_per_period)
         self._outdated = _STALE_PERIODS * 1e3 / caps.rate_mhz
         self._silence = max(_SILENCE, self._outdated)
-        self._ttl_ms = min(max(_TTL_MS, round(1e3 * self._outdated)), 0xFFFF)
+        self._ttl_ms = 0
         self._heard = self._next_ping = clock.now()
-        self._caps = DeviceCaps(
-            sensors=tuple(_channel(c) for c in self._schema.sensors),
-            actuators=tuple(_channel(c) for c in self._schema.actuators),
-            rate_hz=caps.rate_mhz / 1e3,
-            boot_id=caps.boot_id,
-            firmware=caps.firmware,
-        )
+        self._caps = device_caps(caps, self._schema)
         for _ in range(_FIRST_PINGS):
             self._ping(wait=0.05)
 
@@ -109,22 +115,42 @@ class HostLink:
         """Counters of the link so far."""
         counters = self._line.decoder.counters
         device = self._obs[5:9] if self._obs else (0, 0, 0, 0)
-        sync = self._sync
+        sync, lost = self._sync, self._line.lost
         return LinkStats(
-            counters.frames, counters.dropped, self._line.lost, *device, sync.round_trip, sync.drift
+            counters.frames, counters.dropped, lost, *device, self._logged, sync.round_trip, sync.drift
         )
 
-    def start(self) -> None:
-        """Release the device's latch, and have it send readings from now on. Raises DeviceFault."""
+    def start(self, period: float | None = None) -> None:
+        """Release the device's latch, and have it send readings from now on.
+
+        period: of the commands that will come, in s (the device's own). Watchdog and time to live follow from it.
+        Raises DeviceFault, and MismatchError where the device's watchdog does not suit the period.
+        """
+        patience = Patience.of(1.0 / self._caps.rate_hz if period is None else period, self._caps.watchdog)
+        self._require_clock()
         self._configure(Key.OBS_PERIOD_US, self._obs_period_us)
-        give_up = self._clock.now() + _ANSWER
-        while True:
-            answer = self._request(Type.CLEAR, Clear(self._latches).pack())
-            if answer.result == Result.OK:
-                return
-            self._latches = answer.value & 0xFF  # it has latched again meanwhile
-            if self._clock.now() >= give_up:
-                raise DeviceFault(f"the device on {self._name} keeps latching; look at it before going on")
+        self._configure(Key.WATCHDOG_MS, round(1e3 * patience.watchdog))
+        self._ttl_ms = round(1e3 * patience.command)
+        self._release()
+
+    def rearm(self, sample: Sample) -> None:
+        """Clear the very latch that `sample` tells of, without waiting for an answer.
+
+        Raises DeviceFault where it was not the watchdog alone that latched.
+        """
+        if sample.faults != {"watchdog"}:
+            raise DeviceFault(
+                f"the device on {self._name} is in fault ({', '.join(sorted(sample.faults))}), "
+                "which no program may clear by itself"
+            )
+        self._line.send(Type.CLEAR, Clear(sample.latches).pack())
+
+    def release_estop(self) -> None:
+        """Release an emergency stop, or whatever else has latched the device: only ever because a person says so.
+
+        Raises DeviceFault, also where its button is still pressed.
+        """
+        self._release(anything=True)
 
     def latest(self) -> Sample | None:
         """The newest reading; None before the first. Raises DeviceFault when device or link are lost."""
@@ -141,10 +167,11 @@ class HostLink:
 
     def command(self, targets: FloatArray) -> None:
         """Send targets, (n_actuators,) in the channels' units. Raises DeviceFault when the link is lost."""
-        wire = to_wire(targets.tolist(), self._schema.actuators)
-        self._line.send(Type.CMD, Cmd(self._ttl_ms, Mode.DRIVE, wire).pack())
-        if self._clock.now() >= self._next_ping:
-            self._ping(_PING_WAIT)
+        self._tell(Mode.DRIVE, targets)
+
+    def idle(self, targets: FloatArray) -> None:
+        """Neutral as the device has it, which may last. Raises DeviceFault when the link is lost."""
+        self._tell(Mode.NEUTRAL, targets)
 
     def begin_episode(self) -> bool:
         """Have a machine that can be put back begin anew, and wait for what it then measures; False for any other.
@@ -153,21 +180,19 @@ class HostLink:
         """
         if self._request(Type.CFG, Cfg(Key.EPISODE, 1).pack()).result != Result.OK:
             return False
-        before = self._reading.seq if self._reading else None
-        give_up = self._clock.now() + max(_ANSWER, self._silence)
-        while self._reading is None or self._reading.seq == before:
-            if self._clock.now() >= give_up:
-                raise DeviceFault(
-                    f"the device on {self._name} gives no reading after its machine was put back"
-                )
-            self._clock.sleep_until(self._clock.now() + POLL)
-            self._poll()
+        self._next_obs()
         return True
 
     def stop(self) -> None:
         """Latch the device with its actuators neutral. Never raises: without a link the watchdog does it."""
         with suppress(DeviceFault):
             for _ in range(2):  # one may be lost, and nobody acknowledges it
+                self._tell(Mode.STOP, np.zeros(len(self._schema.actuators), np.float32))
+
+    def emergency_stop(self) -> None:
+        """As `stop`, and in such a way that only a person releases it again. Never raises."""
+        with suppress(DeviceFault):
+            for _ in range(2):
                 self._line.send(Type.ESTOP)
 
     def close(self) -> None:
@@ -194,7 +219,7 @@ class HostLink:
             if frame.type == Type.CAPS:
                 self._check_identity(Caps.unpack(frame.payload), frame.session)
             elif frame.type == Type.LOG:
-                self.logs.append(Log.unpack(frame.payload))
+                self._log(Log.unpack(frame.payload))
             elif frame.session != self._line.session:
                 continue  # the end of somebody else's session
             elif frame.type == Type.OBS:
@@ -210,10 +235,26 @@ class HostLink:
         if self._reading is not None and not newer(frame.seq, self._reading.seq):
             return
         obs = Obs.unpack(frame.payload)
-        self._obs, self._latches = obs, obs.latches
+        # A new reading with an old stamp: the device's clock stands still, or has jumped back.
+        stands = self._obs is not None and not 0 < (frame.t_us - self._stamp_us) & 0xFFFFFFFF < 1 << 31
+        faults = self._faults(obs)
+        self._obs, self._stamp_us = obs, frame.t_us
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
         t = min(self._sync.to_host(frame.t_us), self._clock.now())
-        self._reading = Sample(values, t, frame.seq, False, _FAULTS[obs.faults])
+        self._reading = Sample(values, t, frame.seq, stands, faults, obs.latches)
+
+    def _faults(self, obs: Obs) -> frozenset[str]:
+        """What keeps the device from obeying. Refusals while it was latched are over once it is not."""
+        before = self._obs
+        faults = why_safe(obs.state, obs.faults)
+        if faults or before is None or before.state == State.SAFE or before.refused == obs.refused:
+            return faults
+        return _REFUSED
+
+    def _log(self, log: Log) -> None:
+        self._logged += 1
+        self.logs.append(log)
+        self._on_log(log)
 
     def _on_pong(self, frame: Frame) -> None:
         pong = Pong.unpack(frame.payload)
@@ -246,6 +287,66 @@ class HostLink:
                 return
             self._clock.sleep_until(self._clock.now() + POLL / 2)
 
+    def _tell(self, mode: Mode, targets: FloatArray) -> None:
+        wire = to_wire(targets.tolist(), self._schema.actuators)
+        self._line.send(Type.CMD, Cmd(self._ttl_ms, mode, wire).pack())
+        if mode is not Mode.STOP and self._clock.now() >= self._next_ping:
+            self._ping(_PING_WAIT)
+
+    def _require_clock(self) -> None:
+        """Without an answered PING nobody knows how old a reading is."""
+        give_up = self._clock.now() + _ANSWER
+        while not self._sync.known:
+            if self._clock.now() >= give_up:
+                raise DeviceFault(
+                    f"the device on {self._name} has answered no PING within {_ANSWER:g} s, so that the age of its "
+                    "readings is unknown; it is not driven: check its firmware and the link"
+                )
+            self._ping(RETRY)
+
+    def _release(self, anything: bool = False) -> None:
+        """Clear what the newest reading says the device is latched for, if that may be."""
+        give_up = self._clock.now() + _ANSWER
+        while True:
+            obs = self._next_obs()
+            faults = why_safe(obs.state, obs.faults)
+            if not faults:
+                return
+            if not (anything or faults <= _OWN):
+                raise DeviceFault(self._kept_safe(faults))
+            answer = self._request(Type.CLEAR, Clear(obs.latches).pack())
+            if answer.result == Result.OK:
+                return
+            if answer.result == Result.STILL_HELD:
+                raise DeviceFault(f"the emergency stop of the device on {self._name} is still pressed")
+            if self._clock.now() >= give_up:  # it has latched again and again meanwhile
+                raise DeviceFault(f"the device on {self._name} keeps latching; look at it before going on")
+
+    def _kept_safe(self, faults: frozenset[str]) -> str:
+        was = (
+            "'s emergency stop was pressed"
+            if "estop" in faults
+            else f" is in fault ({', '.join(sorted(faults))})"
+        )
+        return (
+            f"the device on {self._name}{was}; look at the machine, then release it with --release-estop, or from a "
+            "program with release_estop()"
+        )
+
+    def _next_obs(self) -> Obs:
+        """The first one that arrives from now on."""
+        self._poll()
+        before = self._obs
+        give_up = self._clock.now() + max(_ANSWER, self._silence)
+        while self._obs is before or self._obs is None:
+            if self._clock.now() >= give_up:
+                raise DeviceFault(
+                    f"the device on {self._name} answers, but sends no readings; check its firmware"
+                )
+            self._clock.sleep_until(self._clock.now() + POLL)
+            self._poll()
+        return self._obs
+
     def _configure(self, key: Key, value: int) -> None:
         answer = self._request(Type.CFG, Cfg(key, value).pack())
         if answer.result != Result.OK:
@@ -269,7 +370,3 @@ class HostLink:
                     return self._acks[seq]
             self._clock.sleep_until(self._clock.now() + POLL)
         raise DeviceFault(f"the device on {self._name} does not acknowledge {kind.name}; check the link")
-
-
-def _channel(channel: WireChannel) -> Channel:
-    return Channel(channel.name, channel.unit, channel.minimum, channel.maximum)

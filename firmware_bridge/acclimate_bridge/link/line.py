@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from acclimate.control.device import Clock
 from acclimate.errors import DeviceFault
 
+from acclimate_bridge.link.described import contradictions
 from acclimate_bridge.link.messages import (
     OPEN_LAYOUT,
     Caps,
@@ -92,7 +93,7 @@ class Introduction(NamedTuple):
 
 
 def introduce(line: Line, timeout: float) -> Introduction:
-    """Open a session on `line`. Raises DeviceFault when no device answers within `timeout` s."""
+    """Open a session on `line`. Raises DeviceFault when no device answers within `timeout` s, or one that cannot be."""
     clock = line.clock
     nonce = int.from_bytes(os.urandom(4), "little") or 1
     give_up = clock.now() + timeout
@@ -106,15 +107,25 @@ def introduce(line: Line, timeout: float) -> Introduction:
         for frame in line.receive():
             if frame.type == Type.CAPS and (caps := Caps.unpack(frame.payload)).nonce == nonce:
                 heard, line.session = caps, frame.session
-            elif frame.type == Type.CHANNEL and heard is not None:
+            elif frame.type == Type.CHANNEL and heard is not None and frame.session == line.session:
                 kind, number, channel = ChannelInfo.unpack(frame.payload)
                 channels[kind, number] = channel
         if heard is not None and (schema := _schema(heard, channels)) is not None:
+            _require_possible(line, heard, schema)
             line.adopt(schema, line.session)
             return Introduction(heard, schema)
         if clock.now() >= give_up:
             raise DeviceFault(_nobody(line, heard, timeout))
         clock.sleep_until(clock.now() + POLL)
+
+
+def _require_possible(line: Line, caps: Caps, schema: Schema) -> None:
+    found = contradictions(caps, schema)
+    if found:
+        said = "; ".join(found)
+        raise DeviceFault(
+            f"what the device on {line.transport.name} says of itself cannot be: {said}; correct its firmware"
+        )
 
 
 def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:

@@ -53,6 +53,7 @@ class DeviceCore:
         self._layout = profile.schema.layout
         self._neutral = profile.neutral_targets
         self.blind = False  # set it to simulate dead sensors: every reading is then NaN
+        self._pressed = False
         self._now = _us(now)
         self._out: list[bytes] = []
         self._handlers: dict[int, Callable[[Frame], None]] = {
@@ -69,6 +70,11 @@ class DeviceCore:
         if self.faults:
             return State.SAFE
         return State.DRIVING if self._driving else State.IDLE
+
+    @property
+    def watchdog(self) -> float:
+        """As it is set now, in s."""
+        return self._watchdog_us * 1e-6
 
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes that arrive at `now`. Answers wait for the next `advance`."""
@@ -94,13 +100,30 @@ class DeviceCore:
         self._rest()
         self._boot(boot_id)
 
+    def press(self, now: float) -> None:
+        """Press the emergency stop at `now`: it stays pressed until `unlock`."""
+        self._run_to(_us(now))
+        self._pressed = True
+        self._latch(Latch.ESTOP)
+
+    def unlock(self) -> None:
+        """Turn the pressed button back out; that alone releases nothing."""
+        self._pressed = False
+
     def log(self, level: int, text: str) -> None:
         """Send a line for people (at most 63 ASCII characters)."""
         self._send(Type.LOG, Log(level, text).pack())
 
+    def trip(self, why: Latch, now: float, text: str = "") -> None:
+        """Latch at `now` for a reason of the device's own, as `Latch.OVERLOAD`, and say so in a LOG."""
+        self._run_to(_us(now))
+        self._latch(why)
+        if text:
+            self.log(4, text)
+
     def _boot(self, boot_id: int) -> None:
         self.boot_id = boot_id
-        self.faults = Latch.SESSION
+        self.faults = Latch.SESSION | (Latch.ESTOP if self._pressed else Latch(0))
         self.session = 0
         self._latches = 1
         self._nonce = 0
@@ -112,7 +135,7 @@ class DeviceCore:
         self._obs_period = round(1e6 / self.profile.rate_hz)
         self._obs_at = self._watchdog_at = self._expire_at = _NEVER
         self._announce_at = self._now
-        self._driving = False
+        self._driving = self._resting = False
         self._last_cmd: int | None = None
         self._cmd_t_us = 0
         self._announce()
@@ -169,6 +192,9 @@ class DeviceCore:
             self._counters.stale += 1
             return
         command = Cmd.unpack(frame.payload)
+        if command.mode == Mode.STOP:
+            self._on_stop(frame)
+            return
         drive = command.mode == Mode.DRIVE
         if self.faults or not (drive or command.mode == Mode.NEUTRAL) or NO_VALUE in command.targets:
             self._counters.refused += 1
@@ -178,12 +204,22 @@ class DeviceCore:
         self._watchdog_at = self._now + self._watchdog_us if drive else _NEVER
         self._expire_at = self._now + command.ttl_ms * 1000 if drive else _NEVER
         if drive:
+            self._resting = False
             self._plant.set_targets(self._targets(command), self._now * 1e-6)
         else:
             self._rest()
 
+    def _on_stop(self, frame: Frame) -> None:
+        """Also where it is latched already: a stop is never refused."""
+        self._last_cmd, self._cmd_t_us = frame.seq, self._clock()
+        if not self.faults & Latch.SESSION:
+            self._latch(Latch.SESSION)
+
     def _rest(self) -> None:
-        """Actuators neutral."""
+        """Actuators neutral; one that is held stays where it was when it came to rest."""
+        if self._resting:
+            return
+        self._resting = True
         held = self._readings() if "hold" in self._neutral else {}
         named = zip(self.profile.schema.actuators, self._neutral, strict=True)
         targets = tuple(held[c.name] if n == "hold" else n for c, n in named)
@@ -202,10 +238,12 @@ class DeviceCore:
         self._send(Type.PONG, Pong(frame.seq, self._clock()).pack())
 
     def _on_clear(self, frame: Frame) -> None:
-        fits = Clear.unpack(frame.payload).latches == self._latches
-        if fits:
-            self.faults = Latch(0)
-        result = Result.OK if fits else Result.STALE_LATCH
+        if Clear.unpack(frame.payload).latches != self._latches:
+            result = Result.STALE_LATCH
+        elif self._pressed:
+            result = Result.STILL_HELD
+        else:
+            result, self.faults = Result.OK, Latch(0)
         self._send(Type.ACK, Ack(Type.CLEAR, result, frame.seq, self._latches).pack())
 
     def _on_cfg(self, frame: Frame) -> None:
@@ -220,6 +258,7 @@ class DeviceCore:
             value = self._watchdog_us // 1000
         elif key == Key.EPISODE:
             result = Result.OK if self._plant.begin() else Result.UNKNOWN_KEY
+            self._resting = False  # what is held may stand elsewhere now
         elif key == Key.OBS_PERIOD_US:
             if OBS_PERIOD_US[0] <= value <= OBS_PERIOD_US[1]:
                 self._obs_period = value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,32 @@ from acclimate.control.device import Channel, DeviceCaps
 from acclimate.errors import MismatchError
 from acclimate.task.spec import HOLD, ActionChannel, ObservationChannel
 
-_SLACK = 1e-3  # of a range or a rate: devices state theirs in scaled integers
+_SLACK = 1e-3  # of a range: devices state theirs in scaled integers
+_RATE_SLACK = 0.01  # of a rate: a timer with a prescaler gives 100.16 Hz, and a clock may be 1 % off
 
 
 def scalars(channel: ObservationChannel | ActionChannel) -> list[Channel]:
     """The device's channels that a task's channel stands for: NAME, or NAME.0, NAME.1, … where it has several."""
     return [Channel(name, channel.unit, channel.minimum, channel.maximum) for name in channel.scalars]
+
+
+class Own(NamedTuple):
+    """An actuator that is measured under its own name, as a position that is commanded and measured.
+
+    actuator, sensor: of the device; entry: of the action, None where the task does not speak of it; held: whether its
+    neutral is to stay where it stands.
+    """
+
+    actuator: int
+    sensor: int
+    entry: int | None
+    held: bool
+    low: float
+    high: float
+
+    def within(self, value: float) -> float:
+        """`value` within its limits."""
+        return min(max(value, self.low), self.high)
 
 
 class ChannelMap:
@@ -59,13 +80,26 @@ class ChannelMap:
         rates = [manifest.limits.slew_rate.get(c.name, math.inf) for _, c in each]
         # (n_act,) largest change from one tick to the next
         self.slew = np.array(rates, np.float32) * np.float32(manifest.control_dt)
-        held = [i for i, (_, channel) in enumerate(each) if channel.neutral == HOLD]
-        self.held = _indices(held)  # entries of the action whose neutral is what is measured …
-        self.held_at = _indices(sensors[each[i][0]] for i in held)  # … by these sensors of the device
         self.neutral = _nearest_to_zero(caps)  # (n_actuators,)
         for name, channel in each:
             if channel.neutral != HOLD:
                 self.neutral[actuators[name]] = channel.neutral
+        entries = {name: (i, channel.neutral == HOLD) for i, (name, channel) in enumerate(each)}
+        self.own = tuple(self._measured_themselves(caps, sensors, entries))
+
+    def _measured_themselves(
+        self, caps: DeviceCaps, sensors: dict[str, int], entries: dict[str, tuple[int, bool]]
+    ) -> Iterator[Own]:
+        """entries: of the action by name, and whether they are held."""
+        for i, channel in enumerate(caps.actuators):
+            sensor = sensors.get(channel.name)
+            if sensor is None or caps.sensors[sensor].unit != channel.unit or i in self.told:
+                continue
+            entry, held = entries.get(channel.name, (None, True))
+            low, high = channel.minimum, channel.maximum
+            if entry is not None:
+                low, high = float(self.low[entry]), float(self.high[entry])
+            yield Own(i, sensor, entry, held, low, high)
 
 
 def _nearest_to_zero(caps: DeviceCaps) -> FloatArray:
@@ -75,13 +109,16 @@ def _nearest_to_zero(caps: DeviceCaps) -> FloatArray:
 
 def differences(manifest: Manifest, caps: DeviceCaps) -> list[str]:
     """What a device lacks to run this bundle, a phrase each. Extra channels of the device do not matter."""
+    impossible = caps.contradictions()
+    if impossible:
+        return impossible
     dispensable = _dispensable(manifest) - {c.name for c in caps.sensors}
     measured = [c for o in manifest.task.sensors for c in scalars(o)]
     wanted = [c for c in measured if c.name not in dispensable]
     found = _compare("sensor", wanted, caps.sensors)
     found += _compare("actuator", [c for a in manifest.action for c in scalars(a)], caps.actuators)
     ratio = caps.rate_hz * manifest.control_dt
-    if round(ratio) < 1 or abs(ratio - round(ratio)) > _SLACK * ratio:
+    if round(ratio) < 1 or abs(ratio - round(ratio)) > _RATE_SLACK * ratio:
         wanted_hz = 1.0 / manifest.control_dt
         found.append(f"rate {caps.rate_hz:g} Hz, expected {wanted_hz:g} Hz or a multiple of it")
     return found

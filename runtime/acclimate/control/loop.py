@@ -6,6 +6,7 @@ Whatever raises inside an episode, the device is stopped before the error leaves
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
@@ -19,13 +20,15 @@ from acclimate.control.commanding import Commander
 from acclimate.control.device import Clock, Device, Sample
 from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
+from acclimate.control.patience import Patience
+from acclimate.control.readings import Readings
+from acclimate.control.rearming import WATCHDOG, Rearming
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
 from acclimate.task.spec import TaskSpec
 
 _TOO_LATE = 0.5  # of a period: a tick this late measures another transition than the one trained on
-_WATCHDOG = frozenset({"watchdog"})
 
 
 class Controller(Protocol):
@@ -50,35 +53,32 @@ class ControlLoop:
         device: Device,
         clock: Clock,
         manifest: Manifest,
-        *,
-        max_bad_ticks: int = 5,
-        max_stale_ticks: int = 25,
-        max_rearms: int = 3,
     ) -> None:
-        """Raises MismatchError where the device's channels are not the bundle's.
+        """Raises MismatchError where the device's channels or its watchdog do not suit the bundle.
 
-        More than `max_bad_ticks` unusable readings in a row, or `max_stale_ticks` outdated ones, are a
-        DeviceFault. A tripped watchdog of the device is cleared up to `max_rearms` times: this loop is alive.
+        How long the loop does without what it needs, see `Patience`: at first it commands neutral, then it stops the
+        device and raises DeviceFault. Only a tripped watchdog is cleared by the loop itself: it is alive.
         """
         self._channels = ChannelMap(manifest, device.caps)
+        self._readings = Readings(self._channels, device.caps)
         self._controller, self._device, self._clock = controller, device, clock
         self._manifest = manifest
-        self._max_bad, self._max_stale, self._max_rearms = max_bad_ticks, max_stale_ticks, max_rearms
+        self.patience = Patience.of(manifest.control_dt, device.caps.watchdog)
         self._tally = Tally()
         self._commander = Commander(device, self._channels, self._tally)
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
         self._explore_scale = manifest.adaptation.explore_scale if manifest.adaptation else 1.0
         self._allocate(manifest)
-        self._seq: int | None = None
-        self._bad_row = self._stale_row = 0
+        self._rearming = Rearming()
+        self._seq: int | None = None  # of the newest reading that a tick has used
+        self._looked: int | None = None  # and of the one that was measured outside of ticks
+        # When the last usable fresh reading came and the last finite action; when this run of ticks began.
+        self._seen_at = self._sane_at = self._begun_at = -math.inf
 
     def _allocate(self, manifest: Manifest) -> None:
-        n_sensors = len(self._channels.sensors)
         self._obs = np.zeros(manifest.n_obs, np.float32)
-        self._sensed = np.zeros(n_sensors, np.float32)
-        self._finite_sensed = np.zeros(n_sensors, np.bool_)
         self._finite_action = np.zeros(manifest.n_act, np.bool_)
-        self._has_obs = self._acted = False
+        self._fresh = self._acted = False
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -90,9 +90,12 @@ class ControlLoop:
         self.stop()
 
     def start(self, timeout: float = 1.0) -> None:
-        """Arm the device and wait for its first reading. Raises DeviceFault if none comes in `timeout` s."""
+        """Arm the device and wait for a reading from after that. Raises DeviceFault if none comes in `timeout` s."""
         try:
-            self._device.start()
+            before = self._device.latest()
+            self._seq = before.seq if before is not None else None
+            self._looked = None
+            self._device.start(self._manifest.control_dt)
             self._commander.rearm()
             self._await_reading(timeout)
         except BaseException:
@@ -100,18 +103,23 @@ class ControlLoop:
             raise
 
     def _await_reading(self, timeout: float) -> None:
+        self._readings.forget()
         self._pacer.begin()
-        end = self._clock.now() + timeout
-        while self._clock.now() < end:
+        end, problem = self._pacer.now + timeout, "gives no new reading"
+        while self._pacer.now < end:
             self._pacer.wait()
-            told = self._commander.neutral()
             sample = self._device.latest()
-            if sample is not None and self._problem(sample) is None:
-                self._accept()
-                if not told:
-                    self._commander.neutral()  # now it is known what to hold
-                return
-        raise DeviceFault(f"the device gave no usable reading within {timeout:g} s after it was started")
+            if sample is None or sample.stale or sample.seq == self._seq:
+                continue
+            problem = self._problem(sample) or ""
+            if not problem:
+                self._see(sample, self._pacer.now)
+                if self._commander.neutral():
+                    return
+                problem = "does not measure where it is to be held"
+        raise DeviceFault(
+            f"the device was started, but {problem} within {timeout:g} s; check it and the link"
+        )
 
     def stop(self) -> None:
         """Bring the actuators into their safe state, also where the link is already lost."""
@@ -146,13 +154,27 @@ class ControlLoop:
         return self._tally.summary()
 
     def measure(self) -> FloatArray:
-        """The newest observation (n_obs,), outside of any tick; reference entries are the last ones given."""
-        sample = self._device.latest()
-        if sample is not None and self._problem(sample) is None:
-            self._accept()
-        if not self._has_obs:
-            raise DeviceFault("the device has given no usable reading yet; start the loop first")
-        return self._obs.copy()
+        """A fresh observation (n_obs,), outside of any tick; reference entries are the last ones given.
+
+        Waits where the newest reading is too old to drive by. Raises DeviceFault where no other comes.
+        """
+        self._readings.forget()  # whoever measures may have put the machine back
+        end = self._clock.now() + self.patience.lost
+        while True:
+            sample, now = self._device.latest(), self._clock.now()
+            problem = "gives no reading" if sample is None else self._problem(sample)
+            if sample is not None and problem is None:
+                if sample.seq not in (self._seq, self._looked) and not sample.stale:
+                    self._obs[self._channels.from_device] = self._readings.sensed
+                    self._looked, self._seen_at = sample.seq, now
+                if now - self._seen_at <= self.patience.blind:
+                    return self._obs.copy()
+                problem = "has sent nothing new"
+            if now >= end:
+                raise DeviceFault(
+                    f"the device {problem} for {self.patience.lost:g} s; has the loop been started?"
+                )
+            self._clock.sleep_until(now + self._manifest.control_dt / 2)
 
     def rest(self, ticks: int) -> None:
         """Keep the actuators in neutral for `ticks` periods."""
@@ -161,6 +183,17 @@ class ControlLoop:
             self._pacer.wait()
             self._commander.neutral()
 
+    def require_unbroken(self) -> None:
+        """Raises DeviceFault if this program was held up since the last tick: nothing moves again by itself."""
+        self._require_no_pause(self._clock.now() - self._pacer.now - self._manifest.control_dt)
+
+    def _require_no_pause(self, lateness: float) -> None:
+        if lateness > self.patience.pause:
+            raise DeviceFault(
+                f"this program was held up for {lateness:.2g} s in the middle of a drive; the device was stopped. Look "
+                "at the machine, then run again"
+            )
+
     def run_episode(
         self,
         reference: FloatArray,
@@ -168,7 +201,7 @@ class ControlLoop:
         rng: np.random.Generator | None = None,
         between: Callable[[], None] | None = None,
     ) -> Episode:
-        """One episode along `reference` (steps + 1, n_ref); ends in neutral.
+        """One episode along `reference` (steps + 1, n_ref); ends in neutral, where it may stay as long as you like.
 
         explore: give the controller noise drawn from `rng` instead of zeros.
         between: called after every command, where the slack of the period is.
@@ -193,7 +226,11 @@ class ControlLoop:
             steps + 1, np.bool_
         )  # a tick earlier: if not, what the policy remembers is not on record
         self._controller.reset("episode")
+        self._readings.forget()
         self._pacer.begin()
+        self._sane_at = self._begun_at = self._pacer.now
+        if self._pacer.now - self._seen_at > self._manifest.control_dt:
+            self._seq = self._looked  # what was measured then is not news any more
         for k in range(steps):
             usable = self._observe(reference[k])
             self._commander.asked[...] = asked[k + 1]
@@ -213,57 +250,61 @@ class ControlLoop:
     def _observe(self, reference: FloatArray) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
         lateness = self._pacer.wait()
+        self._require_no_pause(lateness)
         sample = self._device.latest()
-        problem = "gives no reading" if sample is None else self._problem(sample)
         self._obs[self._channels.from_reference] = reference
-        if problem is not None:
-            self._fresh = False
-            self._bad_tick(problem, sample)
-            return False
-        assert sample is not None
-        self._accept()
-        self._note_freshness(sample, lateness)
-        return True
+        problem = "gives no reading" if sample is None else self._problem(sample)
+        if sample is not None and problem is None:
+            fresh = sample.seq != self._seq and not sample.stale
+            self._see(sample, self._pacer.now, fresh)
+            self._fresh = fresh and lateness < _TOO_LATE * self._manifest.control_dt
+            if self._pacer.now - self._seen_at <= self.patience.blind:
+                return True
+            self._tally.blind += 1
+            problem = "has sent nothing new"
+        self._fresh = False
+        self._unusable(problem or "", sample)
+        return False
 
     def _problem(self, sample: Sample) -> str | None:
-        """What makes a reading unusable, if anything; a usable one is left in `_sensed`."""
+        """What makes a reading unusable, if anything; a usable one is left in `_readings.sensed`."""
+        misshapen = self._readings.misshapen(sample)
+        if misshapen is not None:
+            return misshapen
         self._commander.note(sample)
         if sample.faults:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        np.take(sample.values, self._channels.sensors, out=self._sensed, mode="clip")
-        if np.isfinite(self._sensed, out=self._finite_sensed).all():
-            return None
-        worst = int(np.argmin(self._finite_sensed))
-        name = self._device.caps.sensors[self._channels.sensors[worst]].name
-        return f"measures {name!r} as {self._sensed[worst]}, expected a finite number,"
+        return self._readings.problem(sample, self._commander.applied)
 
-    def _accept(self) -> None:
-        self._obs[self._channels.from_device] = self._sensed
-        self._has_obs = True
-
-    def _note_freshness(self, sample: Sample, lateness: float) -> None:
-        stale = sample.stale or sample.seq == self._seq
+    def _see(self, sample: Sample, now: float, fresh: bool = True) -> None:
+        """Take a usable reading."""
+        self._obs[self._channels.from_device] = self._readings.sensed
         self._seq = sample.seq
-        self._fresh = not stale and lateness < _TOO_LATE * self._manifest.control_dt
-        self._tally.stale += stale
-        self._stale_row = self._stale_row + 1 if stale else 0
-        if self._stale_row > self._max_stale:
-            raise DeviceFault(f"the device has sent nothing new for {self._stale_row} ticks; check the link")
+        self._rearming.obeys()
+        if fresh:
+            self._seen_at = now
+        else:
+            self._tally.stale += 1
 
-    def _bad_tick(self, problem: str, sample: Sample | None) -> None:
+    def _unusable(self, problem: str, sample: Sample | None) -> None:
         self._commander.neutral()
         self._tally.bad += 1
-        self._bad_row += 1
-        if sample is not None and sample.faults == _WATCHDOG and self._tally.rearmed < self._max_rearms:
-            self._tally.rearmed += 1
-            self._device.start()
-            self._commander.rearm()
-        elif sample is not None and not sample.faults:
+        if sample is not None and sample.faults:
+            self._in_fault(sample)
+        elif sample is not None and self._seq != sample.seq:
             self._tally.nonfinite += 1
-        if self._bad_row > self._max_bad:
-            raise DeviceFault(
-                f"the device {problem} for {self._bad_row} ticks in a row; it was put into neutral"
-            )
+        gone = self._pacer.now - max(self._seen_at, self._begun_at)
+        if gone > self.patience.lost:
+            raise DeviceFault(f"the device {problem} for {gone:.2g} s; it was stopped. Check it and the link")
+
+    def _in_fault(self, sample: Sample) -> None:
+        """Arm it again where its watchdog alone has tripped; whatever else it is, a person has to look at it."""
+        if sample.faults != WATCHDOG:
+            raise DeviceFault(f"the device is in fault ({', '.join(sorted(sample.faults))}); it was stopped")
+        if self._rearming.is_new(sample, self._pacer.now):
+            self._tally.rearmed += 1
+        self._device.rearm(sample)  # again and again until a reading shows that it has arrived
+        self._commander.rearm()
 
     def _drive(self, noise: FloatArray, raw: FloatArray) -> bool:
         """Act and command; `raw` receives the controller's action. False where it did not get through."""
@@ -271,7 +312,7 @@ class ControlLoop:
         if not np.isfinite(action, out=self._finite_action).all():
             self._nonfinite_action()
             return False
-        self._bad_row, self._acted = 0, True
+        self._sane_at, self._acted = self._pacer.now, True
         raw[...] = action
         return self._commander.act(action)
 
@@ -279,13 +320,10 @@ class ControlLoop:
         self._commander.neutral()
         self._tally.bad += 1
         self._tally.nonfinite += 1
-        self._bad_row += 1
-        if self._bad_row > self._max_bad:
-            names = self.task.action_scalars
-            worst = names[int(np.argmin(self._finite_action))]
+        if self._pacer.now - self._sane_at > self.patience.blind:
+            worst = self.task.action_scalars[int(np.argmin(self._finite_action))]
             raise PolicyError(
-                f"the controller's action {worst!r} is not finite for {self._bad_row} ticks in a row; "
-                "the device was put into neutral"
+                f"the controller's action {worst!r} is not finite any more; the device was stopped"
             )
 
     def _check_reference(self, reference: FloatArray) -> None:

@@ -19,7 +19,8 @@ class LoopStats:
     jitter_*:  percentiles of how long after its deadline a tick began.
     bias:      mean period minus the nominal one.
     stale:     ticks without a new reading.
-    bad:       ticks without a usable reading (none, not finite, device in fault): neutral was commanded.
+    blind:     of these, ticks after too long without one: neutral was commanded.
+    bad:       ticks without a usable reading (none, not finite, device in fault, or blind): neutral was commanded.
     nonfinite: ticks whose observation or action was not finite.
     clamped:   ticks whose action was beyond the channels' limits.
     slewed:    ticks whose action was held back by the slew limit.
@@ -33,6 +34,7 @@ class LoopStats:
     jitter_p99: float
     bias: float
     stale: int
+    blind: int
     bad: int
     nonfinite: int
     clamped: int
@@ -51,6 +53,7 @@ class Tally:
     late: int = 0
     skipped: int = 0
     stale: int = 0
+    blind: int = 0
     bad: int = 0
     nonfinite: int = 0
     clamped: int = 0
@@ -80,6 +83,7 @@ class Tally:
             jitter_p99=p99,
             bias=self._drift / max(self._periods, 1),
             stale=self.stale,
+            blind=self.blind,
             bad=self.bad,
             nonfinite=self.nonfinite,
             clamped=self.clamped,

@@ -13,13 +13,13 @@ class Pacer:
 
     def __init__(self, clock: Clock, dt: float, tally: Tally) -> None:
         self._clock, self._dt, self._tally = clock, dt, tally
-        self._origin = clock.now()
+        self.now = self._origin = clock.now()  # when the last tick, or a run of them, began
         self._k = 0
         self._last: float | None = None
 
     def begin(self) -> None:
         """Start a run of ticks: at the next deadline where that is still ahead, else now."""
-        now = self._clock.now()
+        self.now = now = self._clock.now()
         if self._origin + self._k * self._dt < now:
             self._origin, self._k = now, 0
         self._last = None
@@ -28,7 +28,7 @@ class Pacer:
         """Return at the next deadline, with how late it has become (s)."""
         deadline = self._origin + self._k * self._dt
         self._clock.sleep_until(deadline)
-        now = self._clock.now()
+        self.now = now = self._clock.now()
         lateness = max(now - deadline, 0.0)
         missed = int(lateness / self._dt)
         self._k += 1 + missed

@@ -74,13 +74,18 @@ class Measurement(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """One adaptation step: what it computed, whether it went live and stayed, and what was measured after it."""
+    """One adaptation step: what it computed, whether it went live, and what was measured after it.
+
+    valid:  share of the window that was not masked.
+    undone: whether it was taken back, since what it gave was not to be kept.
+    """
 
     result: AdaptResult
     accepted: Verdict
     kept: Verdict
-    valid: float  # share of the window that was not masked
+    valid: float
     after: Measurement
+    undone: bool = False
 
 
 class TrialReport(NamedTuple):
@@ -126,24 +131,29 @@ class Trial:
         if self._plan.shots:
             self._loop.require_rewards()
         policy.reset("trial")
-        before = self.measure()
+        before = standing = self.measure()
         shots: list[Shot] = []
         for number in range(1, self._plan.shots + 1):
-            last = shots[-1].after if shots else before
-            shots.append(self._shot(number, last, policy, adapter, guard))
+            shot = self._shot(number, standing, policy, adapter, guard)
+            if not shot.undone:
+                standing = shot.after
+            shots.append(shot)
         return TrialReport(before, tuple(shots), self._loop.stats())
 
-    def _shot(self, number: int, last: Measurement, policy: Policy, adapter: Adapter, guard: Guard) -> Shot:
+    def _shot(
+        self, number: int, standing: Measurement, policy: Policy, adapter: Adapter, guard: Guard
+    ) -> Shot:
+        """One step, judged against `standing`: what was measured of the state that it starts from."""
         window = self._explore(number - 1, policy.manifest)
         adapter.submit(window)
         result, accepted = self._wait(number - 1, window, policy, adapter, guard)
-        after = self.measure(number)
-        kept = (
-            guard.keep(self._judged.headline, last.headline, after.headline) if accepted.ok else Verdict(True)
-        )
-        if self._plan.rollback and not kept.ok:
+        after, kept = self.measure(number), Verdict(True)
+        if accepted.ok:
+            kept = guard.keep(self._judged.headline, standing.headline, after.headline)
+        undone = self._plan.rollback and not kept.ok and policy.can_roll_back
+        if undone:
             policy.rollback()
-        return Shot(result, accepted, kept, float(np.mean(window.mask)), after)
+        return Shot(result, accepted, kept, float(np.mean(window.mask)), after, undone)
 
     def _explore(self, shot: int, manifest: Manifest) -> Window:
         assert manifest.window is not None  # a policy that can adapt has a window
@@ -159,8 +169,11 @@ class Trial:
         def between() -> None:
             result = None if decision else adapter.poll()
             if result is not None:
-                decision.append((result, guard.accept(result, window)))
-                if decision[0][1].ok:
+                verdict = guard.accept(result, window)
+                if verdict.ok and not policy.can_commit:
+                    verdict = Verdict(False, "the state was set or reset while it was computed")
+                decision.append((result, verdict))
+                if verdict.ok:
                     policy.commit()
 
         number = 0

@@ -62,7 +62,7 @@ class Rollout:
             (type(asked.policy), type(asked.session)) == self.types
             and (asked.decay > 0.0) == self._passes
             and _Names(asked) == self._names
-            and fits(self._anatomy, asked.session, asked.ticks)
+            and fits(self._anatomy, asked.session, asked.noise.shape[:2], asked.ticks)
             and self._is_policy(asked.policy)
         )
 

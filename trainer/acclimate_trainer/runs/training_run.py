@@ -87,7 +87,8 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> tuple[int
     run.save(newest)
     draw_curve(run.metrics(), config.name, metric, run.path / CURVE)
     found = pace(newest.iteration - first, time.monotonic() - began, STOPWATCH.since(spent))
-    bar.remark(f"{config.name}: {found}")
+    if newest.iteration > first:
+        bar.remark(f"{config.name}: {found}")
     return first, found
 
 

@@ -12,6 +12,7 @@ from acclimate.bundle.file import load
 from acclimate.command.bench import chart, report
 from acclimate.command.bench.measuring import Effort, chosen, measure
 from acclimate.command.bench.subjects import names
+from acclimate.command.options import heed_trust
 from acclimate.errors import EngineError, UsageError
 from acclimate.names import did_you_mean
 
@@ -23,6 +24,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if not _SHORTEST <= args.seconds <= _LONGEST:
         raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {args.seconds:g}")
     bundle, plot, effort = load(args.bundle), _drawable(args.plot), Effort(args.seconds)
+    heed_trust(args, bundle)
     subjects = _selected(args.only)
     try:
         choice = chosen(bundle.path)
