@@ -18,6 +18,12 @@ class UsageError(AcclimateError):
     """An argument, option or setting that cannot be right."""
 
 
+class OutputError(AcclimateError):
+    """What was found out cannot be written where it was wanted."""
+
+    exit_code = 1
+
+
 class MissingPartError(UsageError, AttributeError):
     """A function of the Python API whose extra is not installed; an AttributeError, so that `hasattr` is False."""
 
@@ -54,6 +60,12 @@ class PolicyError(AcclimateError):
     """A policy used against its rules: unknown state, nothing to roll back, an adaptation still running."""
 
     exit_code = 1
+
+
+class Diverged(AcclimateError):  # noqa: N818  (what happened, not what went wrong in the program)
+    """The machine was driven away from what was asked for."""
+
+    exit_code = 3
 
 
 class DeviceFault(AcclimateError):  # noqa: N818  (the field's word for it)

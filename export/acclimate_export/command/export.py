@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from acclimate.bundle.manifest import QUANTISED
 from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.trust import trust
 from acclimate_trainer.runs.run_directory import RunDirectory
 
@@ -159,7 +159,7 @@ def run_export(args: argparse.Namespace) -> int:
         args.run, args.out, forms=args.format, quantize=args.quantize, unfinished=args.unfinished
     )
     _warn_if_unfinished(RunDirectory.open(Path(args.run)), exported.bundle)
-    print(json.dumps(exported.tree(), indent=2) if args.json else exported)
+    print(json_text(exported.tree()) if args.json else exported)
     return 0
 
 

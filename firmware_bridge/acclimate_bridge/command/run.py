@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import signal
 import sys
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from acclimate.bundle.file import Bundle, load
@@ -20,6 +17,7 @@ from acclimate.control.recording import Recording
 from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
 from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
@@ -57,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy, recording = Policy(bundle, args.engine), Recording()
-    with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
+    with device_at(args.port, args.bundle, args.seed) as device:
         _tell_simulated(device, bundle)
         if isinstance(plan, DrivePlan):
             said = _driven(args, device.port, policy, plan, recording)
@@ -68,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if save is not None:
         save_checkpoint(save, policy)
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
-    print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
+    print(json_text(tree) if args.json else "\n".join([*said.lines, engine]))
     return 0
 
 
@@ -141,20 +139,6 @@ def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recor
         episodes = SeededEpisodes(task, steps, seed, 0, begin=link.begin_episode)
         trial = Trial(loop, episodes, plan, generator(seed, _EXPLORATION), recording)
         return _Tried(trial.run(policy, worker, Guard.of(manifest)), link.stats)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that the device is stopped on the way out."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(143)
-
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[str, Json]:

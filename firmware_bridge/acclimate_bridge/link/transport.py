@@ -37,7 +37,7 @@ class SerialTransport:
         except (serial.SerialException, ValueError, OSError) as error:
             raise UsageError(_refusal(port, error)) from error
         paced = major is not None and major != _USB_MODEMS and major not in _PSEUDO_TERMINALS
-        self.bits_per_s = baudrate if paced else None
+        self.bits_per_s: int | None = baudrate if paced else None
         # Pseudo-terminals, sockets and many drivers have no such mode.
         with suppress(AttributeError, NotImplementedError, ValueError, OSError):
             self._port.set_low_latency_mode(True)

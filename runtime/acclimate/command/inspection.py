@@ -12,6 +12,7 @@ from acclimate.bundle.manifest import GraphSpec, Manifest
 from acclimate.command.options import heed_trust
 from acclimate.errors import NoEngineError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.choice import Choice
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
@@ -33,7 +34,7 @@ def inspect_bundle(args: argparse.Namespace) -> int:
     bundle = load(args.bundle)
     heed_trust(args, bundle)
     checked = _check(bundle, args.engine)
-    print(json.dumps(_tree(bundle, checked), indent=2) if args.json else "\n".join(_lines(bundle, checked)))
+    print(json_text(_tree(bundle, checked)) if args.json else "\n".join(_lines(bundle, checked)))
     return 0
 
 

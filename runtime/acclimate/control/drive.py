@@ -41,6 +41,8 @@ class Drive:
 
     def on(self, until: int, explore: bool = False) -> Episode:
         """Drive on, as one episode, until `until` ticks are done: at least two more. Raises as `run_episode`."""
+        if self.tick:
+            self._loop.require_unbroken()
         reference = self._reference[self.tick : until]
         episode = self._loop.run_episode(reference, explore, self._rng, self._happen)
         self._happen()  # an episode's last tick has no slack of its own

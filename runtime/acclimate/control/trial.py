@@ -50,12 +50,14 @@ class TrialPlan:
     episodes:    noise-free episodes per measurement.
     rest_ticks:  periods in neutral before every episode.
     rollback:    undo an adaptation that the guard finds to have made things worse.
+    fresh:       begin with what the bundle came with; if not, with what the policy has learned so far.
     """
 
     shots: int = 2
     episodes: int = 4
     rest_ticks: int = 0
     rollback: bool = False
+    fresh: bool = True
 
 
 class Measurement(NamedTuple):
@@ -115,6 +117,7 @@ class Trial:
             )
         self._loop, self._references, self._judged = loop, references, _judged(loop)
         self._plan, self._rng, self._record = plan, rng, record
+        self._begun = False
 
     def measure(self, shot: int = 0) -> Measurement:
         """Noise-free episodes with whatever controller the loop has; all that a non-adaptive one needs."""
@@ -125,12 +128,13 @@ class Trial:
         return Measurement(pool.values(), tuple(each))
 
     def run(self, policy: Policy, adapter: Adapter, guard: Guard) -> TrialReport:
-        """The whole trial, from a fresh `policy`, which must be the loop's controller."""
+        """The whole trial with `policy`, which must be the loop's controller."""
         if self._plan.shots and not policy.can_adapt:
             raise UsageError(f"policy {policy.manifest.name!r} has no adapt graph; run it with 0 shots")
         if self._plan.shots:
             self._loop.require_rewards()
-        policy.reset("trial")
+        if self._plan.fresh:
+            policy.reset("trial")
         before = standing = self.measure()
         shots: list[Shot] = []
         for number in range(1, self._plan.shots + 1):
@@ -183,6 +187,9 @@ class Trial:
         return decision[0]
 
     def _run(self, key: EpisodeKey, between: Callable[[], None] | None = None) -> Episode:
+        if self._begun:
+            self._loop.require_unbroken()
+        self._begun = True
         self._loop.rest(self._plan.rest_ticks)
         reference = self._references(self._loop.measure(), key)
         episode = self._loop.run_episode(reference, key.purpose == "explore", self._rng, between)
