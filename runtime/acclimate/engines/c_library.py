@@ -46,6 +46,11 @@ def build(source: bytes, where: str, flags: Sequence[Sequence[str]] = FLAGS) -> 
     return _load_once(content, where)
 
 
+def is_kept(library: ctypes.CDLL) -> bool:
+    """Whether a library that `build` made lies in the cache, where the next process finds it."""
+    return Path(library._name).exists()
+
+
 def _name(source: bytes, compiler: Compiler, flags: Sequence[Sequence[str]]) -> str:
     parts = (source, compiler.identity.encode(), repr(flags).encode(), processor().encode())
     return sha256_hex(b"".join(map(sha256_bytes, parts)))[:32] + ".so"
