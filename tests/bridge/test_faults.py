@@ -89,8 +89,7 @@ def test_every_frame_is_accounted_for(plan: FaultPlan, seed: int) -> None:
 @given(shares, st.integers(0, 2**32 - 1))
 def test_each_side_counts_what_was_done_to_the_other(plan: FaultPlan, seed: int) -> None:
     bench = Bench(FaultPlan(latency=plan.latency, jitter=plan.jitter), seed)
-    for pipe in (bench.transport.to_device, bench.transport.to_host):
-        pipe._bounds = Pipe(plan, np.random.default_rng())._bounds
+    bench.transport.change(plan, plan)
     before = bench.link.stats
     bench.tick(300)
     bench.settle()

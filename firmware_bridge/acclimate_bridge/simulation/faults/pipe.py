@@ -50,6 +50,11 @@ class Pipe:
             out.append(heapq.heappop(self._due)[2])
         return b"".join(out)
 
+    def change(self, plan: FaultPlan) -> None:
+        """From now on another plan; what is on its way arrives as it would have."""
+        self._plan, self._bounds = plan, list(accumulate(plan.shares))
+        self._stall_from = self._stall_until = self._next_stall(self._newest)
+
     def calm(self) -> None:
         """Nothing happens to frames from now on."""
         self._bounds = [0.0]

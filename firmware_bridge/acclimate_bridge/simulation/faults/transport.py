@@ -37,6 +37,12 @@ class FaultyTransport:
         if not self._unplugged(now):
             self.to_device.feed(data, now)
 
+    def change(self, to_device: FaultPlan, to_host: FaultPlan) -> None:
+        """From now on other plans for what happens to frames; what happens to the device stays as it is."""
+        self._live(self._clock.now())
+        self.to_device.change(to_device)
+        self.to_host.change(to_host)
+
     def close(self) -> None:
         """Nothing to release."""
 
