@@ -96,7 +96,7 @@ class Watched:
         return self.plant.time
 
     def set_targets(self, targets: tuple[float, ...], now: float) -> None:
-        self.moves.append((now, targets != self.neutral))
+        self.moves.append((round(now, 6), targets != self.neutral))
         self.plant.set_targets(targets, now)
 
     def advance(self, now: float) -> None:
@@ -123,7 +123,7 @@ class Seeing:
         sample = self._link.latest()
         if sample is not None and not sample.stale and sample.seq != self._seq:
             self._seq = sample.seq
-            self.fresh.append(self._clock.now())
+            self.fresh.append(round(self._clock.now(), 6))
         return sample
 
 

@@ -73,15 +73,15 @@ def _flips(rows: Bytes, rng: np.random.Generator) -> tuple[bytes, int]:
     damaged, n = rows.copy(), len(rows)
     for k in range(8):
         hit = rng.integers(1, 9, n) > k
-        at, bit = rng.integers(rows.shape[1], size=n), 1 << rng.integers(8, size=n)
-        damaged[np.arange(n), at] ^= np.where(hit, bit, 0).astype(np.uint8)
+        at, bit = rng.integers(rows.shape[1], size=n), rng.integers(8, size=n)
+        damaged[np.arange(n), at] ^= np.where(hit, 1 << bit, 0).astype(np.uint8)
     return _changed(rows, damaged)
 
 
 def _burst(rows: Bytes, rng: np.random.Generator) -> tuple[bytes, int]:
     """A run of up to 16 bytes of noise."""
     n, width = rows.shape
-    begin, length = rng.integers(width, size=n)[:, None], rng.integers(1, 17, size=n)[:, None]
+    begin, length = rng.integers(width, size=(n, 1)), rng.integers(1, 17, size=(n, 1))
     column = np.arange(width)[None]
     hit = (column >= begin) & (column < begin + length)
     noise = rng.integers(256, size=rows.shape).astype(np.uint8)
@@ -99,7 +99,7 @@ def _cut(rows: Bytes, rng: np.random.Generator) -> tuple[bytes, int]:
 def _splice(rows: Bytes, rng: np.random.Generator) -> tuple[bytes, int]:
     """The beginning of one frame and the end of another."""
     other = rows[rng.permutation(len(rows))]
-    at = rng.integers(1, rows.shape[1], size=len(rows))[:, None]
+    at = rng.integers(1, rows.shape[1], size=(len(rows), 1))
     spliced = np.where(np.arange(rows.shape[1])[None] < at, rows, other).astype(np.uint8)
     different = (rows != spliced).any(axis=1) & (other != spliced).any(axis=1)
     return spliced.tobytes(), int(different.sum())
@@ -107,7 +107,7 @@ def _splice(rows: Bytes, rng: np.random.Generator) -> tuple[bytes, int]:
 
 def _shift(rows: Bytes, rng: np.random.Generator) -> tuple[bytes, int]:
     """All bytes shifted by some bits, as where a start bit was missed."""
-    by = rng.integers(1, 8, size=len(rows))[:, None]
+    by = rng.integers(1, 8, size=(len(rows), 1))
     wide = rows.astype(np.uint16)
     shifted = ((wide << by) | (np.roll(wide, 1, axis=1) >> (8 - by))).astype(np.uint8)
     return _changed(rows, shifted)

@@ -56,7 +56,7 @@ class LinkStats(NamedTuple):
     lost: int  # frames of the device that were missing when a later one arrived
     late: int  # frames that arrived after a later one, or again
     device_damaged: int  # dropped on the device's side
-    device_stale: int  # commands that came after a newer one
+    device_stale: int  # commands that came after a newer one, or too late
     device_refused: int
     device_expired: int  # times that targets outlived their time to live
     logs: int  # lines for people that the device has sent
@@ -280,7 +280,7 @@ class HostLink:
 
     def _tell(self, mode: Mode, targets: FloatArray) -> None:
         wire = to_wire(targets.tolist(), self._schema.actuators)
-        self._line.send(Type.CMD, Cmd(self._ttl_ms, mode, wire).pack())
+        self._line.send(Type.CMD, Cmd(self._ttl_ms, mode, wire).pack(), self._observer.stamp_us)
         if mode is not Mode.STOP and self._clock.now() >= self._next_ping:
             self._ping(_PING_WAIT)
 

@@ -72,9 +72,11 @@ class Line:
         self.decoder = Decoder(schema.layout)
         self.lost = self.late = 0
 
-    def send(self, kind: int, payload: bytes = b"") -> int:
-        """Send one frame now; returns its sequence number."""
-        seq, t_us = self._seq, round(self.clock.now() * 1e6) & 0xFFFFFFFF
+    def send(self, kind: int, payload: bytes = b"", t_us: int | None = None) -> int:
+        """Send one frame now, stamped with this end's time or with `t_us`; returns its sequence number."""
+        seq = self._seq
+        if t_us is None:
+            t_us = round(self.clock.now() * 1e6) & 0xFFFFFFFF
         self._seq = (seq + 1) & 0xFFFF
         self.transport.write(encode(Frame(kind, seq, t_us, self.session, payload), self._layout))
         return seq
