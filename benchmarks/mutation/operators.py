@@ -43,11 +43,15 @@ class Bug(NamedTuple):
 
 
 class _Site(NamedTuple):
-    """Where a bug can be planted; `plant` does so, and returns how to take it back."""
+    """Where a bug can be planted; `plant` does so, and returns how to take it back.
+
+    becomes: what then stands in the place of the node; None where it is the node itself that changes.
+    """
 
     where: str
     node: ast.AST
     plant: Callable[[], _Undo]
+    becomes: str | None = None
 
 
 def count(source: str) -> int:
@@ -61,10 +65,11 @@ def plant(source: str, number: int) -> Bug:
     site = list(_sites(tree, ""))[number]
     before = _shown(site.node)
     undo = site.plant()
-    after, changed = _shown(site.node), ast.unparse(ast.fix_missing_locations(tree))
+    after = _shown(site.node) if site.becomes is None else site.becomes
+    changed = ast.unparse(ast.fix_missing_locations(tree))
     undo()
     line: int = getattr(site.node, "lineno", 0)
-    return Bug(site.where, line, before, after if after != before else "(nothing)", changed)
+    return Bug(site.where, line, before, after, changed)
 
 
 def _shown(node: ast.AST) -> str:
@@ -118,7 +123,8 @@ def _here(node: ast.AST, where: str) -> Iterator[_Site]:
         case ast.Constant() if isinstance(node.value, int | float):
             yield _Site(where, node, _attribute(node, "value", node.value + 1))
         case ast.If() | ast.While() | ast.IfExp():
-            yield _Site(where, node.test, _attribute(node, "test", _negated(node.test)))
+            other = _negated(node.test)
+            yield _Site(where, node.test, _attribute(node, "test", other), _shown(other))
     yield from _missing(node, where)
 
 
@@ -130,7 +136,7 @@ def _missing(node: ast.AST, where: str) -> Iterator[_Site]:
             continue
         for i, statement in enumerate(statements):
             if _acts(statement, where):
-                yield _Site(where, statement, _setter(statements, i, ast.Pass()))
+                yield _Site(where, statement, _setter(statements, i, ast.Pass()), "(nothing)")
 
 
 def _acts(statement: ast.AST, where: str) -> bool:

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 _RUNTIME, _BRIDGE = "runtime/acclimate", "firmware_bridge/acclimate_bridge"
-_LONG = (
+_LEFT_OUT = (
     "test_fail_safe.py::test_after_a_long_pause_nothing_moves_again",
     "test_fail_safe.py::test_an_honest_pause_between_episodes_is_none_of_the_watchdogs_business",
     "test_link_time.py::test_a_clock_that_is_off_costs_no_reading",
     "test_link_time.py::test_after_a_pause_of_any_length_readings_are_fresh_again",
 )
-LONG = tuple(f"tests/bridge/{name}" for name in _LONG)
-"""Tests that take minutes, and are left out: what they alone would find counts as not found."""
+LEFT_OUT = ("tests/runtime/test_loop.py::test_real_time", *(f"tests/bridge/{name}" for name in _LEFT_OUT))
+"""Tests that take minutes, or real time: what they alone would find counts as not found."""
 
 
 class Subject(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from benchmarks.harness import BenchmarkError
 from benchmarks.mutation import child
-from benchmarks.mutation.subjects import LONG, ROOT, Subject
+from benchmarks.mutation.subjects import LEFT_OUT, ROOT, Subject
 
 Verdict: TypeAlias = Literal["killed", "survived"]
 _LEAST, _TIMES = 60.0, 10.0  # s that tests may take with a bug, and of what they take without one
@@ -60,7 +60,7 @@ def with_bug(subject: Subject, source: str, limit: float) -> Outcome:
 
 def _run(bug: str, tests: tuple[str, ...], limit: float | None) -> Outcome:
     begin = time.monotonic()
-    process = _CONTEXT.Process(target=child.run_tests, args=(str(ROOT), bug, tests, LONG))
+    process = _CONTEXT.Process(target=child.run_tests, args=(str(ROOT), bug, tests, LEFT_OUT))
     process.start()
     process.join(limit)
     late = process.is_alive()
