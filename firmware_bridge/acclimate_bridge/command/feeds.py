@@ -45,8 +45,11 @@ class Row(NamedTuple):
 class Columns:
     """Which targets there are, how far each may go, and where in the policy's reference they belong."""
 
-    def __init__(self, task: TaskSpec, caps: DeviceCaps) -> None:
-        """Raises UsageError for a task that follows nothing."""
+    def __init__(self, task: TaskSpec, caps: DeviceCaps | None = None) -> None:
+        """caps: of the device, whose sensors may reach less than the task asks for.
+
+        Raises UsageError for a task that follows nothing.
+        """
         tracks = task.reference.tracks if task.reference else ()
         self.rates = {t.target: t.rate for t in tracks if t.rate is not None}
         self.names = [name for name in task.reference_scalars if name not in self.rates.values()]
@@ -97,10 +100,12 @@ class Columns:
         return out
 
 
-def _within(wanted: tuple[float, float], measured: str | None, caps: DeviceCaps) -> tuple[float, float]:
+def _within(
+    wanted: tuple[float, float], measured: str | None, caps: DeviceCaps | None
+) -> tuple[float, float]:
     """What may be asked for: what the task allows, and no more than the sensor reaches."""
     low, high = wanted
-    for sensor in caps.sensors:
+    for sensor in caps.sensors if caps else ():
         if sensor.name == measured:
             margin = _MARGIN * (sensor.maximum - sensor.minimum)
             low, high = max(low, sensor.minimum + margin), min(high, sensor.maximum - margin)
@@ -157,6 +162,18 @@ def read_file(path: Path, columns: Columns) -> list[Row]:
     if len(rows) < 2:
         raise UsageError(f"--reference {path} has {len(rows)} rows of numbers, expected at least 2")
     return rows
+
+
+def seconds_of(rows: Sequence[Row]) -> float:
+    """From the first row to the last."""
+    return rows[-1].time - rows[0].time
+
+
+def require_reach(rows: Sequence[Row], columns: Columns) -> None:
+    """Raises UsageError for a row that goes where this device cannot."""
+    for row in rows:
+        if (said := columns.beyond(row.targets)) is not None:
+            raise UsageError(f"--reference at {row.time:g} s: {said}, which is what this device reaches")
 
 
 def tabulated(rows: Sequence[Row], columns: Columns, ticks: int, dt: float) -> FloatArray:

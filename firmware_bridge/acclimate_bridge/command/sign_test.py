@@ -67,6 +67,6 @@ def require_wiring(manifest: Manifest, found: list[Wiring]) -> None:
 
 
 def lines(found: list[Wiring]) -> list[str]:
-    """For people."""
-    words = {1: "as expected", -1: "backwards", 0: "nothing moved, so that nobody knows"}
-    return [f"{w.actuator} moves {w.measured}: {words[w.sign]}" for w in found]
+    """For people; nothing where all is as expected."""
+    words = {-1: "is driven backwards", 0: "has not moved at all, so that nobody knows which way it turns"}
+    return [f"sign test of {w.actuator}: {w.measured} {words[w.sign]}" for w in found if w.sign in words]

@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from acclimate.arrays import FloatArray
 from acclimate.control.loop import ControlLoop
+from acclimate.control.trial import EpisodeKey, References
 from acclimate.errors import Diverged
 from acclimate.task.spec import TaskSpec
 
@@ -33,6 +35,9 @@ class _Second(NamedTuple):
     still: float
     terms: int
 
+    def and_also(self, error: float, still: float, terms: int) -> _Second:
+        return _Second(self.error + error, self.still + still, self.terms + terms)
+
 
 class Watch:
     """Give it to a loop as `every`; call `begin` where another episode begins, and where one follows another thing.
@@ -49,6 +54,7 @@ class Watch:
         self._task, self._abort, self._tell = task, abort_error, tell
         self._per_second = max(round(1.0 / task.control_dt), 1)
         self._loop: ControlLoop | None = None
+        self._total = _Second(0.0, 0.0, 0)
         self._what = "driving"
         self.begin(self._what)
 
@@ -77,13 +83,18 @@ class Watch:
         self._beyond = self._beyond + 1 if worst > self._abort else 0
         if self._beyond > _TOO_LONG * self._per_second:
             self._end(measured, wanted)
-        error, still, terms = self._sum
-        error += sum((m - w) ** 2 for m, w in zip(measured, wanted, strict=True))
-        still += sum((s - w) ** 2 for s, w in zip(self._start, wanted, strict=True))
-        self._sum = _Second(error, still, terms + len(wanted))
+        error = sum((m - w) ** 2 for m, w in zip(measured, wanted, strict=True))
+        still = sum((s - w) ** 2 for s, w in zip(self._start, wanted, strict=True))
+        self._sum = self._sum.and_also(error, still, len(wanted))
+        self._total = self._total.and_also(error, still, len(wanted))
         self._tick += 1
         if self._tick % self._per_second == 0:
             self._second()
+
+    @property
+    def error(self) -> float:
+        """Root mean square over all that was watched; NaN where there was nothing."""
+        return math.sqrt(self._total.error / self._total.terms) if self._total.terms else math.nan
 
     def verdict(self) -> str:
         """Why this is no drive to go on with; empty where all is well. About the last third of what was watched."""
@@ -120,3 +131,25 @@ class Watch:
             f"{self._pairs[worst].name!r} is at {measured[worst]:.4g} where {wanted[worst]:.4g} was asked for, more "
             f"than {self._abort:g} away for {_TOO_LONG:g} s; the device was stopped"
         )
+
+
+class Announced:
+    """The references of a trial, told to a watch as they are asked for."""
+
+    def __init__(self, references: References, watch: Watch) -> None:
+        self._references, self._watch = references, watch
+        self._last: tuple[int, str] | None = None
+
+    def __call__(self, obs: FloatArray, key: EpisodeKey) -> FloatArray:
+        """As `References`."""
+        reference = self._references(obs, key)
+        phase = key.shot, key.purpose
+        self._watch.begin(_words(key), anew=phase != self._last)
+        self._last = phase
+        return reference
+
+
+def _words(key: EpisodeKey) -> str:
+    if key.purpose == "measure":
+        return f"after {key.shot} step{'s' * (key.shot != 1)}" if key.shot else "before adapting"
+    return f"{'exploring' if key.purpose == 'explore' else 'adapting'} for step {key.shot + 1}"
