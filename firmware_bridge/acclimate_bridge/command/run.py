@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest, learned)
     wanted = objectives.asked_for(args.objective, manifest) if isinstance(plan, TrialPlan) else ()
     policy = Policy(bundle, args.engine)
+    if policy.choice.remark:
+        print(f"acclimate: {policy.choice.remark}", file=sys.stderr, flush=True)
     learned.load(policy)
     for weights, _ in wanted:
         set_objective(policy, weights)

@@ -248,6 +248,7 @@ class ControlLoop:
         measured, driven, acted = rows.measured, rows.driven, rows.acted
         asked = reference[:, self._channels.of_reference].tolist()
         commander = self._commander
+        commander.explores(noise is not None)
         self._begin()
         for k in range(len(reference) - 1):
             usable = self._observe(reference[k])
@@ -271,6 +272,7 @@ class ControlLoop:
         """
         action: FloatArray = np.zeros(self._manifest.n_act, np.float32)
         try:
+            self._commander.explores(False)
             self._begin()
             for row in rows:
                 if row is None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from acclimate_trainer.compiled.stopwatch import OPTIMIZER, STOPWATCH
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
@@ -203,7 +204,8 @@ def _gradients(
 
 
 def _stepped(adam: torch.optim.Adam, figures: Mapping[str, float]) -> Mapping[str, float]:
-    adam.step()
+    with STOPWATCH.on(OPTIMIZER):
+        adam.step()
     return figures
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
+from acclimate_trainer.compiled.stopwatch import COMPILING, STOPWATCH
 from acclimate_trainer.compiled.ticks.kernel import Arguments, Kernel
 from acclimate_trainer.compiled.ticks.trace import GROUPS, Inputs, Tick, Traced, trace, traced
 from acclimate_trainer.contract.policy import Tensors
@@ -42,6 +43,11 @@ class CompiledTick:
     def kernels(self) -> int:
         """How many versions there are by now."""
         return len(self._kernels)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the next process finds all versions in the cache."""
+        return all(kernel.library.kept for kernel in self._kernels.values())
 
     def __call__(self, inputs: Inputs, segment: Tensor | None = None, decay: float = 1.0) -> Ticked:
         """Run S ticks.
@@ -128,7 +134,8 @@ class CompiledTick:
                 ("machine" if k in moved else group, shape) for k, (group, shape) in enumerate(graph.inputs)
             ]
             regrouped = graph._replace(inputs=tuple(inputs))
-            self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
+            with STOPWATCH.on(COMPILING):
+                self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
         return self._kernels[moved, wanted]
 
 
