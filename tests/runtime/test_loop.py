@@ -179,6 +179,21 @@ def test_actions_are_slew_limited_and_masked_where_held_back() -> None:
     assert loop.stats().slewed == 2
 
 
+@pytest.mark.parametrize(("slew", "exploring"), [({}, [0.2, 0.4, 0.6]), ({"duty": 10.0}, [0.1, 0.2, 0.3])])
+def test_exploration_keeps_to_the_slower_of_its_own_limit_and_the_slew_limit(
+    slew: dict[str, float], exploring: list[float]
+) -> None:
+    base = bundles.manifest()
+    duty = replace(base.task.action[0], exploring_rate=20.0)  # 0.2 a tick
+    manifest = replace(base, task=replace(base.task, action=(duty,)), limits=Limits(slew, 5.0))
+    loop, _, _ = _loop(lambda *_: [1.0], manifest=manifest)
+    episode = loop.run_episode(_reference(), explore=True, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(episode.applied[:3, 0], exploring, rtol=1e-6)
+    assert episode.mask[:3].tolist() == [0.0, 0.0, 0.0]  # nothing is learned from what was held back
+    afterwards = loop.run_episode(_reference())
+    np.testing.assert_allclose(afterwards.applied[0, 0], 0.1 if slew else 1.0, rtol=1e-6)
+
+
 def test_a_channel_without_a_slew_rate_is_not_limited() -> None:
     manifest = replace(bundles.manifest(), limits=Limits({}, 5.0))
     loop, _, _ = _loop(lambda *_: [1.0], manifest=manifest)

@@ -84,8 +84,13 @@ class Driven(NamedTuple):
     link: LinkStats
 
 
-def drive_on(port: str, baud: int, policy: Policy, plan: DrivePlan, seed: int) -> Driven:
-    """Drive noise-free, from a fresh policy. Raises DeviceFault, UsageError for a port that is refused."""
+def drive_on(
+    port: str, baud: int, policy: Policy, plan: DrivePlan, seed: int, record: Callable[[Episode], None]
+) -> Driven:
+    """Drive noise-free, from a fresh policy. Raises DeviceFault, UsageError for a port that is refused.
+
+    `record` is given what was driven, also where it is cut short.
+    """
     clock, manifest = RealClock(), policy.manifest
     ticks = round(plan.seconds / manifest.control_dt)
     events = _events(policy, plan)
@@ -100,7 +105,8 @@ def drive_on(port: str, baud: int, policy: Policy, plan: DrivePlan, seed: int) -
         ControlLoop(policy, link, clock, manifest) as loop,
     ):
         episodes = SeededEpisodes(manifest.task, ticks, seed, 0, begin=link.begin_episode)
-        episode = Drive(loop, episodes(loop.measure(), KEY), events, every=heard).on(ticks + 1)
+        drive = Drive(loop, episodes(loop.measure(), KEY), events, every=heard, record=record)
+        episode = drive.on(ticks + 1)
         forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
         return Driven(plan, episode, forgotten, loop.stats(), link.stats)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from functools import partial
 from typing import NamedTuple
 
 from acclimate.bundle.file import Bundle, load
@@ -19,7 +20,6 @@ from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
-from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
@@ -27,6 +27,7 @@ from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.command import driving, objectives
 from acclimate_bridge.command.driving import DrivePlan
+from acclimate_bridge.command.keeping import Keeping
 from acclimate_bridge.command.sim_port import DeviceAt, device_at
 from acclimate_bridge.evaluation.episodes import SeededEpisodes, allowed_shots, episode_steps
 from acclimate_bridge.evaluation.evaluation import family_of
@@ -54,19 +55,17 @@ def run(args: argparse.Namespace) -> int:
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
-    policy, recording = Policy(bundle, args.engine), Recording()
-    with device_at(args.port, args.bundle, args.seed) as device:
+    policy = Policy(bundle, args.engine)
+    keeping = Keeping(policy, save, record)
+    with keeping.whatever_happens(), device_at(args.port, args.bundle, args.seed) as device:
         _tell_simulated(device, bundle)
         if isinstance(plan, DrivePlan):
-            said = _driven(args, device.port, policy, plan, recording)
+            said = _driven(args, device.port, policy, plan, keeping.recording)
         else:
-            said = _tried(args, device.port, policy, plan, recording)
-    if record is not None:
-        recording.save(record)
-    if save is not None:
-        save_checkpoint(save, policy)
+            said = _tried(args, device.port, policy, plan, keeping.recording)
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
-    print(json_text(tree) if args.json else "\n".join([*said.lines, engine]))
+    text = json_text(tree) if args.json else "\n".join([*said.lines, engine])
+    keeping.finish(lambda: print(text, flush=True))
     return 0
 
 
@@ -92,8 +91,7 @@ def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
 def _driven(
     args: argparse.Namespace, port: str, policy: Policy, plan: DrivePlan, recording: Recording
 ) -> _Said:
-    driven = driving.drive_on(port, args.baud, policy, plan, args.seed)
-    recording(driving.KEY, driven.episode)
+    driven = driving.drive_on(port, args.baud, policy, plan, args.seed, partial(recording, driving.KEY))
     return _Said(
         driving.tree(policy, driven) | _traffic(driven.stats, driven.link),
         [*driving.lines(policy, driven), *_traffic_lines(driven.stats, driven.link)],

@@ -54,16 +54,21 @@ class Reach(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """Of one entry of the action. slew: the largest change from one tick to the next."""
+    """Of one entry of the action. slew: the largest change from tick to tick; exploring: where a policy explores."""
 
     low: float
     high: float
     slew: float
     neutral: float | str
+    exploring: float = math.inf
 
     def within(self, value: float) -> float:
         """`value` within its limits."""
         return min(max(value, self.low), self.high)
+
+    def gentle(self) -> Limit:
+        """As it is while a policy explores."""
+        return self._replace(slew=min(self.slew, self.exploring))
 
     def narrowed(self, share: float) -> Limit:
         """With this share of the way from neutral to either limit; what is held has no such way."""
@@ -108,7 +113,13 @@ class ChannelMap:
         self.actuators = _indices(actuators[name] for name, _ in each)
         rates, dt = manifest.limits.slew_rate, manifest.control_dt
         self.limits = [
-            Limit(_single(c.minimum), _single(c.maximum), dt * rates.get(c.name, math.inf), c.neutral)
+            Limit(
+                _single(c.minimum),
+                _single(c.maximum),
+                dt * rates.get(c.name, math.inf),
+                c.neutral,
+                dt * (math.inf if c.exploring_rate is None else c.exploring_rate),
+            )
             for _, c in each
         ]
         self.neutral = _nearest_to_zero(caps)  # (n_actuators,)

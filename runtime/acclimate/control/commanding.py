@@ -23,7 +23,9 @@ class Commander:
     def __init__(self, device: Device, channels: ChannelMap, tally: Tally, max_action: float = 1.0) -> None:
         """max_action: the share of the way from neutral to each limit that may be used."""
         self._device, self._channels, self._tally = device, channels, tally
-        self._limits = [limit.narrowed(max_action) for limit in channels.limits]
+        self._driving = [limit.narrowed(max_action) for limit in channels.limits]
+        self._exploring = [limit.gentle() for limit in self._driving]
+        self._limits = self._driving
         self._actuators: list[int] = channels.actuators.tolist()
         self._told: list[int] = channels.told.tolist()
         self.applied: list[float] = [0.0] * len(self._limits)  # the action that was commanded last
@@ -32,6 +34,10 @@ class Commander:
         self._standing = [math.nan] * len(channels.own)  # where each of these was measured last
         self._found = list(self._standing)  # and where it was when the device was armed
         self._resting = False
+
+    def explores(self, does: bool) -> None:
+        """Whether what follows is exploration, which may have limits of its own."""
+        self._limits = self._exploring if does else self._driving
 
     def note(self, sample: Sample) -> None:
         """See where the actuators stand, also by a reading that is no good for anything else."""

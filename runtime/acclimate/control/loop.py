@@ -24,6 +24,7 @@ from acclimate.control.pacer import Pacer
 from acclimate.control.patience import Patience
 from acclimate.control.readings import Readings
 from acclimate.control.rearming import WATCHDOG, Rearming
+from acclimate.control.rows import Rows
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
@@ -214,34 +215,42 @@ class ControlLoop:
         explore: bool = False,
         rng: np.random.Generator | None = None,
         between: Callable[[], None] | None = None,
+        record: Callable[[Episode], None] | None = None,
     ) -> Episode:
         """One episode along `reference` (steps + 1, n_ref); ends in neutral, where it may stay as long as you like.
 
         explore: give the controller noise drawn from `rng` instead of zeros.
         between: called after every command, where the slack of the period is.
+        record: given the episode, also where it is cut short, as far as it went.
         Raises DeviceFault, PolicyError; UsageError for a reference that does not fit.
         """
         check_reference(reference, self._manifest.task.n_references, self._channels.reaches)
         noise = draw_noise(self._manifest, len(reference) - 1, rng) if explore else None
+        rows = Rows(len(reference) - 1, self._manifest)
         try:
-            return self._episode(reference, noise, between)
+            self._episode(reference, noise, between, rows)
         except BaseException:
             self.stop()
             raise
+        finally:
+            if record is not None and rows.ticks > 1:
+                record(rows.episode())
+        return rows.episode()
 
     def _episode(
-        self, reference: FloatArray, noise: FloatArray | None, between: Callable[[], None] | None
-    ) -> Episode:
-        steps, m = len(reference) - 1, self._manifest
-        obs = np.zeros((steps + 1, m.n_obs), np.float32)
-        action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
-        measured, driven = [False] * (steps + 1), [False] * steps
-        # A tick earlier: where the policy did not act, what it remembers is not on record.
-        acted = [True] * (steps + 1)
+        self,
+        reference: FloatArray,
+        noise: FloatArray | None,
+        between: Callable[[], None] | None,
+        rows: Rows,
+    ) -> None:
+        obs, action, applied = rows.obs, rows.action, rows.applied
+        measured, driven, acted = rows.measured, rows.driven, rows.acted
         asked = reference[:, self._channels.of_reference].tolist()
         commander = self._commander
+        commander.explores(noise is not None)
         self._begin()
-        for k in range(steps):
+        for k in range(len(reference) - 1):
             usable = self._observe(reference[k])
             commander.asked = asked[k + 1]
             obs[k], measured[k] = self._obs, usable and self._fresh
@@ -249,12 +258,12 @@ class ControlLoop:
             driven[k] = usable and self._drive(self._quiet if noise is None else noise[k], action[k])
             acted[k + 1] = self._acted
             applied[k] = commander.applied
+            rows.ticks = k + 1
             self._happen(between)
-        measured[steps] = self._observe(reference[steps]) and self._fresh
-        obs[steps] = self._obs
+        measured[-1] = self._observe(reference[-1]) and self._fresh
+        obs[-1] = self._obs
+        rows.ticks += 1
         commander.neutral()
-        mask = np.array(measured[:-1]) & measured[1:] & driven & acted[:-1]
-        return Episode(obs, action, mask.astype(np.float32), applied)
 
     def follow(self, rows: Iterable[FloatArray | None], between: Callable[[], None] | None = None) -> None:
         """Drive noise-free along rows of reference (n_ref,), one a tick, as long as there are any; neutral for None.
@@ -263,6 +272,7 @@ class ControlLoop:
         """
         action: FloatArray = np.zeros(self._manifest.n_act, np.float32)
         try:
+            self._commander.explores(False)
             self._begin()
             for row in rows:
                 if row is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -107,7 +109,7 @@ class Trial:
         rng: np.random.Generator,
         record: Callable[[EpisodeKey, Episode], None] | None = None,
     ) -> None:
-        """`record` is given every episode as it ends.
+        """`record` is given every episode as it ends, also one that is cut short.
 
         Raises UsageError for a plan that cannot be, and MismatchError where the device lacks the headline's reward.
         """
@@ -117,6 +119,7 @@ class Trial:
             )
         self._loop, self._references, self._judged = loop, references, _judged(loop)
         self._plan, self._rng, self._record = plan, rng, record
+        self._live = False  # whether the step of this shot drives
         self._begun = False
 
     def measure(self, shot: int = 0) -> Measurement:
@@ -150,14 +153,26 @@ class Trial:
         """One step, judged against `standing`: what was measured of the state that it starts from."""
         window = self._explore(number - 1, policy.manifest)
         adapter.submit(window)
-        result, accepted = self._wait(number - 1, window, policy, adapter, guard)
-        after, kept = self.measure(number), Verdict(True)
+        with self._judged_or_undone(policy):
+            result, accepted = self._wait(number - 1, window, policy, adapter, guard)
+            after, kept = self.measure(number), Verdict(True)
         if accepted.ok:
             kept = guard.keep(self._judged.headline, standing.headline, after.headline)
         undone = self._plan.rollback and not kept.ok and policy.can_roll_back
         if undone:
             policy.rollback()
         return Shot(result, accepted, kept, float(np.mean(window.mask)), after, undone)
+
+    @contextmanager
+    def _judged_or_undone(self, policy: Policy) -> Iterator[None]:
+        """A step that goes live in the block, and that nobody comes to judge, is taken back."""
+        self._live = False
+        try:
+            yield
+        except BaseException:
+            if self._live and self._plan.rollback and policy.can_roll_back:
+                policy.rollback()
+            raise
 
     def _explore(self, shot: int, manifest: Manifest) -> Window:
         assert manifest.window is not None  # a policy that can adapt has a window
@@ -179,6 +194,7 @@ class Trial:
                 decision.append((result, verdict))
                 if verdict.ok:
                     policy.commit()
+                    self._live = True
 
         number = 0
         while not decision:
@@ -192,10 +208,8 @@ class Trial:
         self._begun = True
         self._loop.rest(self._plan.rest_ticks)
         reference = self._references(self._loop.measure(), key)
-        episode = self._loop.run_episode(reference, key.purpose == "explore", self._rng, between)
-        if self._record is not None:
-            self._record(key, episode)
-        return episode
+        record = None if self._record is None else partial(self._record, key)
+        return self._loop.run_episode(reference, key.purpose == "explore", self._rng, between, record)
 
 
 def _judged(loop: ControlLoop) -> TaskSpec:
