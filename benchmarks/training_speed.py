@@ -50,7 +50,7 @@ ROWS = {
 }
 """Names of figures, and the configs that they are of."""
 WHOLE = ("servo_wide_rl2", "servo_wide_maml")
-ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 40
+ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 10
 WINDOWS = 2  # of a training that steps in windows
 
 

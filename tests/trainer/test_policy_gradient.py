@@ -209,8 +209,16 @@ def test_rows_have_the_likelihood_of_the_window_that_they_are_made_of(
     params = {name: value[None].expand(2, *value.shape) for name, value in params.items()}
     window, view = random_window(2, 3, 6, spec=family.spec), View.of(family)
     rows = pg.rows_of(view, window, memory)
-    found = pg.row_likelihood(params, rows, memory)
-    assert_close(found, pg.log_likelihood(view, params, window, memory), rtol=1e-5, atol=1e-5)
+    before: Tensors = {"deviation": torch.zeros(2, 1, window.action.shape[-1])}
+    found = []
+    for k in range(18):
+        row = {name: column[:, k : k + 1] for name, column in rows.items()}
+        following, value = pg.row_likelihood(params, before, row, memory)
+        before = {**before, **following}
+        found.append(value)
+    assert_close(
+        torch.cat(found, dim=1), pg.log_likelihood(view, params, window, memory), rtol=1e-5, atol=1e-5
+    )
 
 
 def simulate(policy: MamlPolicy, params: Tensors, start: Tensor, noise: Tensor) -> Window:

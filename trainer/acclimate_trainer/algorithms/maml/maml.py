@@ -169,7 +169,10 @@ class MamlPolicy:
         window = pg.bounded(window)
         rows = pg.rows_of(self._view, window, memory)
         likelihood = partial(pg.row_likelihood, memory=memory, activation=activation)
-        compiled = driving.row_gradient("the inner step", likelihood, params, rows, activation, memory)
+        handed = {"deviation": rows["action"]} if memory > 0.0 else {}
+        compiled = driving.row_gradient(
+            "the inner step", likelihood, params, handed, rows, activation, memory
+        )
         if compiled is None:
             by_torch: tuple[Tensors, tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)(
                 params, window
@@ -177,8 +180,8 @@ class MamlPolicy:
             return by_torch
         advantage, mask, reward = self._advantage(window, ridge_residual_by_hand)
         weight = -advantage * mask / mask.sum(-1, keepdim=True).clamp_min(1.0)
-        loss = (compiled.values(params, rows) * weight.detach()).sum(-1)
-        return compiled(params, rows, weight), (loss, reward)
+        gradient, values = compiled(params, rows, weight)
+        return gradient, ((values * weight.detach()).sum(-1), reward)
 
     def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""

@@ -65,30 +65,29 @@ def log_likelihood(
 
 
 def row_likelihood(
-    params: Tensors, row: Tensors, memory: float = 0.0, activation: Activation = "tanh"
-) -> Tensor:
-    """As `log_likelihood`, (T, rows), of rows of inputs `x` and actions within ±1, `action`.
+    params: Tensors, before: Tensors, row: Tensors, memory: float = 0.0, activation: Activation = "tanh"
+) -> tuple[Tensors, Tensor]:
+    """As `log_likelihood`, (T, 1), of one transition: inputs `x` and the action within ±1, `action`.
 
-    With memory also of `x_before` and `action_before`, those of the tick before, where one `follows` (1, else 0).
+    With memory the `deviation` of the one before is taken, where one `follows` (1, else 0), and this one's handed on.
     """
-    innovation, spread = row["action"] - mean_action(params, row["x"], activation), sigma(params)
+    deviation, spread = row["action"] - mean_action(params, row["x"], activation), sigma(params)
+    following: Tensors = {}
+    innovation = deviation
     if memory > 0.0:
-        before = row["action_before"] - mean_action(params, row["x_before"], activation)
-        innovation = innovation - memory * row["follows"] * before
+        following = {"deviation": deviation}
+        innovation = deviation - memory * row["follows"] * before["deviation"]
         spread = spread * math.sqrt(1.0 - memory * memory)
     z = innovation / spread
-    return (-0.5 * z * z - torch.log(spread)).sum(-1)
+    return following, (-0.5 * z * z - torch.log(spread)).sum(-1)
 
 
 def rows_of(view: View, window: Window, memory: float = 0.0) -> dict[str, Tensor]:
     """The window's transitions as `row_likelihood` takes them."""
     action = view.normal(window.action)
-    before = _delayed(action)
-    x = view.inputs(window.obs[:, :, :-1], F.hardtanh(before))
-    rows = {"x": x, "action": action}
+    rows = {"x": view.inputs(window.obs[:, :, :-1], F.hardtanh(_delayed(action))), "action": action}
     if memory > 0.0:
-        follows = _delayed(torch.ones_like(action[..., :1]))
-        rows |= {"x_before": _delayed(x), "action_before": before, "follows": follows}
+        rows["follows"] = _delayed(torch.ones_like(action[..., :1]))
     return {name: column.flatten(1, 2) for name, column in rows.items()}
 
 
