@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TypeAlias
 from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.command.options import at_least, writable
+from acclimate.cores import usable_cores
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate.json_text import json_text
@@ -28,7 +28,7 @@ _Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 def run_evaluation(args: argparse.Namespace) -> int:
     """Evaluate a bundle on the machines meant; print the table or one JSON object."""
     output = writable("--output", args.output)
-    jobs = at_least("--jobs", (os.cpu_count() or 1) if args.jobs is None else args.jobs, 1)
+    jobs = at_least("--jobs", usable_cores() if args.jobs is None else args.jobs, 1)
     if args.family is None and (said := remark(load(args.bundle))):
         print(said, file=sys.stderr, flush=True)
     plan = Plan(

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     policy = Policy(bundle, args.engine)
+    if policy.choice.remark:
+        print(f"acclimate: {policy.choice.remark}", file=sys.stderr, flush=True)
     keeping = Keeping(policy, save, record)
     with keeping.whatever_happens(), device_at(args.port, args.bundle, args.seed) as device:
         _tell_simulated(device, bundle)
