@@ -120,7 +120,7 @@ def introduce(line: Line, timeout: float) -> Introduction:
             elif frame.type == Type.CHANNEL and heard is not None and frame.session == line.session:
                 kind, number, channel = ChannelInfo.unpack(frame.payload)
                 channels[kind, number] = channel
-        if heard is not None and (schema := _schema(heard, channels)) is not None:
+        if heard is not None and (schema := assembled(heard, channels)) is not None:
             _require_possible(line, heard, schema)
             line.adopt(schema, line.session)
             return Introduction(heard, schema)
@@ -138,7 +138,7 @@ def _require_possible(line: Line, caps: Caps, schema: Schema) -> None:
         )
 
 
-def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
+def assembled(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
     """The device's schema, once it is complete and is the one that its hash promises."""
     try:
         schema = Schema(
