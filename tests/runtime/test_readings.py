@@ -96,7 +96,7 @@ def test_an_angle_that_wraps_around_is_named() -> None:
     assert readings.problem(_sample(3.13, 2.0, 0.0), _applied()) is None
     problem = readings.problem(_sample(-3.13, 2.0, DT), _applied())
     assert problem is not None
-    assert "faster than it can move (a full turn: its firmware must not wrap the angle around)" in problem
+    assert "faster than it can move (all of its range: its firmware must not wrap it around)" in problem
     readings.forget()
     assert readings.problem(_sample(-3.13, 2.0, DT), _applied()) is None
 

@@ -24,7 +24,7 @@ class Keeping:
 
     def __init__(self, policy: Policy, save: Path | None, record: Path | None) -> None:
         """save, record: files that are known to be writable."""
-        self.recording = Recording(record)
+        self.recording = Recording(record, policy.manifest.task)
         self._policy, self._path = policy, save
         learned = [tensor.name for tensor in policy.manifest.state if tensor.written_by == "adapt"]
         self._before = {name: policy.state(name) for name in learned}

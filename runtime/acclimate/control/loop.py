@@ -287,6 +287,8 @@ class ControlLoop:
             raise
 
     def _begin(self) -> None:
+        if not self._armed:
+            raise DeviceFault("the device is not armed: the loop was not started, or was stopped since")
         self._controller.reset("episode")
         self._readings.forget()
         self._pacer.begin()

@@ -11,7 +11,7 @@ from acclimate.task.derivatives import derivative_pairs
 SLACK = 0.05  # of a channel's range, beyond each end: sensors are noisy, and stops are elastic
 _FROZEN = 1.0  # s without a change of any bit, under a large action, after which an encoder is held for dead
 _LARGE = 0.5  # of full scale: an action that must show
-_WRAP = 0.05  # of a turn: how near to one a jump is taken for an angle that wraps around
+_WRAP = 0.05  # of a channel's range: a jump that lacks no more of it is taken for an angle that wraps around
 
 
 class Readings:
@@ -85,10 +85,9 @@ class Readings:
         return None
 
     def _jumped(self, channel: Channel, moved: float, passed: float) -> str:
-        turn = {"rad": 2 * math.pi, "deg": 360.0}.get(channel.unit)
         why = ""
-        if turn is not None and abs(moved - turn) < _WRAP * turn:
-            why = " (a full turn: its firmware must not wrap the angle around)"
+        if moved > (1.0 - _WRAP) * (channel.maximum - channel.minimum):
+            why = " (all of its range: its firmware must not wrap it around)"
         return (
             f"measures {channel.name!r} {moved:.4g} {channel.unit} from where it was {passed * 1e3:.0f} ms before, "
             f"faster than it can move{why},"
