@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -25,6 +24,7 @@ from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.names import did_you_mean
 from acclimate.stats import Interval
 
@@ -81,7 +81,7 @@ class Evaluation:
 
     def save(self, path: File) -> None:
         """Write the JSON object."""
-        write_atomically(Path(path), (json.dumps(self.tree, indent=2) + "\n").encode())
+        write_atomically(Path(path), (json_text(self.tree) + "\n").encode())
 
     def __repr__(self) -> str:
         return "\n".join(self.lines)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from acclimate.policy.objectives import objective as objective
     from acclimate.policy.objectives import set_objective as set_objective
     from acclimate.policy.policy import Policy as Policy
+    from acclimate.policy.trust import trust as trust
     from acclimate.task.episode import Episode as Episode
     from acclimate.task.episode import Window as Window
     from acclimate.task.metrics import measure as measure
@@ -88,6 +89,7 @@ _HOME = {
     "policy.guard": "Guard",
     "policy.objectives": "objective set_objective",
     "policy.policy": "Policy",
+    "policy.trust": "trust",
     "task.episode": "Episode Window",
     "task.metrics": "measure",
     "task.spec": "ActionChannel Feature Metric ObservationChannel Parameter TaskSpec Track TrackingReference",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from acclimate.plain import plain
+
 
 class AcclimateError(Exception):
-    """Root of all deliberate errors. `str(error)` is one sentence for the user."""
+    """Root of all deliberate errors. `str(error)` is one sentence for the user, whatever it quotes."""
 
     exit_code: int = 2  # 2: the user's mistake or bad input; 1: a fault at run time
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class UsageError(AcclimateError):
     """An argument, option or setting that cannot be right."""
+
+
+class OutputError(AcclimateError):
+    """What was found out cannot be written where it was wanted."""
+
+    exit_code = 1
 
 
 class MissingPartError(UsageError, AttributeError):

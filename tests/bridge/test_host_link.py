@@ -223,7 +223,7 @@ def test_nobody_there_is_named() -> None:
     transport = Lossy(core, clock)
     transport.to_device = lambda _: b""
     transport.to_host = lambda _: b""
-    with pytest.raises(DeviceFault, match="no device answered on simulated device within 2 s"):
+    with pytest.raises(DeviceFault, match="no device answered on simulated device within 5 s"):
         HostLink(transport, clock)
 
 

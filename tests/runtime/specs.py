@@ -37,7 +37,7 @@ LIFT = TaskSpec(
 """A lift whose valve makes it rise and sink: no radians, no ±1."""
 
 _NAMES = st.from_regex(r"[a-z_][a-z0-9_\-]{0,8}", fullmatch=True)
-_TEXTS = st.text(max_size=8)
+_TEXTS = st.text(max_size=8).filter(str.isprintable)
 _NUMBERS = st.floats(-1e6, 1e6)
 _POSITIVE = st.floats(1e-3, 1e6)
 
@@ -67,7 +67,7 @@ def specs(draw: DrawFn) -> TaskSpec:
     commanded = [name for channel in action for name in channel.scalars]
     return TaskSpec(
         name=draw(_NAMES),
-        control_dt=draw(_POSITIVE),
+        control_dt=draw(st.floats(1e-3, 1e3)),
         observation=(*observation, wide),
         action=action,
         parameters=draw(_parameters()),

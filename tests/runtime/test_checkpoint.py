@@ -1,8 +1,10 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,17 @@ def test_a_checkpoint_is_not_overtaken_by_an_adaptation_from_before(policy: Poli
     np.testing.assert_array_equal(policy.state("weight"), then)
 
 
+def test_a_bundle_of_the_same_name_is_another_bundle_all_the_same(saved: Path, tmp_path: Path) -> None:
+    """What ties a checkpoint is the content; the name may be the same, or another."""
+    changed = replace(bundles.manifest(), provenance={"seed": 1})
+    other = Policy(load(bundles.write_tiny(tmp_path / "again.acclimate", changed)))
+    with pytest.raises(CheckpointError, match="a checkpoint fits only the bundle that it was saved from"):
+        load_checkpoint(saved, other)
+    copied = tmp_path / "copied.acclimate"
+    copied.write_bytes((tmp_path / "tiny.acclimate").read_bytes())
+    load_checkpoint(saved, Policy(load(copied)))
+
+
 @pytest.mark.parametrize("keep", [0, 10, 300, -1])
 def test_a_truncated_checkpoint_is_refused(policy: Policy, saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])
@@ -105,6 +118,33 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, "not bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_and_folder_reach_the_disk_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else a power cut leaves an empty file under the name, or the old one for ever."""
+    seen: list[tuple[str, object]] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        found = os.fstat(handle)
+        seen.append(("folder" if stat.S_ISDIR(found.st_mode) else "file", (found.st_ino, found.st_size)))
+        fsync(handle)
+
+    def renamed(self: Path, target: Path) -> Path:
+        seen.append(("renamed", target))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_atomically(tmp_path / "file", b"new")
+    found, folder = (tmp_path / "file").stat(), tmp_path.stat()
+    assert [what for what, _ in seen] == ["file", "renamed", "folder"]
+    assert seen[0][1] == (found.st_ino, 3)
+    assert seen[1][1] == tmp_path / "file"
+    assert isinstance(seen[2][1], tuple)
+    assert seen[2][1][0] == folder.st_ino
 
 
 def test_a_folder_in_the_way_is_a_sentence(tmp_path: Path) -> None:

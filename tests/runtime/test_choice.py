@@ -14,6 +14,7 @@ from acclimate.engines import ENGINES, findings
 from acclimate.engines.findings import Found, Key
 from acclimate.errors import EngineError, GoldenError
 from acclimate.policy.policy import Policy
+from acclimate.policy.trust import trust
 
 from . import bundles
 from .test_native_engine import ACT, ADAPT
@@ -32,7 +33,9 @@ def _bundle(folder: Path, act: str = ACT) -> Bundle:
     manifest = bundles.manifest()
     members = bundles.members(manifest) | {"act.c": act.encode(), "adapt.c": ADAPT.encode()}
     write_bundle(folder / "both.acclimate", manifest, members)
-    return load(folder / "both.acclimate")
+    bundle = load(folder / "both.acclimate")
+    trust(bundle)
+    return bundle
 
 
 @pytest.fixture
@@ -141,6 +144,7 @@ def test_where_none_may_drive_every_reason_is_given(tmp_path: Path) -> None:
     right = bundles.members(manifest)
     wrong = right | {"act.c": OTHERWISE.encode(), "adapt.c": ADAPT.encode(), "act.onnx": b"rubbish"}
     write_bundle(tmp_path / "wrong.acclimate", manifest, wrong)
+    trust(load(tmp_path / "wrong.acclimate"))
     with pytest.raises(
         GoldenError, match=r"no engine here may drive with .*native: .*; onnxruntime: .*act\.onnx"
     ):

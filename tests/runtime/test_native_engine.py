@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.bundle.file import load, write_bundle
-from acclimate.engines import Engine, open_engine
+from acclimate.engines import Engine, findings, open_engine
 from acclimate.engines.c_source import Face, head
 from acclimate.engines.native import NativeEngine
 from acclimate.errors import EngineError, GoldenError
 from acclimate.policy.policy import Policy
+from acclimate.policy.trust import trust
 
 from . import bundles
 from .engine_conformance import EngineConformance
@@ -185,6 +186,29 @@ def test_a_compiler_that_knows_no_native_processor(tmp_path: Path, monkeypatch: 
     assert _load()[0] == pytest.approx(5.1)
 
 
+def test_every_binding_has_a_workspace_of_its_own() -> None:
+    """Act of one slot may run while adapt does. Here a function tells how often its workspace was used."""
+    counting = ACT.replace("workspace 0", "workspace 8").replace("void act(", "void act(unsigned char *w, ")
+    counting = counting.replace("size[0] = fabsf(sum);", "size[0] = ++*(unsigned *)w;")
+    program = NativeEngine().load(counting.encode(), ACT_SPEC, "act")
+    graphs = [program.bind() for _ in range(3)]
+    for runs in (1, 2):
+        for graph in graphs:
+            graph.run()
+            assert graph.outputs["info.size"][0] == runs
+
+
+def test_another_processor_is_another_library(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a card moves to another board, or several share a home."""
+    _load()
+    monkeypatch.setattr(findings, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("model name\t: another\n")
+    assert _load()[0] == pytest.approx(5.1)
+    assert len(_libraries(cache)) == 2
+
+
 def test_a_function_that_is_not_there() -> None:
     """The head names another one than the code has."""
     with pytest.raises(EngineError, match=r"act\.c is refused by .*\bother\b"):
@@ -303,6 +327,7 @@ def test_denormals_stay_what_they_are() -> None:
 def _bundle(folder: Path, act: str) -> Path:
     members = bundles.members(MANIFEST) | {"act.c": act.encode(), "adapt.c": ADAPT.encode()}
     write_bundle(folder / "tiny.acclimate", MANIFEST, members)
+    trust(load(folder / "tiny.acclimate"))
     return folder / "tiny.acclimate"
 
 

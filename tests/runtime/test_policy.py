@@ -1,9 +1,11 @@
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.golden import Golden
 from acclimate.bundle.manifest import TensorSpec
@@ -244,22 +246,43 @@ def _golden(bundle: Bundle, golden: Golden) -> Bundle:
     return replace(bundle, golden=golden)
 
 
-def test_the_golden_check_refuses_another_action(bundle: Bundle) -> None:
-    action = bundle.golden.action.copy()
-    action[3] += 0.01
-    expected = rf"act: 'action' is .* on engine 'onnxruntime', expected {action[3, 0]:.7g} within"
-    with pytest.raises(GoldenError, match=expected) as caught:
-        Policy(_golden(bundle, replace(bundle.golden, action=action)))
+RECORDED = {
+    "act: 'action'": lambda g, x: replace(g, action=x(g.action)),
+    "act: 'next.previous'": lambda g, x: replace(g, next={**g.next, "previous": x(g.next["previous"])}),
+    "act: 'next.ticks'": lambda g, x: replace(g, next={**g.next, "ticks": x(g.next["ticks"])}),
+    **{
+        f"adapt: 'next.{name}'": lambda g, x, name=name: replace(
+            g, adapt=replace(g.adapt, next={**g.adapt.next, name: x(g.adapt.next[name])})
+        )
+        for name in ("weight", "shots")
+    },
+    **{
+        f"adapt: 'info.{name}'": lambda g, x, name=name: replace(
+            g, adapt=replace(g.adapt, info={**g.adapt.info, name: x(g.adapt.info[name])})
+        )
+        for name in ("loss", "reward", "grad_norm", "step_norm", "ticks")
+    },
+}
+
+
+@pytest.mark.parametrize("where", RECORDED)
+@pytest.mark.parametrize("which", [0, -1])
+def test_the_golden_check_refuses_any_number_that_differs(bundle: Bundle, where: str, which: int) -> None:
+    """Wherever in the recorded sequence, and only beyond the tolerance."""
+    tolerance = bundle.manifest.tolerance
+
+    def by(factor: float, array: FloatArray) -> FloatArray:
+        changed = array.copy()
+        allowed = tolerance.golden_abs + tolerance.golden_rel * float(np.abs(array).max())
+        changed.flat[which] += np.float32(factor * allowed)
+        return changed
+
+    Policy(_golden(bundle, RECORDED[where](bundle.golden, partial(by, 0.5))))
+    with pytest.raises(
+        GoldenError, match=f"golden check of {where} is .* on engine 'onnxruntime', expected"
+    ) as caught:
+        Policy(_golden(bundle, RECORDED[where](bundle.golden, partial(by, 2.0))))
     assert caught.value.exit_code == 2
-
-
-def test_the_golden_check_refuses_another_adaptation(bundle: Bundle) -> None:
-    adapt = bundle.golden.adapt
-    assert adapt is not None
-    weight = adapt.next["weight"] + np.float32(1e-3)
-    wrong = replace(adapt, next={**adapt.next, "weight": weight})
-    with pytest.raises(GoldenError, match=r"golden check of adapt: 'next\.weight'"):
-        Policy(_golden(bundle, replace(bundle.golden, adapt=wrong)))
 
 
 def test_the_golden_check_refuses_what_is_not_finite(bundle: Bundle) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from acclimate.bundle.file import load
 from acclimate.command.options import at_least, writable
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 
 from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
@@ -43,7 +43,7 @@ def run_evaluation(args: argparse.Namespace) -> int:
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
-    text = json.dumps(tree, indent=2)
+    text = json_text(tree)
     if output is not None:
         write_atomically(output, (text + "\n").encode())
     print(text if args.json else "\n".join(lines))

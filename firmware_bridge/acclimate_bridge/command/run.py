@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
-from acclimate.command.options import at_least, writable
+from acclimate.command.options import at_least, heed_trust, writable
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
@@ -20,6 +19,7 @@ from acclimate.control.recording import Recording
 from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
 from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             f"bundle {manifest.name!r} needs the device's true parameters, which are unknown for a real device; "
             "compare with it in `acclimate evaluate`"
         )
+    heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
     save, record = writable("--save", args.save), writable("--record", args.record)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if save is not None:
         save_checkpoint(save, policy)
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
-    print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
+    print(json_text(tree) if args.json else "\n".join([*said.lines, engine]))
     return 0
 
 

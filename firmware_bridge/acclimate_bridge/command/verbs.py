@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from acclimate.command.cli import Verb
+from acclimate.command.options import add_trust
 
 _REQUIRES = ("serial", "cobs")
 _MACHINE = "#NUMBER of a held-out one, NAME=VALUE,… for true parameters, or the name of a servo"
@@ -91,6 +92,7 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     )
     add("--baud", type=int, default=115_200, help="baud rate (115200)")
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
+    add_trust(parser)
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
     add("--episodes", type=int, metavar="N", help="episodes per measurement (4)")
     add("--seconds", type=float, metavar="S", help="instead of all that: drive for S seconds without a pause")

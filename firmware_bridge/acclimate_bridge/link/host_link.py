@@ -14,6 +14,7 @@ from acclimate.control.device import Clock, DeviceCaps, Sample
 from acclimate.control.patience import Patience
 from acclimate.errors import DeviceFault
 
+from acclimate_bridge.link import budget
 from acclimate_bridge.link.described import device_caps
 from acclimate_bridge.link.line import POLL, RETRY, Line, Transport, introduce
 from acclimate_bridge.link.messages import (
@@ -28,24 +29,22 @@ from acclimate_bridge.link.messages import (
     Obs,
     Pong,
     Result,
-    State,
     Type,
-    from_wire,
-    newer,
     to_wire,
     why_safe,
 )
+from acclimate_bridge.link.observing import Observer
 from acclimate_bridge.link.time_sync import TimeSync
 from acclimate_bridge.link.wire import Frame
 
+TIMEOUT = 5.0  # s that a device has for its first answer: some boards boot for 3 s when their port is opened
 _ANSWER = 1.0  # s to wait for the answer to CLEAR or CFG
+_IDLE = 1.0  # s without an exchange after which one is made before a reading is judged
 _SILENCE = 0.5  # s without any frame after which the device counts as lost, or three periods of a slow one
 _PING_EVERY = 0.25  # s
 _PING_WAIT = 0.002  # s to stay for the answer, so that its arrival is known exactly
 _FIRST_PINGS = 8
-_STALE_PERIODS = 3.0  # control periods after which a reading is outdated
 _LOGS = 100  # newest lines of the device that are kept
-_REFUSED = frozenset({"refused"})  # it refuses commands, and does not say that it is latched
 _OWN = frozenset({"session", "watchdog"})  # what a host may clear without asking anybody
 
 
@@ -72,36 +71,38 @@ class HostLink:
         transport: Transport,
         clock: Clock,
         *,
-        timeout: float = 2.0,
+        timeout: float = TIMEOUT,
         samples_per_period: int = 2,
         on_log: Callable[[Log], None] = lambda _: None,
     ) -> None:
         """Open a session, learn what the device is, and find out its clock.
 
-        `samples_per_period`: how many readings the device sends per control period; on a link without a
-        common clock a reading is up to one sample period old. `on_log` is given each line for people that the device
-        sends, in the caller's thread: it must not wait. Raises DeviceFault when no device answers in `timeout` s.
+        `samples_per_period`: how many readings the device sends per control period, if the line carries them; on a link
+        without a common clock a reading is up to one sample period old. `on_log` is given each line for people that the
+        device sends, in the caller's thread: it must not wait. Raises DeviceFault when no device answers in `timeout`
+        s, or one that cannot be, or one for which the line is too slow.
         """
         self._clock = clock
         self._line = Line(transport, clock)
         self._sync = TimeSync()
         self._pings: dict[int, float] = {}
         self._acks: dict[int, Ack] = {}
-        self._reading: Sample | None = None
-        self._obs: Obs | None = None
-        self._stamp_us = 0  # of that
         self._closed = False
         self._on_log = on_log
         self._logged = 0
         self.logs: deque[Log] = deque(maxlen=_LOGS)  # the newest
         self._introduction, self._schema = introduce(self._line, timeout)
         caps = self._introduction
-        self._obs_period_us = round(1e9 / caps.rate_mhz / samples_per_period)
-        self._outdated = _STALE_PERIODS * 1e3 / caps.rate_mhz
-        self._silence = max(_SILENCE, self._outdated)
+        self._caps = device_caps(caps, self._schema)
+        rate = self._caps.rate_hz
+        samples = budget.samples_per_period(
+            self._schema, rate, samples_per_period, transport.bits_per_s, transport.name
+        )
+        self._obs_period_us = round(1e6 / rate / samples)
+        self._observer = Observer(self._schema, self._sync, clock, 1.0 / rate, self._obs_period_us * 1e-6)
+        self._silence = max(_SILENCE, self._observer.outdated)
         self._ttl_ms = 0
         self._heard = self._next_ping = clock.now()
-        self._caps = device_caps(caps, self._schema)
         for _ in range(_FIRST_PINGS):
             self._ping(wait=0.05)
 
@@ -114,10 +115,21 @@ class HostLink:
     def stats(self) -> LinkStats:
         """Counters of the link so far."""
         counters = self._line.decoder.counters
-        device = self._obs[5:9] if self._obs else (0, 0, 0, 0)
+        device = self._observer.obs[5:9] if self._observer.obs else (0, 0, 0, 0)
         sync, lost = self._sync, self._line.lost
         return LinkStats(
             counters.frames, counters.dropped, lost, *device, self._logged, sync.round_trip, sync.drift
+        )
+
+    @property
+    def advice(self) -> str | None:
+        """What would make this link a better one, in a sentence, as far as its traffic shows it."""
+        if not self._observer.bursts:
+            return None
+        return (
+            f"readings arrive in bursts, every {self._observer.arrival_gap * 1e3:.0f} ms on average, so that many are "
+            "not fresh: if this is a USB serial adapter, lower its latency timer (16 ms by default) to 1 ms in "
+            "/sys/bus/usb-serial/devices/*/latency_timer"
         )
 
     def start(self, period: float | None = None) -> None:
@@ -131,6 +143,7 @@ class HostLink:
         self._configure(Key.OBS_PERIOD_US, self._obs_period_us)
         self._configure(Key.WATCHDOG_MS, round(1e3 * patience.watchdog))
         self._ttl_ms = round(1e3 * patience.command)
+        self._observer.forget_rhythm()
         self._release()
 
     def rearm(self, sample: Sample) -> None:
@@ -156,14 +169,13 @@ class HostLink:
         """The newest reading; None before the first. Raises DeviceFault when device or link are lost."""
         self._poll()
         now = self._clock.now()
+        if now > self._next_ping + _IDLE:  # nobody has commanded anything: what is known of its clock is old
+            self._ping(10 * _PING_WAIT)
         if now - self._heard > self._silence:
             raise DeviceFault(
                 f"the device on {self._name} has been silent for {self._silence:g} s; check cable and power"
             )
-        reading = self._reading
-        if reading is not None and now - reading.t > self._outdated and not reading.stale:
-            self._reading = reading = reading._replace(stale=True)
-        return reading
+        return self._observer.latest()
 
     def command(self, targets: FloatArray) -> None:
         """Send targets, (n_actuators,) in the channels' units. Raises DeviceFault when the link is lost."""
@@ -218,38 +230,18 @@ class HostLink:
         for frame in self._line.receive():
             if frame.type == Type.CAPS:
                 self._check_identity(Caps.unpack(frame.payload), frame.session)
-            elif frame.type == Type.LOG:
-                self._log(Log.unpack(frame.payload))
             elif frame.session != self._line.session:
                 continue  # the end of somebody else's session
             elif frame.type == Type.OBS:
-                self._on_obs(frame)
+                self._observer.take(frame)
+            elif frame.type == Type.LOG:
+                self._log(Log.unpack(frame.payload))
             elif frame.type == Type.PONG:
                 self._on_pong(frame)
             elif frame.type == Type.ACK:
                 ack = Ack.unpack(frame.payload)
                 self._acks[ack.seq] = ack
             self._heard = self._clock.now()
-
-    def _on_obs(self, frame: Frame) -> None:
-        if self._reading is not None and not newer(frame.seq, self._reading.seq):
-            return
-        obs = Obs.unpack(frame.payload)
-        # A new reading with an old stamp: the device's clock stands still, or has jumped back.
-        stands = self._obs is not None and not 0 < (frame.t_us - self._stamp_us) & 0xFFFFFFFF < 1 << 31
-        faults = self._faults(obs)
-        self._obs, self._stamp_us = obs, frame.t_us
-        values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
-        t = min(self._sync.to_host(frame.t_us), self._clock.now())
-        self._reading = Sample(values, t, frame.seq, stands, faults, obs.latches)
-
-    def _faults(self, obs: Obs) -> frozenset[str]:
-        """What keeps the device from obeying. Refusals while it was latched are over once it is not."""
-        before = self._obs
-        faults = why_safe(obs.state, obs.faults)
-        if faults or before is None or before.state == State.SAFE or before.refused == obs.refused:
-            return faults
-        return _REFUSED
 
     def _log(self, log: Log) -> None:
         self._logged += 1
@@ -318,7 +310,7 @@ class HostLink:
             if answer.result == Result.OK:
                 return
             if answer.result == Result.STILL_HELD:
-                raise DeviceFault(f"the emergency stop of the device on {self._name} is still pressed")
+                raise DeviceFault(self._still_held(faults))
             if self._clock.now() >= give_up:  # it has latched again and again meanwhile
                 raise DeviceFault(f"the device on {self._name} keeps latching; look at it before going on")
 
@@ -333,19 +325,24 @@ class HostLink:
             "program with release_estop()"
         )
 
+    def _still_held(self, faults: frozenset[str]) -> str:
+        if "estop" in faults:
+            return f"the emergency stop of the device on {self._name} is still pressed"
+        return f"what has latched the device on {self._name} ({', '.join(sorted(faults))}) has not passed yet"
+
     def _next_obs(self) -> Obs:
         """The first one that arrives from now on."""
         self._poll()
-        before = self._obs
+        before = self._observer.obs
         give_up = self._clock.now() + max(_ANSWER, self._silence)
-        while self._obs is before or self._obs is None:
+        while (obs := self._observer.obs) is before or obs is None:
             if self._clock.now() >= give_up:
                 raise DeviceFault(
                     f"the device on {self._name} answers, but sends no readings; check its firmware"
                 )
             self._clock.sleep_until(self._clock.now() + POLL)
             self._poll()
-        return self._obs
+        return obs
 
     def _configure(self, key: Key, value: int) -> None:
         answer = self._request(Type.CFG, Cfg(key, value).pack())

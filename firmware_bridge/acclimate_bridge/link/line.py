@@ -33,6 +33,11 @@ class Transport(Protocol):
         """What to call it in messages to the user."""
         ...
 
+    @property
+    def bits_per_s(self) -> int | None:
+        """What it carries in either direction; None where nothing slows it down."""
+        ...
+
     def read(self) -> bytes:
         """All bytes that have arrived, possibly none. Raises DeviceFault when the stream is gone."""
         ...
@@ -142,10 +147,27 @@ def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema 
 
 def _nobody(line: Line, heard: Caps | None, timeout: float) -> str:
     name, counters = line.transport.name, line.decoder.counters
+    baud = line.transport.bits_per_s
     if heard is not None:
-        return f"the device on {name} did not describe its channels completely within {timeout:g} s"
+        return (
+            f"the device on {name} did not describe its channels completely within {timeout:g} s; check the cable, or "
+            "give it more time with --timeout"
+        )
     if counters.version:
         return f"the device on {name} speaks another version of the protocol; update its firmware"
     if counters.malformed + counters.overlong + counters.crc:
-        return f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate"
-    return f"no device answered on {name} within {timeout:g} s; check its power and its firmware"
+        at = f" (now {baud})" if baud is not None else ""
+        return f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate{at}"
+    return (
+        f"no device answered on {name} within {timeout:g} s; check its power and its firmware{_hints(baud)}"
+    )
+
+
+def _hints(baud: int | None) -> str:
+    """What else it may be on a serial line."""
+    if baud is None:
+        return ""
+    return (
+        f", the baud rate (now {baud}), and whether opening the port restarts it: then give it the time that it takes "
+        "to boot with --timeout, or keep it from restarting with --no-dtr"
+    )

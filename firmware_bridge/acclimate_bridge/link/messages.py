@@ -209,7 +209,7 @@ class Caps(NamedTuple):
     firmware: str
 
     def pack(self) -> bytes:
-        return _CAPS.pack(*self[:-1], self.firmware.encode("ascii"))
+        return _CAPS.pack(*self[:-1], _cut(self.firmware, 24))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Caps:
@@ -320,7 +320,7 @@ class Log(NamedTuple):
     text: str
 
     def pack(self) -> bytes:
-        return _LOG.pack(self.level, self.text.encode("ascii", "replace"))
+        return _LOG.pack(self.level, _cut(self.text, 63))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Log:
@@ -377,6 +377,11 @@ def _integer(value: float, scale: float) -> int:
 
 def _text(padded: bytes) -> str:
     return padded.split(b"\x00", 1)[0].decode(errors="replace")
+
+
+def _cut(text: str, most: int) -> bytes:
+    """As many whole characters as fit."""
+    return text.encode()[:most].decode(errors="ignore").encode()
 
 
 def _shown(padded: bytes) -> str:

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from acclimate.errors import UsageError
+
+if TYPE_CHECKING:  # `acclimate --help` loads this module
+    from acclimate.bundle.file import Bundle
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust`, for verbs that load a bundle on an engine."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let this bundle's C run here, now and later: you know who made it",
+    )
+
+
+def heed_trust(args: argparse.Namespace, bundle: Bundle) -> None:
+    """Trust the bundle where `--trust` is given; say on stderr where that cannot be remembered."""
+    from acclimate.policy.trust import trust  # not before: `--help` needs none of it
+
+    if args.trust and (reason := trust(bundle)):
+        print(f"acclimate: {bundle.path} is trusted this time only: {reason}", file=sys.stderr)
 
 
 def at_least(option: str, value: int, least: int) -> int:

@@ -12,10 +12,12 @@ from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.digest import sha256_hex
+from acclimate.bundle.file import MAX_BUNDLE
 from acclimate.bundle.npz import check_arrays, pack_arrays, unpack_arrays
 from acclimate.errors import AcclimateError, CheckpointError
 from acclimate.fields import parse_object
 from acclimate.policy.policy import Policy
+from acclimate.whole_files import read_whole
 
 FORMAT = 1
 _HEADER, _STATE = "checkpoint.json", "state.npz"
@@ -62,7 +64,7 @@ def load_checkpoint(path: str | Path, policy: Policy) -> None:
 
 def _read(path: Path, policy: Policy) -> dict[str, FloatArray]:
     try:
-        members = archive.unpack(io.BytesIO(path.read_bytes()), str(path))
+        members = archive.unpack(io.BytesIO(read_whole(path, MAX_BUNDLE)), str(path))
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from None
     if set(members) != {_HEADER, _STATE}:

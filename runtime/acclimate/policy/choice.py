@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from acclimate.bundle.file import Bundle
 from acclimate.engines import ENGINES, findings, missing
 from acclimate.errors import EngineError, GoldenError, NoEngineError
+from acclimate.policy.trust import untrusted
 
 if TYPE_CHECKING:
     from acclimate.engines.child_process import ChildProcess
@@ -82,7 +83,9 @@ def _unfit(name: str, bundle: Bundle) -> str:
     stems = ["act"] if bundle.manifest.graphs.adapt is None else ["act", "adapt"]
     lacking = [f"{stem}.{ENGINES[name].suffix}" for stem in stems]
     lacking = [member for member in lacking if member not in bundle.members]
-    return f"the bundle has no {' and no '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"the bundle has no {' and no '.join(lacking)}"
+    return untrusted(ENGINES[name].suffix, bundle)
 
 
 def _measured(bundle: Bundle, fit: list[str], unfit: Mapping[str, str]) -> Choice:

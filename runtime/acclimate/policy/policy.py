@@ -20,6 +20,7 @@ from acclimate.policy import golden_check
 from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.choice import choose, named
 from acclimate.policy.slots import StateMemory
+from acclimate.policy.trust import untrusted
 from acclimate.task.episode import Window
 
 Scope: TypeAlias = Literal["trial", "episode"]
@@ -81,6 +82,8 @@ class Policy:
             raise EngineError(
                 f"{self.bundle.path} has no {member!r}, which engine {self.engine.name!r} needs"
             )
+        if reason := untrusted(self.engine.suffix, self.bundle):
+            raise EngineError(reason)
         return self.bundle.members[member], f"{self.bundle.path}: {member}"
 
     def _bind_acts(self) -> tuple[Graph, Graph]:

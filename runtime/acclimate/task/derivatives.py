@@ -12,6 +12,7 @@ _WORDS = (
     ("angle", "rate"),
     ("place", "speed"),
 )
+_SUFFIXES = ("velocity", "speed", "rate")
 
 
 class Named(Protocol):
@@ -27,8 +28,8 @@ class Named(Protocol):
 def derivative_pairs(channels: Sequence[Named]) -> list[tuple[int, int]]:
     """Pairs of a position and its velocity, by their numbers.
 
-    Units must be U and U/s; and either the names say that they belong together, as position.1 and velocity.1 do, or
-    there is one channel of each unit only.
+    Units must be U and U/s; and either the names say that they belong together, as position.1 and velocity.1 or elbow
+    and elbow_velocity do, or there is one channel of each unit only.
     """
     by_name = {channel.name: i for i, channel in enumerate(channels)}
     found = []
@@ -43,4 +44,5 @@ def derivative_pairs(channels: Sequence[Named]) -> list[tuple[int, int]]:
 
 
 def _counterparts(name: str) -> list[str]:
-    return [name.replace(position, velocity) for position, velocity in _WORDS if position in name]
+    replaced = [name.replace(position, velocity) for position, velocity in _WORDS if position in name]
+    return [*replaced, *(f"{name}_{suffix}" for suffix in _SUFFIXES)]

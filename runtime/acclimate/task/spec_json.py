@@ -29,6 +29,7 @@ from acclimate.task.spec import (
     TrackingReference,
 )
 
+_LONGEST = 3600.0  # s, of a control tick
 _TRACKING = "tracking"  # the one kind of reference that there is
 
 
@@ -43,7 +44,7 @@ def read_spec(f: Fields) -> TaskSpec:
 def _read(f: Fields) -> TaskSpec:
     return TaskSpec(
         name=f.identifier("name"),
-        control_dt=f.number("control_dt", above=0.0),
+        control_dt=f.number("control_dt", above=0.0, most=_LONGEST),
         observation=f.items("observation", _read_observation),
         action=f.items("action", _read_action),
         parameters=f.items("parameters", _read_parameter),

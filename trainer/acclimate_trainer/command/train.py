@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TypeAlias
 from acclimate.command.options import at_least
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.stats import mean_interval
 from acclimate.task.spec import Metric
 
@@ -38,7 +38,7 @@ def run_training(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"over {len(runs)} seeds: {_over([figures for _, figures in runs], config)}")
     if args.json:
-        print(json.dumps(tree, indent=2))
+        print(json_text(tree))
     return 0
 
 
