@@ -54,10 +54,9 @@ def run(seed: int) -> Mapping[str, Figure]:
     trained = from_bundle(load(BUNDLE))
     ours, theirs = Ours(trained), Theirs(raptor())
     out: dict[str, Figure] = {"parameters": ours.parameters, "train_s": _training(trained.config)}
-    for name, course in COURSES.items():
-        found = {
-            who: _flown(controller, course, seed) for who, controller in (("", ours), ("raptor.", theirs))
-        }
+    for name, course in (COURSES | FURTHER).items():
+        drones = DRONES if name in COURSES else FEWER
+        found = {who: fly(one, course, drones, seed) for who, one in (("", ours), ("raptor.", theirs))}
         for who, flown in found.items():
             out |= {f"{who}{name}.{figure}": value for figure, value in _figures(flown)}
         medians = [float(np.median(flown.rmse)) for flown in found.values()]
