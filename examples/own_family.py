@@ -87,7 +87,7 @@ class DiverFamily:
 
     def open(self, tasks: Divers, episodes: int, steps: int, rng: np.random.Generator) -> "DiverSession":
         shape = (len(tasks.mass), episodes)
-        start = torch.tensor(rng.uniform(-1.0, 1.0, shape), dtype=torch.float32)
+        start = torch.tensor(rng.uniform(-DEEPEST, DEEPEST, shape), dtype=torch.float32)
         return DiverSession(tasks, start, torch.from_numpy(rng.standard_normal((*shape, steps), np.float32)))
 
 

@@ -62,6 +62,12 @@ class PolicyError(AcclimateError):
     exit_code = 1
 
 
+class Diverged(AcclimateError):  # noqa: N818  (what happened, not what went wrong in the program)
+    """The machine was driven away from what was asked for."""
+
+    exit_code = 3
+
+
 class DeviceFault(AcclimateError):  # noqa: N818  (the field's word for it)
     """The device, or the link to it, failed while it was being driven."""
 

@@ -79,6 +79,10 @@ class Bench:
         self.manifest, self.dt = replace(manifest, task=task), 1.0 / rate
         self.clock, self.cart, self.controller = VirtualClock(50.0), Cart(), Pushing()
         self.core = DeviceCore(self.cart, profile or Profile(SCHEMA, rate), boot_id=9, now=50.0)
+        self.rejoin()
+
+    def rejoin(self) -> None:
+        """Another program, with a link and a loop of its own, to the same device."""
         self.wire = Wire(self.core, self.clock)
         self.link = HostLink(self.wire, self.clock, samples_per_period=1)
         self.loop = ControlLoop(self.controller, self.link, self.clock, self.manifest)

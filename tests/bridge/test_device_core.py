@@ -26,7 +26,7 @@ from acclimate_bridge.link.messages import (
 )
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.device_core import DeviceCore, Profile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SCHEMA = Schema(
@@ -67,10 +67,18 @@ class Bench:
         self.session = 0
 
     def send(
-        self, kind: Type, payload: bytes = b"", *, session: int | None = None, seq: int | None = None
+        self,
+        kind: Type,
+        payload: bytes = b"",
+        *,
+        session: int | None = None,
+        seq: int | None = None,
+        seen: float | None = None,
     ) -> None:
+        """seen: when what the host rests on was measured; now, where it is not said."""
         self.seq = self.seq + 1 if seq is None else seq
-        frame = Frame(kind, self.seq, 0, self.session if session is None else session, payload)
+        t_us = round((self.now if seen is None else seen) * 1e6)
+        frame = Frame(kind, self.seq, t_us, self.session if session is None else session, payload)
         self.core.feed(encode(frame, SCHEMA.layout), self.now)
 
     def wait(self, seconds: float) -> list[Frame]:
@@ -88,9 +96,14 @@ class Bench:
         self.wait(0.0)
 
     def drive(
-        self, *targets: int, ttl_ms: int = 1000, mode: int = Mode.DRIVE, seq: int | None = None
+        self,
+        *targets: int,
+        ttl_ms: int = 1000,
+        mode: int = Mode.DRIVE,
+        seq: int | None = None,
+        seen: float | None = None,
     ) -> None:
-        self.send(Type.CMD, Cmd(ttl_ms, mode, targets).pack(), seq=seq)
+        self.send(Type.CMD, Cmd(ttl_ms, mode, targets).pack(), seq=seq, seen=seen)
 
     def obs(self) -> Obs:
         return [Obs.unpack(f.payload) for f in self.wait(0.01) if f.type == Type.OBS][-1]
@@ -454,3 +467,41 @@ def test_a_cause_of_its_own_latches_and_is_told(armed: Bench) -> None:
     assert Log.unpack(frames[-1].payload) == Log(4, "81 °C")
     assert armed.plant.targets[-1][1] == NEUTRAL
     assert armed.obs().faults == Latch.TEMPERATURE
+
+
+def test_a_command_holds_from_what_it_rests_on_and_not_from_its_arrival(armed: Bench) -> None:
+    armed.wait(0.5)
+    armed.drive(4, 3, ttl_ms=100, seen=0.44)
+    assert armed.plant.targets[-1][1] == (1.0, 3.0)
+    armed.wait(0.05)
+    assert armed.plant.targets[-1] == (0.54, NEUTRAL)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2000), st.integers(0, 2000), st.integers(1, 1000))
+def test_nothing_moves_for_longer_after_a_reading_than_the_host_allows(
+    seen_ms: int, arrives_ms: int, ttl_ms: int
+) -> None:
+    """A stalled line delivers in the end; what it delivers late was once driven by for its full time."""
+    bench = Bench()
+    bench.arm()
+    bench.send(Type.CFG, Cfg(Key.WATCHDOG_MS, 1000).pack())
+    bench.wait(arrives_ms * 1e-3)
+    bench.drive(4, 3, ttl_ms=ttl_ms, seen=seen_ms * 1e-3)
+    stale = bench.obs().stale
+    bench.wait(2.0)
+    late = not 0 <= arrives_ms - seen_ms <= ttl_ms
+    assert stale == late
+    told = bench.plant.targets
+    driven = [k for k, (_, targets) in enumerate(told) if targets != NEUTRAL]
+    assert (not driven) is late
+    if driven:
+        assert told[driven[0] + 1] == (pytest.approx((seen_ms + ttl_ms) * 1e-3), NEUTRAL)
+
+
+@pytest.mark.parametrize("mode", [Mode.NEUTRAL, Mode.STOP])
+def test_to_be_safe_it_is_never_too_late(armed: Bench, mode: Mode) -> None:
+    armed.wait(5.0)
+    armed.drive(4, 3)
+    armed.drive(0, 0, mode=mode, ttl_ms=0, seen=1.0)
+    assert armed.core.state is (State.IDLE if mode is Mode.NEUTRAL else State.SAFE)

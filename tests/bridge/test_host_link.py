@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from acclimate.errors import DeviceFault
+from acclimate.testing import check_device
 from acclimate_bridge.link.described import contradictions
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.link.messages import (
@@ -438,3 +439,8 @@ def test_a_value_beyond_the_wire_is_an_infinity_and_none_is_nan() -> None:
     assert values[:2] == [math.inf, -math.inf]
     assert math.isnan(values[2])
     assert values[3] == CHANNEL.scale * (LARGEST - 1)
+
+
+def test_the_link_keeps_the_contract_of_devices(setup: Setup) -> None:
+    check_device(setup.link, setup.clock)
+    assert setup.core.state is State.SAFE

@@ -85,7 +85,8 @@ def specs(draw: DrawFn) -> TaskSpec:
 def _actions(draw: DrawFn, sensor: str) -> tuple[ActionChannel, ...]:
     low, high = draw(_ranges())
     held = ActionChannel(sensor, draw(_TEXTS), low, high, neutral="hold")
-    valued = ActionChannel("drive.a", "1", low, high, (draw(st.integers(1, 3)),), neutral=0.5 * (low + high))
+    rate = draw(st.none() | st.floats(0.1, 100.0))
+    valued = ActionChannel("drive.a", "1", low, high, (draw(st.integers(1, 3)),), 0.5 * (low + high), rate)
     return draw(st.sampled_from([(held,), (valued,), (valued, held)]))
 
 

@@ -165,6 +165,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from acclimate.atomic import write_atomically
+write_atomically(Path(sys.argv[1]), b"a" * 200_000)
 print("ready", flush=True)
 while True:
     for content in (b"a", b"b"):

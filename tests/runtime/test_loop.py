@@ -13,6 +13,8 @@ from acclimate.control.device import Sample
 from acclimate.control.loop import ControlLoop
 from acclimate.errors import DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.policy import Policy, Scope
+from hypothesis import given
+from hypothesis import strategies as st
 
 from . import bundles
 from .devices import CAPS, Joint, ManualClock
@@ -175,6 +177,21 @@ def test_actions_are_slew_limited_and_masked_where_held_back() -> None:
     np.testing.assert_allclose(episode.applied[:4, 0], [0.4, 0.8, 1.0, 1.0])
     assert episode.mask[:4].tolist() == [0.0, 0.0, 1.0, 1.0]
     assert loop.stats().slewed == 2
+
+
+@pytest.mark.parametrize(("slew", "exploring"), [({}, [0.2, 0.4, 0.6]), ({"duty": 10.0}, [0.1, 0.2, 0.3])])
+def test_exploration_keeps_to_the_slower_of_its_own_limit_and_the_slew_limit(
+    slew: dict[str, float], exploring: list[float]
+) -> None:
+    base = bundles.manifest()
+    duty = replace(base.task.action[0], exploring_rate=20.0)  # 0.2 a tick
+    manifest = replace(base, task=replace(base.task, action=(duty,)), limits=Limits(slew, 5.0))
+    loop, _, _ = _loop(lambda *_: [1.0], manifest=manifest)
+    episode = loop.run_episode(_reference(), explore=True, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(episode.applied[:3, 0], exploring, rtol=1e-6)
+    assert episode.mask[:3].tolist() == [0.0, 0.0, 0.0]  # nothing is learned from what was held back
+    afterwards = loop.run_episode(_reference())
+    np.testing.assert_allclose(afterwards.applied[0, 0], 0.1 if slew else 1.0, rtol=1e-6)
 
 
 def test_a_channel_without_a_slew_rate_is_not_limited() -> None:
@@ -376,3 +393,37 @@ def test_real_time() -> None:
     assert abs(episode.obs[-1, 0] - 0.3) < abs(episode.obs[0, 0] - 0.3)
     assert loop.stats().ticks == 32
     assert np.isfinite(list(loop.stats().as_dict().values())).all()
+
+
+def test_a_joint_of_less_range_is_driven_within_it_and_never_asked_beyond() -> None:
+    velocity, position = CAPS.sensors
+    short = replace(CAPS, sensors=(velocity, position._replace(minimum=-0.8, maximum=0.8)))
+    loop, joint, _ = _loop(joint=Joint(ManualClock(), caps=short))
+    assert loop.run_episode(_reference(target=0.7)).mask.all()
+    driven = len(joint.commands)
+    expected = r"takes 'position' from 0\.9 to 0\.9 rad, but this device measures from -0\.8 to 0\.8"
+    with pytest.raises(UsageError, match=expected):
+        loop.run_episode(_reference(target=0.9))
+    assert len(joint.commands) == driven
+
+
+@given(share=st.floats(0.05, 1.0), wanted=st.floats(-5.0, 5.0))
+def test_no_more_than_the_share_that_is_allowed_is_ever_commanded(share: float, wanted: float) -> None:
+    joint = Joint(ManualClock())
+    with ControlLoop(
+        LawController(lambda *_: [wanted]), joint, joint.clock, bundles.manifest(), max_action=share
+    ) as loop:
+        applied = loop.run_episode(_reference()).applied
+    assert float(np.abs(applied).max()) == pytest.approx(min(abs(wanted), share), abs=1e-6)
+
+
+def test_rows_are_followed_as_they_come_and_none_is_neutral() -> None:
+    loop, joint, controller = _loop(lambda *_: [0.5])
+    joint.commands.clear()
+    row = _reference()[0]
+    ticks = iter(range(99))
+    loop.follow([row, row, None, None, row], between=lambda: next(ticks) and None)
+    assert [command[1] for command in joint.commands] == pytest.approx([0.5, 0.5, 0.0, 0.0, 0.5, 0.0])
+    assert controller.resets == ["episode"]
+    assert len(controller.seen) == 3
+    assert next(ticks) == 5

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -126,6 +127,12 @@ def _libraries(cache: Path) -> list[Path]:
     return sorted(cache.iterdir()) if cache.exists() else []
 
 
+def test_what_is_kept_needs_no_remark() -> None:
+    engine = NativeEngine()
+    engine.load(ACT.encode(), ACT_SPEC, "act")
+    assert engine.remark == ""
+
+
 def test_it_is_compiled_once(cache: Path, compiles: list[list[str]]) -> None:
     assert [_load()[0], _load()[0]] == pytest.approx([5.1, 5.1])
     assert len(compiles) == 1
@@ -163,6 +170,43 @@ def test_no_compiler_on_the_board(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_compiler_named_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-cc -O9")
     with pytest.raises(EngineError, match=r"\$CC is 'no-such-cc -O9', which is not found"):
+        _load()
+
+
+def test_a_board_without_a_compiler_takes_what_one_has_made(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in an image for many boards: the library comes with it, in a folder that nobody can write to."""
+    _load()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    cache.chmod(0o500)
+    assert _load()[0] == pytest.approx(5.1)
+    with pytest.raises(EngineError, match="needs a C compiler"):
+        _load(ACT.replace("0.1f", "0.2f"))
+    monkeypatch.setattr(findings, "processor", lambda: "another")
+    monkeypatch.setattr("acclimate.engines.c_library.processor", lambda: "another")
+    with pytest.raises(EngineError, match="needs a C compiler"):
+        _load()
+
+
+def test_without_a_compiler_rubbish_is_passed_over(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _load()
+    (library,) = _libraries(cache)
+    stem = library.name.partition("-")[0]
+    (cache / f"{stem}-ffffffff.so").write_bytes(b"rubbish")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert _load()[0] == pytest.approx(5.1)
+
+
+def test_no_folder_to_compile_in_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(
+        EngineError, match=r"has no folder to compile in \(.*No such file.*\); set \$TMPDIR to one"
+    ):
         _load()
 
 
@@ -279,6 +323,9 @@ def test_where_nothing_can_be_kept_it_runs_all_the_same(
         cache.write_text("")
     assert _load()[0] == pytest.approx(5.1)
     assert not cache.is_dir() or _libraries(cache) == []
+    engine = NativeEngine()
+    engine.load(ACT.encode(), ACT_SPEC, "act")
+    assert engine.remark.startswith("engine 'native' compiles anew at every start, since")
 
 
 def test_others_may_not_read_or_write_the_folder(cache: Path) -> None:

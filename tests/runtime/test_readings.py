@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acclimate.arrays import FloatArray
 from acclimate.control.channel_map import ChannelMap, differences
 from acclimate.control.device import Channel, DeviceCaps, Sample
 from acclimate.control.readings import SLACK, Readings
@@ -31,8 +30,8 @@ def _sample(position: float, velocity: float, t: float = 0.0) -> Sample:
     return Sample(np.array([velocity, position], np.float32), t, round(t / DT))
 
 
-def _applied(duty: float = 0.0) -> FloatArray:
-    return np.array([duty], np.float32)
+def _applied(duty: float = 0.0) -> list[float]:
+    return [duty]
 
 
 @given(st.floats(allow_nan=True, width=32), st.floats(allow_nan=True, width=32))
@@ -50,7 +49,7 @@ def test_a_reading_counts_only_within_the_declared_ranges(position: float, veloc
     ):
         assert (problem is None) is all(within)
     if problem is None:
-        assert readings.sensed.tolist() == [position, velocity]
+        assert readings.sensed == [position, velocity]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -97,7 +96,7 @@ def test_an_angle_that_wraps_around_is_named() -> None:
     assert readings.problem(_sample(3.13, 2.0, 0.0), _applied()) is None
     problem = readings.problem(_sample(-3.13, 2.0, DT), _applied())
     assert problem is not None
-    assert "faster than it can move (a full turn: its firmware must not wrap the angle around)" in problem
+    assert "faster than it can move (all of its range: its firmware must not wrap it around)" in problem
     readings.forget()
     assert readings.problem(_sample(-3.13, 2.0, DT), _applied()) is None
 

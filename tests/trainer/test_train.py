@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -105,7 +106,11 @@ def test_a_run_interrupted_and_killed_ends_as_if_nothing_had_happened(here: Path
     assert result["resumed_from"] == saved.iteration
     assert result["iterations"] == ITERATIONS
     assert result["run"] == "runs/small"
-    assert result["wall_s"] > 0.0
+    assert result["iterations_per_s"] > 0.0
+    assert set(result["shares"]) == {"torch", "compiled_roll_outs", "optimizer", "compiling"}
+    assert sum(result["shares"].values()) == pytest.approx(1.0)
+    assert all(share > 0.0 for share in result["shares"].values())
+    assert re.search(r"\nsmall: .* iterations/s; of the time torch \d+ %", done.stderr)
     assert set(result["figures"]) == {"error", "grad_norm", "skipped", "validation"}
     assert [line["iteration"] for line in run.metrics()] == list(range(1, ITERATIONS + 1))
     last, expected = run.load(), uninterrupted()
@@ -145,7 +150,9 @@ def test_what_was_trained_is_said_and_what_comes_next(
     assert first.startswith("runs/small: robust trained for 3 iterations: error 0.")
     assert first.endswith(" rad")
     assert second == "next: acclimate export runs/small"
-    assert [line.split()[1] for line in err.splitlines()] == ["1/3", "2/3", "3/3"]
+    *lines, last = err.splitlines()
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert re.fullmatch(r"small: [0-9.]+ iterations/s; of the time torch \d+ %(, optimizer \d+ %)?", last)
 
 
 def test_several_seeds_are_runs_of_their_own(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,9 +53,10 @@ class LinkStats(NamedTuple):
 
     received: int  # frames
     damaged: int  # frames and fragments dropped on this side
-    lost: int  # frames of the device that never arrived
+    lost: int  # frames of the device that were missing when a later one arrived
+    late: int  # frames that arrived after a later one, or again
     device_damaged: int  # dropped on the device's side
-    device_stale: int  # commands that came after a newer one
+    device_stale: int  # commands that came after a newer one, or too late
     device_refused: int
     device_expired: int  # times that targets outlived their time to live
     logs: int  # lines for people that the device has sent
@@ -116,10 +117,21 @@ class HostLink:
         """Counters of the link so far."""
         counters = self._line.decoder.counters
         device = self._observer.obs[5:9] if self._observer.obs else (0, 0, 0, 0)
-        sync, lost = self._sync, self._line.lost
-        return LinkStats(
-            counters.frames, counters.dropped, lost, *device, self._logged, sync.round_trip, sync.drift
-        )
+        host = (counters.frames, counters.dropped, self._line.lost, self._line.late)
+        return LinkStats(*host, *device, self._logged, self._sync.round_trip, self._sync.drift)
+
+    @property
+    def load(self) -> float | None:
+        """The share of the line that readings or commands take, whatever is more; None where it is not paced."""
+        bits = self._line.transport.bits_per_s
+        samples = round(1e6 / self._caps.rate_hz / self._obs_period_us)
+        return bits and max(budget.load(self._schema, self._caps.rate_hz, samples)) / bits
+
+    def ping(self) -> float | None:
+        """One exchange now: its round trip in s; None where no answer came. Raises DeviceFault for a lost link."""
+        before = self._sync.count
+        self._ping(RETRY)
+        return self._sync.last_round_trip if self._sync.count > before else None
 
     @property
     def advice(self) -> str | None:
@@ -281,7 +293,7 @@ class HostLink:
 
     def _tell(self, mode: Mode, targets: FloatArray) -> None:
         wire = to_wire(targets.tolist(), self._schema.actuators)
-        self._line.send(Type.CMD, Cmd(self._ttl_ms, mode, wire).pack())
+        self._line.send(Type.CMD, Cmd(self._ttl_ms, mode, wire).pack(), self._observer.stamp_us)
         if mode is not Mode.STOP and self._clock.now() >= self._next_ping:
             self._ping(_PING_WAIT)
 

@@ -58,7 +58,8 @@ class Line:
         self.transport = transport
         self.clock = clock
         self.session = 0
-        self.lost = 0  # frames of the other end that never arrived
+        self.lost = 0  # frames of the other end that were missing when a later one arrived
+        self.late = 0  # frames that arrived after a later one, or again
         self._seq = 0
         self._expected: int | None = None
         self._layout = OPEN_LAYOUT
@@ -69,11 +70,13 @@ class Line:
         self.session = session
         self._layout = schema.layout
         self.decoder = Decoder(schema.layout)
-        self.lost = 0
+        self.lost = self.late = 0
 
-    def send(self, kind: int, payload: bytes = b"") -> int:
-        """Send one frame now; returns its sequence number."""
-        seq, t_us = self._seq, round(self.clock.now() * 1e6) & 0xFFFFFFFF
+    def send(self, kind: int, payload: bytes = b"", t_us: int | None = None) -> int:
+        """Send one frame now, stamped with this end's time or with `t_us`; returns its sequence number."""
+        seq = self._seq
+        if t_us is None:
+            t_us = round(self.clock.now() * 1e6) & 0xFFFFFFFF
         self._seq = (seq + 1) & 0xFFFF
         self.transport.write(encode(Frame(kind, seq, t_us, self.session, payload), self._layout))
         return seq
@@ -87,6 +90,8 @@ class Line:
             if gap < 0x8000:
                 self.lost += gap
                 self._expected = (frame.seq + 1) & 0xFFFF
+            else:
+                self.late += 1
         return frames
 
 
@@ -115,7 +120,7 @@ def introduce(line: Line, timeout: float) -> Introduction:
             elif frame.type == Type.CHANNEL and heard is not None and frame.session == line.session:
                 kind, number, channel = ChannelInfo.unpack(frame.payload)
                 channels[kind, number] = channel
-        if heard is not None and (schema := _schema(heard, channels)) is not None:
+        if heard is not None and (schema := assembled(heard, channels)) is not None:
             _require_possible(line, heard, schema)
             line.adopt(schema, line.session)
             return Introduction(heard, schema)
@@ -133,7 +138,7 @@ def _require_possible(line: Line, caps: Caps, schema: Schema) -> None:
         )
 
 
-def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
+def assembled(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
     """The device's schema, once it is complete and is the one that its hash promises."""
     try:
         schema = Schema(

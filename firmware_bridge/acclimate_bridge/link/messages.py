@@ -218,7 +218,8 @@ class Caps(NamedTuple):
 
 
 class Cmd(NamedTuple):
-    """CMD, host to device: targets in wire integers, valid for `ttl_ms` from their arrival."""
+    """CMD, host to device: targets in wire integers; the header's t_us is that of the OBS which they rest on, and they
+    are valid for `ttl_ms` from then on."""
 
     ttl_ms: int
     mode: int
@@ -242,7 +243,7 @@ class Obs(NamedTuple):
     latches: int  # as in CAPS
     cmd_t_us: int  # when that CMD arrived, by the device's clock
     bad: int  # frames dropped as damaged, unknown or overlong (these four counters wrap at 2^16)
-    stale: int  # CMDs dropped because a newer one had come
+    stale: int  # CMDs dropped because a newer one had come, or because they came too late
     refused: int  # frames refused: other session, latched, or impossible content
     expired: int  # times that targets outlived their ttl
     values: tuple[int, ...]

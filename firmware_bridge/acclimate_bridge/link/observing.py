@@ -34,7 +34,7 @@ class Observer:
         self._schema, self._sync, self._clock = schema, sync, clock
         self._period, self._horizon = period, _HORIZON * obs_period
         self._sample: Sample | None = None
-        self._stamp_us = 0  # of that
+        self.stamp_us = 0  # the device's, of the newest reading
         self._arrived = clock.now()
         self._lenient = 0.0  # until when any seq is taken
         self._gaps: deque[float] = deque(maxlen=_GAPS)
@@ -46,11 +46,11 @@ class Observer:
             return
         obs = Obs.unpack(frame.payload)
         # A new reading with an old stamp: the device's clock stands still, or has jumped back.
-        stands = self.obs is not None and not 0 < (frame.t_us - self._stamp_us) & 0xFFFFFFFF < 1 << 31
+        stands = self.obs is not None and not 0 < (frame.t_us - self.stamp_us) & 0xFFFFFFFF < 1 << 31
         faults = self._faults(obs)
         if now > self._arrived and self.obs is not None:
             self._gaps.append(now - self._arrived)
-        self.obs, self._stamp_us, self._arrived = obs, frame.t_us, now
+        self.obs, self.stamp_us, self._arrived = obs, frame.t_us, now
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
         t = min(self._sync.to_host(frame.t_us), now)
         self._sample = Sample(values, t, frame.seq, stands, faults, obs.latches)

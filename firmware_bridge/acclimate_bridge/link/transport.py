@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import termios
+import time
 from contextlib import suppress
 
 import serial
@@ -16,6 +17,7 @@ BAUD = 115_200
 _BAUDS = (1_200, 12_000_000)
 _CHUNK = 4095  # bytes that a terminal gives at a time
 _MOST = 65_536  # bytes taken at a time, so that a flood cannot hold the loop
+_PULSE = 0.1  # s
 _PSEUDO_TERMINALS = range(136, 144)  # major device numbers of Linux
 _USB_MODEMS = 166
 
@@ -58,6 +60,13 @@ class SerialTransport:
             pass  # nobody reads at the other end; the watchdog there knows what to do
         except (serial.SerialException, OSError, TypeError) as error:
             raise DeviceFault(_lost(self.name)) from error
+
+    def reset(self) -> None:
+        """Restart the board behind the port as far as DTR does that."""
+        with suppress(AttributeError, NotImplementedError, ValueError, OSError, serial.SerialException):
+            self._port.dtr = False
+            time.sleep(_PULSE)
+            self._port.dtr = True
 
     def close(self) -> None:
         with suppress(serial.SerialException, OSError):  # it is gone, which is what was wanted

@@ -198,14 +198,15 @@ class DeviceCore:
         self._latch(Latch.SESSION)
 
     def _on_cmd(self, frame: Frame) -> None:
-        if self._last_cmd is not None and not newer(frame.seq, self._last_cmd):
+        command = Cmd.unpack(frame.payload)
+        drive, left = command.mode == Mode.DRIVE, self._left(frame, command)
+        overtaken = self._last_cmd is not None and not newer(frame.seq, self._last_cmd)
+        if overtaken or (drive and left < 0):
             self._counters.stale += 1
             return
-        command = Cmd.unpack(frame.payload)
         if command.mode == Mode.STOP:
             self._on_stop(frame)
             return
-        drive = command.mode == Mode.DRIVE
         possible = NO_VALUE not in command.targets if drive else command.mode == Mode.NEUTRAL
         if self.faults or not possible:
             self._counters.refused += 1
@@ -213,12 +214,16 @@ class DeviceCore:
         self._note(frame)
         self._driving = drive
         self._watchdog_at = self._now + self._watchdog_us if drive else _NEVER
-        self._expire_at = self._now + command.ttl_ms * 1000 if drive else _NEVER
+        self._expire_at = self._now + left if drive else _NEVER
         if drive:
             self._resting = False
             self._plant.set_targets(self._targets(command), self._now * 1e-6)
         else:
             self._rest()
+
+    def _left(self, frame: Frame, command: Cmd) -> int:
+        """For how many µs its targets are still valid, counted from when it was measured what they rest on."""
+        return command.ttl_ms * 1000 - ((self._clock() - frame.t_us) & 0xFFFFFFFF)
 
     def _on_stop(self, frame: Frame) -> None:
         """Also where it is latched already: a stop is never refused."""

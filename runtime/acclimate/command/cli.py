@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from acclimate.command import streams
+from acclimate.control.signals import stopping_on_signals
 from acclimate.errors import AcclimateError, OutputError, UsageError
 from acclimate.names import did_you_mean
 
@@ -122,7 +123,15 @@ class _Parser(argparse.ArgumentParser):
 def _run(verb: Verb, arguments: list[str]) -> int:
     parser = _Parser(prog=f"acclimate {verb.name}", description=verb.help)
     verb.configure(parser)
-    return verb.main(parser.read(arguments))
+    with _stopping_on_signals():
+        return verb.main(parser.read(arguments))
+
+
+def _stopping_on_signals() -> contextlib.AbstractContextManager[None]:
+    """Whatever a verb drives ends with it; where `main` runs in another thread, its caller sees to that."""
+    if threading.current_thread() is threading.main_thread():
+        return stopping_on_signals()
+    return contextlib.nullcontext()
 
 
 def find_verbs() -> dict[str, Verb | BrokenVerb]:

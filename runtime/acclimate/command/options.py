@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from acclimate.atomic import check_writable
 from acclimate.errors import UsageError
 
 if TYPE_CHECKING:  # `acclimate --help` loads this module
@@ -38,7 +39,7 @@ def at_least(option: str, value: int, least: int) -> int:
 
 
 def writable(option: str, path: str | None) -> Path | None:
-    """The path to write to later, if its folder is there: better told before the work than after it."""
+    """The path to write to later, if that will be possible: better told before the work than after it."""
     if path is None:
         return None
     target = Path(path)
@@ -46,4 +47,8 @@ def writable(option: str, path: str | None) -> Path | None:
         raise UsageError(f"{option} {target}: the folder {target.parent} does not exist")
     if target.is_dir():
         raise UsageError(f"{option} {target} is a folder, expected the name of a file")
+    try:
+        check_writable(target)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
     return target

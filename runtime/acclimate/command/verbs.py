@@ -50,3 +50,21 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 BENCH = Verb("bench", "measure a bundle on every engine of this machine", _configure_bench, _bench)
+
+
+def _configure_audit(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("record", metavar="RECORD", help="what `acclimate run --record RECORD` has written")
+    add("--bundle", metavar="BUNDLE", help="what was driven, for a recording that does not say so")
+    add("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from acclimate.command.audit import run_audit
+
+    return run_audit(args)
+
+
+AUDIT = Verb(
+    "audit", "look in a recorded drive for wrong signs, units, joints and lags", _configure_audit, _audit
+)

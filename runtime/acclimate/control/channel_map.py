@@ -43,6 +43,41 @@ class Own(NamedTuple):
         return min(max(value, self.low), self.high)
 
 
+class Reach(NamedTuple):
+    """How far a device can follow a reference: its sensor has less of a range than the task's."""
+
+    measured: str
+    column: int  # of the reference
+    low: float
+    high: float
+    unit: str
+
+
+class Limit(NamedTuple):
+    """Of one entry of the action. slew: the largest change from tick to tick; exploring: where a policy explores."""
+
+    low: float
+    high: float
+    slew: float
+    neutral: float | str
+    exploring: float = math.inf
+
+    def within(self, value: float) -> float:
+        """`value` within its limits."""
+        return min(max(value, self.low), self.high)
+
+    def gentle(self) -> Limit:
+        """As it is while a policy explores."""
+        return self._replace(slew=min(self.slew, self.exploring))
+
+    def narrowed(self, share: float) -> Limit:
+        """With this share of the way from neutral to either limit; what is held has no such way."""
+        if isinstance(self.neutral, str):
+            return self
+        low, high = (self.neutral + share * (end - self.neutral) for end in (self.low, self.high))
+        return self._replace(low=low, high=high)
+
+
 class ChannelMap:
     """Index arrays between a device's samples and commands and a task's observations and actions."""
 
@@ -69,17 +104,24 @@ class ChannelMap:
         told = [(actuators[c.name], i) for i, c in enumerate(references) if _is_told(c, caps)]
         self.told = _indices(i for i, _ in told)
         self.of_reference = _indices(i for _, i in told)  # columns of the reference, one for each of `told`
+        self.reaches = tuple(_reaches(manifest, caps))
 
     def _map_actions(
         self, manifest: Manifest, caps: DeviceCaps, sensors: dict[str, int], actuators: dict[str, int]
     ) -> None:
         each = [(name, channel) for channel in manifest.action for name in channel.scalars]
         self.actuators = _indices(actuators[name] for name, _ in each)
-        self.low = np.array([c.minimum for _, c in each], np.float32)  # (n_act,)
-        self.high = np.array([c.maximum for _, c in each], np.float32)  # (n_act,)
-        rates = [manifest.limits.slew_rate.get(c.name, math.inf) for _, c in each]
-        # (n_act,) largest change from one tick to the next
-        self.slew = np.array(rates, np.float32) * np.float32(manifest.control_dt)
+        rates, dt = manifest.limits.slew_rate, manifest.control_dt
+        self.limits = [
+            Limit(
+                _single(c.minimum),
+                _single(c.maximum),
+                dt * rates.get(c.name, math.inf),
+                c.neutral,
+                dt * (math.inf if c.exploring_rate is None else c.exploring_rate),
+            )
+            for _, c in each
+        ]
         self.neutral = _nearest_to_zero(caps)  # (n_actuators,)
         for name, channel in each:
             if channel.neutral != HOLD:
@@ -98,8 +140,23 @@ class ChannelMap:
             entry, held = entries.get(channel.name, (None, True))
             low, high = channel.minimum, channel.maximum
             if entry is not None:
-                low, high = float(self.low[entry]), float(self.high[entry])
+                low, high = self.limits[entry].low, self.limits[entry].high
             yield Own(i, sensor, entry, held, low, high)
+
+
+def _reaches(manifest: Manifest, caps: DeviceCaps) -> Iterator[Reach]:
+    task, offered = manifest.task, {channel.name: channel for channel in caps.sensors}
+    wanted = {c.name: c for channel in task.sensors for c in scalars(channel)}
+    for track in task.reference.tracks if task.reference else ():
+        there = offered[track.measured]
+        if not _covers(there, wanted[track.measured]):
+            column = task.reference_scalars.index(track.target)
+            yield Reach(track.measured, column, there.minimum, there.maximum, there.unit)
+
+
+def _single(limit: float) -> float:
+    """As single precision has it: an action at its limit is not beyond it."""
+    return float(np.float32(limit))
 
 
 def _nearest_to_zero(caps: DeviceCaps) -> FloatArray:
@@ -151,7 +208,7 @@ def _compare(kind: str, wanted: Iterable[Channel], offered: tuple[Channel, ...])
             found.append(f"no {kind} {channel.name!r} (the device has: {offers})")
         elif there.unit != channel.unit:
             found.append(f"{kind} {channel.name!r} in {there.unit!r}, expected {channel.unit!r}")
-        elif not _covers(there, channel):
+        elif not (_overlaps if kind == "sensor" else _covers)(there, channel):
             found.append(
                 f"{kind} {channel.name!r} ranges from {there.minimum:g} to {there.maximum:g}, "
                 f"expected {channel.minimum:g} to {channel.maximum:g}"
@@ -162,6 +219,11 @@ def _compare(kind: str, wanted: Iterable[Channel], offered: tuple[Channel, ...])
 def _covers(there: Channel, wanted: Channel) -> bool:
     slack = _SLACK * (wanted.maximum - wanted.minimum)
     return there.minimum <= wanted.minimum + slack and there.maximum >= wanted.maximum - slack
+
+
+def _overlaps(there: Channel, wanted: Channel) -> bool:
+    """A sensor may have less of a range: the machine is then driven within that."""
+    return max(there.minimum, wanted.minimum) < min(there.maximum, wanted.maximum)
 
 
 def _indices(values: Iterable[int]) -> NDArray[np.intp]:

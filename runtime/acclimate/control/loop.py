@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol
 
@@ -18,12 +18,14 @@ from acclimate.bundle.manifest import Manifest
 from acclimate.control.channel_map import ChannelMap
 from acclimate.control.commanding import Commander
 from acclimate.control.device import Clock, Device, Sample
+from acclimate.control.episode_inputs import check_reference, draw_noise, stretch
 from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
 from acclimate.control.patience import Patience
 from acclimate.control.readings import Readings
 from acclimate.control.rearming import WATCHDOG, Rearming
-from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
+from acclimate.control.rows import Rows
+from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
 from acclimate.task.spec import TaskSpec
@@ -53,8 +55,14 @@ class ControlLoop:
         device: Device,
         clock: Clock,
         manifest: Manifest,
+        *,
+        max_action: float = 1.0,
+        every: Callable[[], None] | None = None,
     ) -> None:
         """Raises MismatchError where the device's channels or its watchdog do not suit the bundle.
+
+        max_action: the share of the way from neutral to each limit of the action that may be used.
+        every: called after every command, where the slack of the period is.
 
         How long the loop does without what it needs, see `Patience`: at first it commands neutral, then it stops the
         device and raises DeviceFault. Only a tripped watchdog is cleared by the loop itself: it is alive.
@@ -65,9 +73,9 @@ class ControlLoop:
         self._manifest = manifest
         self.patience = Patience.of(manifest.control_dt, device.caps.watchdog)
         self._tally = Tally()
-        self._commander = Commander(device, self._channels, self._tally)
+        self._commander = Commander(device, self._channels, self._tally, max_action)
+        self.every = every
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
-        self._explore_scale = manifest.adaptation.explore_scale if manifest.adaptation else 1.0
         self._allocate(manifest)
         self._rearming = Rearming()
         self._seq: int | None = None  # of the newest reading that a tick has used
@@ -76,9 +84,11 @@ class ControlLoop:
         self._seen_at = self._sane_at = self._begun_at = -math.inf
 
     def _allocate(self, manifest: Manifest) -> None:
-        self._obs = np.zeros(manifest.n_obs, np.float32)
-        self._finite_action = np.zeros(manifest.n_act, np.bool_)
-        self._fresh = self._acted = False
+        self._obs: FloatArray = np.zeros(manifest.n_obs, np.float32)
+        self._quiet: FloatArray = np.zeros(manifest.noise.shape, np.float32)
+        self._places: list[int] = self._channels.from_device.tolist()
+        self._referred = stretch(self._channels.from_reference)
+        self._fresh = self._acted = self._armed = False
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -96,6 +106,7 @@ class ControlLoop:
             self._seq = before.seq if before is not None else None
             self._looked = None
             self._device.start(self._manifest.control_dt)
+            self._armed = True
             self._commander.rearm()
             self._await_reading(timeout)
         except BaseException:
@@ -123,6 +134,7 @@ class ControlLoop:
 
     def stop(self) -> None:
         """Bring the actuators into their safe state, also where the link is already lost."""
+        self._armed = False
         with contextlib.suppress(AcclimateError):
             self._device.stop()
 
@@ -148,13 +160,18 @@ class ControlLoop:
     @property
     def applied(self) -> FloatArray:
         """The action that was commanded last, (n_act,)."""
-        return self._commander.applied.copy()
+        return np.array(self._commander.applied, np.float32)
+
+    @property
+    def obs(self) -> FloatArray:
+        """The observation of the newest tick, (n_obs,)."""
+        return self._obs.copy()
 
     def stats(self) -> LoopStats:
         return self._tally.summary()
 
     def measure(self) -> FloatArray:
-        """A fresh observation (n_obs,), outside of any tick; reference entries are the last ones given.
+        """A fresh observation (n_obs,), outside of any tick, also before the start; references are the last given.
 
         Waits where the newest reading is too old to drive by. Raises DeviceFault where no other comes.
         """
@@ -165,15 +182,13 @@ class ControlLoop:
             problem = "gives no reading" if sample is None else self._problem(sample)
             if sample is not None and problem is None:
                 if sample.seq not in (self._seq, self._looked) and not sample.stale:
-                    self._obs[self._channels.from_device] = self._readings.sensed
+                    self._take_reading()
                     self._looked, self._seen_at = sample.seq, now
                 if now - self._seen_at <= self.patience.blind:
                     return self._obs.copy()
                 problem = "has sent nothing new"
             if now >= end:
-                raise DeviceFault(
-                    f"the device {problem} for {self.patience.lost:g} s; has the loop been started?"
-                )
+                raise DeviceFault(f"the device {problem} for {self.patience.lost:g} s; check it and the link")
             self._clock.sleep_until(now + self._manifest.control_dt / 2)
 
     def rest(self, ticks: int) -> None:
@@ -200,65 +215,114 @@ class ControlLoop:
         explore: bool = False,
         rng: np.random.Generator | None = None,
         between: Callable[[], None] | None = None,
+        record: Callable[[Episode], None] | None = None,
     ) -> Episode:
         """One episode along `reference` (steps + 1, n_ref); ends in neutral, where it may stay as long as you like.
 
         explore: give the controller noise drawn from `rng` instead of zeros.
         between: called after every command, where the slack of the period is.
+        record: given the episode, also where it is cut short, as far as it went.
         Raises DeviceFault, PolicyError; UsageError for a reference that does not fit.
         """
-        self._check_reference(reference)
-        noise = self._draw_noise(len(reference) - 1, explore, rng)
+        check_reference(reference, self._manifest.task.n_references, self._channels.reaches)
+        noise = draw_noise(self._manifest, len(reference) - 1, rng) if explore else None
+        rows = Rows(len(reference) - 1, self._manifest)
         try:
-            return self._episode(reference, noise, between)
+            self._episode(reference, noise, between, rows)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            if record is not None and rows.ticks > 1:
+                record(rows.episode())
+        return rows.episode()
+
+    def _episode(
+        self,
+        reference: FloatArray,
+        noise: FloatArray | None,
+        between: Callable[[], None] | None,
+        rows: Rows,
+    ) -> None:
+        obs, action, applied = rows.obs, rows.action, rows.applied
+        measured, driven, acted = rows.measured, rows.driven, rows.acted
+        asked = reference[:, self._channels.of_reference].tolist()
+        commander = self._commander
+        commander.explores(noise is not None)
+        self._begin()
+        for k in range(len(reference) - 1):
+            usable = self._observe(reference[k])
+            commander.asked = asked[k + 1]
+            obs[k], measured[k] = self._obs, usable and self._fresh
+            self._acted = False
+            driven[k] = usable and self._drive(self._quiet if noise is None else noise[k], action[k])
+            acted[k + 1] = self._acted
+            applied[k] = commander.applied
+            rows.ticks = k + 1
+            self._happen(between)
+        measured[-1] = self._observe(reference[-1]) and self._fresh
+        obs[-1] = self._obs
+        rows.ticks += 1
+        commander.neutral()
+
+    def follow(self, rows: Iterable[FloatArray | None], between: Callable[[], None] | None = None) -> None:
+        """Drive noise-free along rows of reference (n_ref,), one a tick, as long as there are any; neutral for None.
+
+        Keeps no record, and ends in neutral. Raises as `run_episode`.
+        """
+        action: FloatArray = np.zeros(self._manifest.n_act, np.float32)
+        try:
+            self._commander.explores(False)
+            self._begin()
+            for row in rows:
+                if row is None:
+                    self._stand_by()
+                elif self._observe(row):
+                    self._commander.asked = row[self._channels.of_reference].tolist()
+                    self._drive(self._quiet, action)
+                self._happen(between)
+            self._commander.neutral()
         except BaseException:
             self.stop()
             raise
 
-    def _episode(
-        self, reference: FloatArray, noise: FloatArray, between: Callable[[], None] | None
-    ) -> Episode:
-        steps, m, asked = len(noise), self._manifest, reference[:, self._channels.of_reference]
-        obs = np.zeros((steps + 1, m.n_obs), np.float32)
-        action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
-        measured, driven = np.zeros(steps + 1, np.bool_), np.zeros(steps, np.bool_)
-        acted = np.ones(
-            steps + 1, np.bool_
-        )  # a tick earlier: if not, what the policy remembers is not on record
+    def _begin(self) -> None:
+        if not self._armed:
+            raise DeviceFault("the device is not armed: the loop was not started, or was stopped since")
         self._controller.reset("episode")
         self._readings.forget()
         self._pacer.begin()
         self._sane_at = self._begun_at = self._pacer.now
         if self._pacer.now - self._seen_at > self._manifest.control_dt:
             self._seq = self._looked  # what was measured then is not news any more
-        for k in range(steps):
-            usable = self._observe(reference[k])
-            self._commander.asked[...] = asked[k + 1]
-            obs[k], measured[k] = self._obs, usable and self._fresh
-            self._acted = False
-            driven[k] = usable and self._drive(noise[k], action[k])
-            acted[k + 1] = self._acted
-            applied[k] = self._commander.applied
-            if between is not None:
-                between()
-        measured[steps] = self._observe(reference[steps]) and self._fresh
-        obs[steps] = self._obs
-        self._commander.neutral()
-        mask = (measured[:-1] & measured[1:] & driven & acted[:-1]).astype(np.float32)
-        return Episode(obs, action, mask, applied)
 
-    def _observe(self, reference: FloatArray) -> bool:
+    def _happen(self, between: Callable[[], None] | None) -> None:
+        if between is not None:
+            between()
+        if self.every is not None:
+            self.every()
+
+    def _stand_by(self) -> None:
+        """A tick in neutral, in which the device is watched all the same."""
+        if self._observe(None):
+            self._commander.neutral()
+            self._sane_at = self._pacer.now
+
+    def _observe(self, reference: FloatArray | None) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
+        patience = self.patience
         lateness = self._pacer.wait()
-        self._require_no_pause(lateness)
+        if lateness > patience.pause:
+            self._require_no_pause(lateness)
         sample = self._device.latest()
-        self._obs[self._channels.from_reference] = reference
+        if reference is not None:
+            self._obs[self._referred] = reference
         problem = "gives no reading" if sample is None else self._problem(sample)
         if sample is not None and problem is None:
             fresh = sample.seq != self._seq and not sample.stale
             self._see(sample, self._pacer.now, fresh)
             self._fresh = fresh and lateness < _TOO_LATE * self._manifest.control_dt
-            if self._pacer.now - self._seen_at <= self.patience.blind:
+            if fresh or self._pacer.now - self._seen_at <= patience.blind:
                 return True
             self._tally.blind += 1
             problem = "has sent nothing new"
@@ -272,19 +336,24 @@ class ControlLoop:
         if misshapen is not None:
             return misshapen
         self._commander.note(sample)
-        if sample.faults:
+        if sample.faults and self._armed:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
         return self._readings.problem(sample, self._commander.applied)
 
     def _see(self, sample: Sample, now: float, fresh: bool = True) -> None:
         """Take a usable reading."""
-        self._obs[self._channels.from_device] = self._readings.sensed
+        self._take_reading()
         self._seq = sample.seq
         self._rearming.obeys()
         if fresh:
             self._seen_at = now
         else:
             self._tally.stale += 1
+
+    def _take_reading(self) -> None:
+        obs = self._obs
+        for i, value in zip(self._places, self._readings.sensed, strict=True):
+            obs[i] = value
 
     def _unusable(self, problem: str, sample: Sample | None) -> None:
         self._commander.neutral()
@@ -309,36 +378,20 @@ class ControlLoop:
     def _drive(self, noise: FloatArray, raw: FloatArray) -> bool:
         """Act and command; `raw` receives the controller's action. False where it did not get through."""
         action = self._controller.act(self._obs, noise)
-        if not np.isfinite(action, out=self._finite_action).all():
-            self._nonfinite_action()
+        through = self._commander.act(action)
+        if through is None:
+            self._nonfinite_action(action)
             return False
         self._sane_at, self._acted = self._pacer.now, True
         raw[...] = action
-        return self._commander.act(action)
+        return through
 
-    def _nonfinite_action(self) -> None:
+    def _nonfinite_action(self, action: FloatArray) -> None:
         self._commander.neutral()
         self._tally.bad += 1
         self._tally.nonfinite += 1
         if self._pacer.now - self._sane_at > self.patience.blind:
-            worst = self.task.action_scalars[int(np.argmin(self._finite_action))]
+            worst = self.task.action_scalars[int(np.argmin(np.isfinite(action)))]
             raise PolicyError(
                 f"the controller's action {worst!r} is not finite any more; the device was stopped"
             )
-
-    def _check_reference(self, reference: FloatArray) -> None:
-        wanted = len(self._channels.from_reference)
-        if reference.ndim != 2 or len(reference) < 2 or reference.shape[1] != wanted:
-            raise UsageError(
-                f"reference has shape {list(reference.shape)}, expected [steps + 1, {wanted}] with steps >= 1"
-            )
-        if not np.isfinite(reference).all():
-            raise UsageError("reference holds values that are not finite")
-
-    def _draw_noise(self, steps: int, explore: bool, rng: np.random.Generator | None) -> FloatArray:
-        shape = (steps, *self._manifest.noise.shape)
-        if not explore:
-            return np.zeros(shape, np.float32)
-        if rng is None:
-            raise UsageError("an exploring episode needs rng, the generator that its noise is drawn from")
-        return rng.standard_normal(shape, dtype=np.float32) * np.float32(self._explore_scale)

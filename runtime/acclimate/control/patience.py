@@ -12,10 +12,10 @@ _LOST, _LOST_PERIODS = 0.5, 5.0  # s and control periods: the longer of the two
 
 
 class Patience(NamedTuple):
-    """All in s. The device goes on for at most `blind` + `command` = `watchdog` after the last fresh reading.
+    """All in s. The device moves for at most `command` after the reading was measured that a command rests on.
 
     watchdog: without a command the device goes safe by itself.
-    command:  a command holds.
+    command:  a command holds from that moment on; the device itself sees to it.
     blind:    without a fresh reading the loop drives on; then it commands neutral.
     lost:     without a usable fresh reading it stays in neutral; then it gives up.
     pause:    this program may be held up in the middle of a drive; after more it does not move the machine again.
@@ -41,4 +41,4 @@ class Patience(NamedTuple):
             )
         watchdog = min(max(_WATCHDOG, _PERIODS * period, shortest), longest)
         lost = max(_LOST, _LOST_PERIODS * period)
-        return cls(watchdog, watchdog / 2, watchdog / 2, lost, lost)
+        return cls(watchdog, watchdog, watchdog / 2, lost, lost)

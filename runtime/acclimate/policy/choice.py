@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Choice:
     act_us:      of each engine that was measured, the median time of one `act`, hot, in µs.
     passed_over: of each other engine that was not, why not, in one sentence.
     remembered:  whether this was found at an earlier start.
+    remark:      why starting takes longer than it must, where it does.
     """
 
     engine: str
@@ -40,12 +41,14 @@ class Choice:
     act_us: Mapping[str, float] = field(default_factory=dict)
     passed_over: Mapping[str, str] = field(default_factory=dict)
     remembered: bool = False
+    remark: str = ""
 
     def lines(self) -> list[str]:
-        """For people: the engine and why, then a line for each that was passed over."""
+        """For people: the engine and why, then a line for each that was passed over, and the remark."""
         return [
             f"{self.engine}: {self.why}",
             *(f"not {name}: {reason}" for name, reason in self.passed_over.items()),
+            *([self.remark] if self.remark else []),
         ]
 
 
@@ -72,8 +75,10 @@ def choose(bundle: Bundle, *, anew: bool = False) -> Choice:
         return Choice(found.engine, _ranking(found.act_us), found.act_us, {**unfit, **found.failed}, True)
     choice = _measured(bundle, fit, unfit)
     failed = {name: reason for name, reason in choice.passed_over.items() if name in fit}
-    findings.remember(key, findings.Found(choice.engine, choice.act_us, failed))
-    return choice
+    reason = findings.remember(key, findings.Found(choice.engine, choice.act_us, failed))
+    return (
+        replace(choice, remark=f"all engines are tried at every start, since {reason}") if reason else choice
+    )
 
 
 def _unfit(name: str, bundle: Bundle) -> str:

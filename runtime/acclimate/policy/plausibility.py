@@ -82,11 +82,12 @@ def _wrong(task: TaskSpec, window: Window) -> list[Derivative]:
 def _contradiction(found: Derivative) -> str:
     return (
         f"{found.position.name!r} changes by {found.ratio:.3g} times what {found.velocity.name!r} says: "
-        f"{_reason(found.ratio)}"
+        f"{reason(found.ratio)}"
     )
 
 
-def _reason(ratio: float) -> str:
+def reason(ratio: float) -> str:
+    """What is probably wrong with a position that changes by `ratio` times what its velocity says."""
     if ratio < 0.0:
         return "one of the two has the wrong sign"
     for factor, what in ((180.0 / np.pi, "degrees"), (1e3, "thousandths")):

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -48,8 +49,9 @@ class Policy:
         if engine == AUTO:
             self._choose()
         else:
-            self._bring_up(open_engine(engine) if isinstance(engine, str) else engine)
-            self.choice = named(self.engine.name)
+            engine = open_engine(engine) if isinstance(engine, str) else engine
+            self.choice = named(engine.name)
+            self._bring_up(engine)
 
     def __repr__(self) -> str:
         return f"<Policy {self.manifest.summary}, on {self.engine.name}>"
@@ -75,6 +77,7 @@ class Policy:
         self._staged = False
         self._spare: Literal["void", "adapted", "previous"] = "void"
         self.deviations = golden_check.check(self, self.bundle)
+        self.choice = replace(self.choice, remark=self.choice.remark or engine.remark)
 
     def _load(self, stem: str) -> tuple[bytes, str]:
         member = f"{stem}.{self.engine.suffix}"

@@ -63,7 +63,9 @@ def _steps(
     level = rng.uniform(-1.0, 1.0, (n, count))
     until = np.cumsum(rng.uniform(*kind.dwell, (n, count)), axis=1)[which]
     now = np.arange(steps + 1) * dt
-    index = (now[None, :, None] >= until[:, None, :]).sum(axis=2)
+    index = np.empty((len(until), steps + 1), np.intp)
+    for each, found in zip(until, index, strict=True):
+        found[...] = np.searchsorted(each, now, side="right")
     return np.take_along_axis(level[which], np.minimum(index, count - 1), axis=1)
 
 

@@ -72,6 +72,7 @@ class ActionChannel:
     """One entry of the action; `minimum` and `maximum` are the limits that the loop clamps to.
 
     neutral: the value that is safe, or "hold": whatever the sensor of the same name measures.
+    exploring_rate: how fast it may change while a policy explores, in its unit per s; None: no limit of its own.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ActionChannel:
     maximum: float
     shape: Shape = (1,)
     neutral: float | Literal["hold"] = 0.0
+    exploring_rate: float | None = None
 
     @property
     def size(self) -> int:
@@ -363,6 +365,9 @@ def _broken_channels(spec: TaskSpec) -> Iterator[str]:
                 )
         elif not action.minimum <= float(neutral) <= action.maximum:
             yield f"action {action.name!r}: neutral {neutral} lies outside {action.minimum:g} to {action.maximum:g}"
+        rate = action.exploring_rate
+        if rate is not None and not 0.0 < rate < math.inf:
+            yield f"action {action.name!r}: exploring_rate must be above 0 and finite, or null, found {rate:g}"
     if sum(c.source == "reward" for c in spec.observation) > 1:
         yield "at most one observation channel may be the reward"
     low, high = spec.limits()

@@ -77,11 +77,18 @@ def _read_action(f: Fields) -> ActionChannel:
         maximum=f.number("maximum"),
         shape=f.shape("shape"),
         neutral=_read_neutral(f),
+        exploring_rate=_read_rate(f),
     )
 
 
 def _read_neutral(f: Fields) -> float | Literal["hold"]:
     return HOLD if f.raw("neutral") == HOLD else f.number("neutral")
+
+
+def _read_rate(f: Fields) -> float | None:
+    """Bundles from before there was this limit lack it."""
+    name = "exploring_rate"
+    return None if name not in f.names() or f.raw(name) is None else f.number(name, above=0.0)
 
 
 def _read_parameter(f: Fields) -> Parameter:

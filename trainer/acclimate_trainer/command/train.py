@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -45,7 +46,7 @@ def run_training(args: argparse.Namespace) -> int:
 def _trained(config: Config, out: Path, args: argparse.Namespace) -> tuple[dict[str, Json], Figures]:
     """One run, said in a line or two where it is not JSON that is wanted; and its figures."""
     begin = time.monotonic()
-    run, resumed_from = train_into(out, config, fresh=args.fresh)
+    run, resumed_from, pace = train_into(out, config, fresh=args.fresh)
     figures = run.recent(config.training.iterations)
     if not args.json:
         shown = ", ".join(f"{name} {value:.4f}" for name, value in _judged(figures, config).items())
@@ -59,6 +60,8 @@ def _trained(config: Config, out: Path, args: argparse.Namespace) -> tuple[dict[
         "iterations": config.training.iterations,
         "resumed_from": resumed_from,
         "wall_s": time.monotonic() - begin,
+        "iterations_per_s": pace.iterations_per_s,
+        "shares": {re.sub(r"\W", "_", name): share for name, share in pace.shares.items()},
         "figures": {k: v if math.isfinite(v) else None for k, v in figures.items()},
     }
     return tree, figures

@@ -51,6 +51,11 @@ class Rollout:
         self._constants = self._taken_from(self._policy)
         self._checked: set[tuple[int, int]] = set()
 
+    @property
+    def kept(self) -> bool:
+        """Whether the next process finds in the cache what was compiled."""
+        return self._compiled.kept
+
     def fits(self, asked: Ride) -> bool:
         """Whether this is the kind that is asked for."""
         return (

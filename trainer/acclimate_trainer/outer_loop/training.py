@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from acclimate_trainer.compiled.stopwatch import OPTIMIZER, STOPWATCH
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
@@ -197,13 +198,14 @@ def _gradients(
         yield from algorithm.updates(meta, config, rng, progress)
     elif isinstance(algorithm, Piecewise):
         for losses in algorithm.pieces(config.meta_batch_size, rng, progress):
-            yield _gradient(losses, meta, config)
+            yield gradient_of(losses, meta, config)
     else:
         yield meta_gradient(algorithm, meta, config, rng, progress)
 
 
 def _stepped(adam: torch.optim.Adam, figures: Mapping[str, float]) -> Mapping[str, float]:
-    adam.step()
+    with STOPWATCH.on(OPTIMIZER):
+        adam.step()
     return figures
 
 
@@ -224,10 +226,10 @@ def meta_gradient(
 ) -> dict[str, float]:
     """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures."""
     tasks = config.meta_batch_size
-    return _gradient(lambda copies: algorithm.losses(copies, tasks, rng, progress), meta, config)
+    return gradient_of(lambda copies: algorithm.losses(copies, tasks, rng, progress), meta, config)
 
 
-def _gradient(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> dict[str, float]:
+def gradient_of(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> dict[str, float]:
     """As `meta_gradient`.
 
     Each task has a copy of the meta-parameters, so that its gradient can be seen, and clipped, by itself. A

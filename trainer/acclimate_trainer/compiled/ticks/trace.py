@@ -7,9 +7,7 @@ machine's numbers, is taken out of it: it is the same in every tick, and torch c
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from acclimate_trainer.compiled.ticks.decompositions import decompositions
-from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.errors import NotCompiled, place_of
 from acclimate_trainer.contract.policy import Tensors
 
 Tick: TypeAlias = Callable[[Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -166,13 +164,7 @@ def traced(
 
 
 def _refusal(error: Exception) -> str:
-    ours = Path(__file__).parents[1]
-    frames = (
-        frame
-        for frame in reversed(traceback.extract_tb(error.__traceback__))
-        if frame.line and "/torch/" not in frame.filename and ours not in Path(frame.filename).parents
-    )
-    place = next((f" ({Path(f.filename).name}:{f.lineno}: {f.line})" for f in frames), "")
+    place = place_of(error)
     if "data-dependent control flow" in str(error):
         return f"it branches on data{place}, where a compiled tick does the same in all episodes"
     said = " ".join(str(error).split()) or type(error).__name__
