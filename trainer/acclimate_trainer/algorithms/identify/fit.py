@@ -34,6 +34,7 @@ from acclimate_trainer.settings.limits import COUNT, POSITIVE, require
 
 _MACHINES, _SEED, _START_SEED = 4096, 20261204, 20261205  # from which the prior is taken, and the starts
 _RIDGE = 1e-3  # of the prior's covariance
+_NEAR = 2e-3  # in typical units and in half ranges: float32 is too coarse for less, and friction too bent for more
 _LEAST = 1e-6  # half ranges: no sensor is more exact
 _DAMPINGS = (1e-3, 0.1, 10.0)  # tried in every step, relative to the curvature
 _FIRST_DAMPING = 0.03
@@ -115,9 +116,15 @@ class Fit:
     def __init__(self, family: Complete[object], config: FitConfig) -> None:
         self._family, self._config = family, config
         self._cutter = Cutter(family, config.stretch)
-        parameters = family.spec.parameters
+        parameters, n = family.spec.parameters, self._cutter.n_sensors
         self._free = torch.tensor([float(p.scale != "sign") for p in parameters])
         self._directions = torch.diag(self._free)[self._free > 0.0]  # (F, P)
+        fitted, p = self._directions.shape
+        # Of the machines simulated around each point, by what they differ from it: nothing, a parameter, their begin.
+        self._nearby = (
+            _NEAR * torch.cat([torch.zeros(1, p), self._directions, torch.zeros(n, p)]),
+            _NEAR * torch.cat([torch.zeros(1 + fitted, n), torch.eye(n)]),
+        )
         low, high = family.standard(torch.tensor([[p.low for p in parameters], [p.high for p in parameters]]))
         self._unknown = torch.maximum(self._free, (low < high).float())
         # Where logarithms are drawn, their ends are no walls: clipped, a step right for all together is right for none.
@@ -202,23 +209,19 @@ class Fit:
         return torch.cat(chosen, dim=1).flatten(0, 1)
 
     def _around(self, z: Tensor, stretches: Stretches) -> _Point:
-        """Errors around z (D, P), nothing weighed yet. Each slope is that of a copy of the machine, along its own way."""
-        fitted, n = len(self._directions), self._cutter.n_sensors
-        count, cut = fitted + n, stretches.each(fitted + n)
-        along_z = torch.cat([self._directions, torch.zeros(n, z.shape[1])]).repeat(len(z), 1)
-        along_begin = torch.cat([torch.zeros(fitted, n), torch.eye(n)]).repeat(len(z), 1).unsqueeze(1)
-
-        def ahead(z: Tensor, begin: Tensor) -> Tensor:
-            return self._cutter.predict(z, cut._replace(begin=begin))
-
-        primals = (each(z, count).contiguous(), cut.begin.contiguous())
-        there, slopes = torch.func.jvp(ahead, primals, (along_z, along_begin.repeat(1, cut.begin.shape[1], 1)))
-        there, slopes = (x.view(len(z), count, *x.shape[1:]) for x in (there, slopes))
+        """Errors around z (D, P), nothing weighed yet. Each slope is the difference that a copy of the machine makes."""
+        along_z, along_begin = self._nearby
+        count, n = len(along_z), self._cutter.n_sensors
+        cut = stretches.each(count)
+        near = cut._replace(begin=cut.begin + along_begin.repeat(len(z), 1).unsqueeze(1))
+        ahead = self._cutter.predict(each(z, count) + along_z.repeat(len(z), 1), near)
+        ahead = ahead.view(len(z), count, *stretches.measured.shape[1:])
         valid = stretches.valid[:, None, :, None, None]
-        rest, slopes = (stretches.measured - there[:, 0]) * valid[:, 0], slopes * valid
+        slopes = (ahead[:, 1:] - ahead[:, :1]) * (valid / _NEAR)
+        rest = (stretches.measured - ahead[:, 0]) * valid[:, 0]
         scales = _Scales(_variance(rest, stretches.valid), stretches.valid)
         unweighed = (torch.zeros(len(z)), torch.zeros_like(z), torch.zeros(len(z), z.shape[1], z.shape[1]))
-        return _Point(z, rest, slopes[:, :fitted], slopes[:, fitted:], stretches.valid, *unweighed, *scales)
+        return _Point(z, rest, slopes[:, :-n], slopes[:, -n:], stretches.valid, *unweighed, *scales)
 
     def _projected(self, point: _Point, belief: Belief) -> _Point:
         """Weighed by what is left of errors where each stretch begins as suits it best."""

@@ -53,17 +53,22 @@ class Cutter:
         past, ticks = self._machines.n_past, self._ticks
         obs = self._scaled(window.obs[..., self._columns]).clamp(-_FAR, _FAR)
         action = limited(self._family.spec, window.action)
-        parts = [
-            (
-                obs[:, :, t],
-                action[:, :, t - past : t],
-                action[:, :, t : t + ticks],
-                obs[:, :, t + 1 : t + ticks + 1],
-                window.mask[:, :, t - past : t + ticks].amin(-1),
-            )
-            for t in range(past, window.action.shape[2] - ticks + 1, ticks)
-        ]
-        return Stretches(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))
+        count = (action.shape[2] - past) // ticks
+        end = past + count * ticks
+
+        def stretched(x: Tensor) -> Tensor:
+            return x.unflatten(2, (count, ticks)).flatten(1, 2)
+
+        before = [action[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]
+        known = [window.mask[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]
+        valid = torch.stack([stretched(window.mask[:, :, past:end]).amin(-1), *known], dim=-1).amin(-1)
+        return Stretches(
+            begin=obs[:, :, past:end:ticks].flatten(1, 2),
+            past=torch.stack(before, dim=2) if past else action[:, :0],
+            action=stretched(action[:, :, past:end]),
+            measured=stretched(obs[:, :, past + 1 : end + 1]),
+            valid=valid,
+        )
 
     def predict(self, z: Tensor, stretches: Stretches) -> Tensor:
         """What machines z (D, P), in typical units, measure in each stretch, (D, N, H, n)."""
