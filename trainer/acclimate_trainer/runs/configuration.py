@@ -91,7 +91,18 @@ class Config:
         return tree | {"family": family}
 
 
-ALGORITHMS = ("maml", "rl2", "rl2_oracle", "identify", "objectives", "student", "ppo", "robust", "oracle", "successor")
+ALGORITHMS = (
+    "maml",
+    "rl2",
+    "rl2_oracle",
+    "identify",
+    "objectives",
+    "student",
+    "ppo",
+    "robust",
+    "oracle",
+    "successor",
+)
 
 
 def load_config(path: Path, changes: Changes = ()) -> Config:

@@ -35,7 +35,7 @@ from acclimate_trainer.settings.limits import COUNT, POSITIVE, require
 _MACHINES, _SEED, _START_SEED = 4096, 20261204, 20261205  # from which the prior is taken, and the starts
 _RIDGE = 1e-3  # of the prior's covariance
 _NEAR = 2e-3  # in typical units and in half ranges: float32 is too coarse for less, and friction too bent for more
-_LEAST = 1e-6  # half ranges: no sensor is more exact
+_LEAST = 3e-5  # half ranges: no sensor is more exact, nor float32 after a few ticks
 _DAMPINGS = (1e-3, 0.1, 10.0)  # tried in every step, relative to the curvature
 _FIRST_DAMPING = 0.03
 _ODD = 6.0  # squared errors of a stretch, in σ², from which on it hardly counts
@@ -55,10 +55,11 @@ class Belief(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is thought after a window, and the root mean square of the prediction error, of half a range, (T,)."""
+    """What is thought after a window."""
 
     belief: Belief
-    error: Tensor
+    error: Tensor  # root mean square of the predictions', of half a range (T,)
+    ticks: Tensor  # how many there were to learn from (T,)
 
 
 class _Scales(NamedTuple):
@@ -145,6 +146,11 @@ class Fit:
         """The standard deviation of each parameter over the family, (P,); of a sign that is always the same 0."""
         return self._unknown
 
+    @property
+    def needs(self) -> int:
+        """Ticks of an episode from which on there is something to be learned from it."""
+        return self._cutter.needs
+
     @cached_property
     def _starts(self) -> Tensor:
         """(C, P)."""
@@ -164,7 +170,8 @@ class Fit:
             tried = self._weighed(self._around(z, cut), _Scales(*(each(x, count) for x in scales)), many)
             point = _lowest(len(point.z), point, tried)
         point = self._weighed(point, point.scales, belief)
-        return Found(Belief(point.z, belief.precision + point.curvature), point.variance.mean(-1).sqrt())
+        after = Belief(point.z, belief.precision + point.curvature)
+        return Found(after, point.variance.mean(-1).sqrt(), stretches.ticks)
 
     def imagined(self, z: Tensor, belief: Belief, window: Window, noise: Tensor) -> Belief:
         """What a fit of true parameters z (T, P) would find, were the machines linear: drawn by `noise` (T, P)."""
@@ -179,7 +186,7 @@ class Fit:
     def doubt(self, belief: Belief) -> Tensor:
         """Standard deviation of each parameter, (T, P); of a sign 0."""
         variances = (self._inverse(belief.precision) * torch.eye(len(self._free))).sum(-1)
-        return variances.sqrt() * self._free
+        return variances.clamp_min(0.0).sqrt() * self._free
 
     def _inverse(self, precision: Tensor) -> Tensor:
         return inverse_spd(precision + torch.diag(1.0 - self._free))
@@ -191,7 +198,9 @@ class Fit:
         start = self._projected(self._around(self._likely(belief, stretches), cut), many)
         z = self._step(start, many, torch.full((len(start.z),), _FIRST_DAMPING))
         after = self._weighed(self._around(z, cut), start.scales, many)
-        return _lowest(tasks, *(p._replace(cost=self._merit(p.z, p.variance, many, cut)) for p in (start, after)))
+        return _lowest(
+            tasks, *(p._replace(cost=self._merit(p.z, p.variance, many, cut)) for p in (start, after))
+        )
 
     def _likely(self, belief: Belief, stretches: Stretches) -> Tensor:
         """The likeliest starts, (T·descents, P); what was thought before is one to choose from."""
@@ -209,7 +218,7 @@ class Fit:
         return torch.cat(chosen, dim=1).flatten(0, 1)
 
     def _around(self, z: Tensor, stretches: Stretches) -> _Point:
-        """Errors around z (D, P), nothing weighed yet. Each slope is the difference that a copy of the machine makes."""
+        """Errors around z (D, P), nothing weighed yet. A slope is the difference that a copy makes."""
         along_z, along_begin = self._nearby
         count, n = len(along_z), self._cutter.n_sensors
         cut = stretches.each(count)
@@ -248,7 +257,9 @@ class Fit:
         square, ticks = left.square(), self._config.stretch
         of_stretch = square.sum((2, 3)) / (ticks * left.shape[3])  # (D, N)
         weight = valid * (1.0 + 1.0 / _ODD) / (1.0 + of_stretch / _ODD)
-        share = (weight[:, :, None, None] * square).sum((1, 2)) / (ticks * weight.sum(-1, keepdim=True)).clamp_min(1.0)
+        share = (weight[:, :, None, None] * square).sum((1, 2)) / (
+            ticks * weight.sum(-1, keepdim=True)
+        ).clamp_min(1.0)
         return _Scales(before.variance * share + _LEAST**2, weight)
 
     def _step(self, here: _Point, belief: Belief, damping: Tensor) -> Tensor:
@@ -284,7 +295,9 @@ def _left(columns: Tensor, begins: Tensor) -> Tensor:
     b − A·g, and the begin's own error g, which is one more measurement.
     """
     ticks, n = columns.shape[3:]
-    a, b = (x.permute(0, 2, 3, 4, 1).flatten(2, 3).flatten(0, 1) for x in (begins, columns))  # (D·N, H·n, n or C)
+    a, b = (
+        x.permute(0, 2, 3, 4, 1).flatten(2, 3).flatten(0, 1) for x in (begins, columns)
+    )  # (D·N, H·n, n or C)
     across = a.transpose(1, 2)
     g = inverse_spd(across @ a + torch.eye(n)) @ (across @ b)  # (D·N, n, C)
     left = torch.cat([g, b - a @ g], dim=1).view(len(columns), -1, ticks + 1, n, columns.shape[1])
@@ -296,7 +309,14 @@ def _lowest(tasks: int, *points: _Point) -> _Point:
     sides = [_Point(*(x.view(tasks, -1, *x.shape[1:]) for x in point)) for point in points]
     together = _Point(*(torch.cat(columns, dim=1) for columns in zip(*sides, strict=True)))
     taken = _one_hot(together.cost).unsqueeze(1)  # (T, 1, C)
-    return _Point(*((taken @ x.flatten(2)).view(tasks, *x.shape[2:]) if x.dim() > 2 else (taken @ x.unsqueeze(-1)).view(tasks) for x in together))
+    return _Point(
+        *(
+            (taken @ x.flatten(2)).view(tasks, *x.shape[2:])
+            if x.dim() > 2
+            else (taken @ x.unsqueeze(-1)).view(tasks)
+            for x in together
+        )
+    )
 
 
 def _one_hot(cost: Tensor) -> Tensor:

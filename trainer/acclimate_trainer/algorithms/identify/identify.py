@@ -16,6 +16,7 @@ from typing import Generic
 import numpy as np
 import torch
 from acclimate.bundle.manifest import AdaptationSpec, WindowSpec
+from acclimate.errors import UsageError
 from torch import Tensor
 
 from acclimate_trainer.algorithms.identify.fit import Belief, Fit, FitConfig
@@ -62,6 +63,11 @@ class Identify(Generic[Tasks]):
         self._config = config
         self._view = View.of(self._family)
         self._fit = Fit(self._view.family, config)
+        if self._fit.needs > config.support_steps:
+            raise UsageError(
+                f"a stretch of {config.stretch} ticks does not fit into an episode of {config.support_steps}: with "
+                f"the actions before it, it takes {self._fit.needs}; make stretch shorter or support_steps longer"
+            )
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         told = 2 * len(self._family.spec.parameters)
@@ -89,7 +95,9 @@ class Identify(Generic[Tasks]):
         c, prior = self._config, self._fit.prior
         thought = {"estimate": prior.mean, "doubt": self._fit.unknown, "precision": prior.precision}
         unknown = {name: value.expand(tasks, *value.shape) for name, value in thought.items()}
-        around = draw(self._family, machines, rng, explore=c.support_episodes, measure=0, steps=c.support_steps)
+        around = draw(
+            self._family, machines, rng, explore=c.support_episodes, measure=0, steps=c.support_steps
+        )
         window = rollout(policy, {**meta, **unknown}, self._family.spec, around).window()
         shown = torch.from_numpy(rng.integers(1, c.support_episodes + 1, (tasks, 1, 1)))
         window = window._replace(mask=window.mask * (torch.arange(c.support_episodes).view(-1, 1) < shown))

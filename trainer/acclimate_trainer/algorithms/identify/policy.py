@@ -19,9 +19,9 @@ from acclimate_trainer.networks.view import View
 class IdentifyPolicy:
     """See the module. Estimates are in typical units: 0 is a typical machine, 1 a standard deviation of the family.
 
-    `estimate` is the mean of what is thought of the machine, `precision` the inverse of its covariance, and `doubt` what
-    the network is told of that: the standard deviation of each parameter. The belief after a window is what the next
-    one begins with.
+    `estimate` is the mean of what is thought of the machine, `precision` the inverse of its covariance, and `doubt`
+    what the network is told of that: the standard deviation of each parameter. What is thought after a window is what
+    the next one begins with.
     """
 
     algorithm = "identify"
@@ -82,11 +82,11 @@ class IdentifyPolicy:
         return Act(self._view.physical(action), following, {})
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
+        """The fit; where there is nothing to learn from, nothing changes."""
         found = self._fit(Belief(state["estimate"], state["precision"]), window)
-        after = {
-            "estimate": found.belief.mean,
-            "doubt": self._fit.doubt(found.belief),
-            "precision": found.belief.precision,
-        }
-        step = torch.cat([after[name] - state[name] for name in ("estimate", "doubt")], dim=-1)
-        return Adapt(after, {"loss": found.error, "step_norm": step.square().sum(-1).sqrt()})
+        thought = {"estimate": found.belief.mean, "doubt": self._fit.doubt(found.belief)}
+        seen = found.ticks.unsqueeze(-1) > 0.0
+        after = {name: torch.where(seen, value, state[name]) for name, value in thought.items()}
+        step = torch.cat([value - state[name] for name, value in after.items()], dim=-1)
+        info = {"loss": found.error, "step_norm": step.square().sum(-1).sqrt()}
+        return Adapt({**after, "precision": found.belief.precision}, info)

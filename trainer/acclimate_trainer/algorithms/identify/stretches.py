@@ -43,21 +43,27 @@ class Cutter:
         self._family, self._machines, self._ticks = family, family.family, ticks
         self._mean, self._spread = family.typical
         sensors = [c for c in family.spec.sensors for _ in range(c.size)]
-        self._columns = [family.spec.index(name) for c in family.spec.sensors for name in c.scalars]
+        names = [name for channel in family.spec.sensors for name in channel.scalars]
+        self._columns = torch.tensor([family.spec.index(name) for name in names])
         self._half = torch.tensor([0.5 * (c.maximum - c.minimum) for c in sensors])
         self._middle = torch.tensor([0.5 * (c.maximum + c.minimum) for c in sensors])
         self.n_sensors = len(sensors)
 
+    @property
+    def needs(self) -> int:
+        """Ticks of an episode that has a stretch."""
+        return self._machines.n_past + self._ticks
+
     def cut(self, window: Window) -> Stretches:
         """All that the window has room for, each after as many actions as a machine remembers."""
         past, ticks = self._machines.n_past, self._ticks
-        obs = self._scaled(window.obs[..., self._columns]).clamp(-_FAR, _FAR)
+        obs = self._scaled(window.obs.index_select(-1, self._columns)).clamp(-_FAR, _FAR)
         action = limited(self._family.spec, window.action)
         count = (action.shape[2] - past) // ticks
         end = past + count * ticks
 
         def stretched(x: Tensor) -> Tensor:
-            return x.unflatten(2, (count, ticks)).flatten(1, 2)
+            return x.reshape(len(x), -1, ticks, *x.shape[3:])
 
         before = [action[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]
         known = [window.mask[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]

@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from acclimate.errors import UsageError
 from acclimate.task.spec import (
     CHATTER,
@@ -222,6 +223,22 @@ class ArmFamily:
         angle = np.clip(rng.uniform(-1.3, 1.3, (*shape, 2)) * END_STOP, -END_STOP, END_STOP)
         noise = rng.standard_normal((*shape, steps, 2), dtype=np.float32)
         return ArmSession(tasks, torch.tensor(angle, dtype=torch.float32), torch.from_numpy(noise), self.rich)
+
+    @property
+    def n_past(self) -> int:
+        return MAX_LAG - 1
+
+    def made(self, parameters: Tensor) -> ArmTasks:
+        told = dict(zip(TOLD, parameters.unsqueeze(-1).unbind(-2), strict=True))
+        plain = torch.zeros(len(parameters), len(JOINTS), dtype=torch.int64)
+        return ArmTasks(**told, noise=torch.zeros_like(told["delay"]), gears=plain)
+
+    def resume(self, tasks: ArmTasks, measured: Tensor, past: Tensor, steps: int) -> ArmSession:
+        angle, speed = torch.split(measured, len(JOINTS), -1)
+        session = ArmSession(tasks, angle, torch.zeros(*angle.shape[:2], steps, len(JOINTS)), rich=False)
+        commands = F.pad(F.hardtanh(past).flip(2).transpose(2, 3), (0, 1))  # newest first
+        session.state = (angle, speed, angle, speed, commands)
+        return session
 
     def held_out(self) -> ArmFamily:
         """The family whose machines evaluations are made on: the same arms, with richer friction."""
