@@ -6,6 +6,7 @@ network, told the true parameters. All controllers meet the same machines, refer
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def compared(
 
 def _results(bundles: Mapping[str, Path], name: str, machines: int, seed: int) -> Results:
     against = [bundles[ROBUST], bundles[ORACLE]]
-    results = evaluate(bundles[name], against=against, machines=machines, seed=seed).results
+    jobs = len(os.sched_getaffinity(0))
+    results = evaluate(bundles[name], against=against, machines=machines, seed=seed, jobs=jobs).results
     assert isinstance(results, Results)
     return results
 

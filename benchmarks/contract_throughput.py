@@ -7,18 +7,17 @@ turns, so that what else the machine does falls on both.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from acclimate.stats import mean_interval
 
+from benchmarks._history import checked_out
 from benchmarks.harness import Figure
 
 BEFORE = "4ad9d21"
@@ -56,19 +55,10 @@ print(json.dumps(seconds))
 def run(seed: int) -> Mapping[str, Figure]:
     """By config: throughput with the contract over that before it, with intervals over rounds."""
     with tempfile.TemporaryDirectory() as folder:
-        before = _checked_out(Path(folder))
+        before = checked_out(BEFORE, Path(folder), "runtime", "firmware_bridge", "trainer", "configs")
         rounds = [(_seconds(before, seed + i), _seconds(ROOT, seed + i)) for i in range(ROUNDS)]
     ratios = {name: [was[name] / now[name] for was, now in rounds] for name in CONFIGS}
     return {f"{name}.after_over_before": mean_interval(values) for name, values in ratios.items()}
-
-
-def _checked_out(folder: Path) -> Path:
-    """The packages and configs of the commit before."""
-    command = ["git", "-C", str(ROOT), "archive", BEFORE, "runtime", "firmware_bridge", "trainer", "configs"]
-    packed = subprocess.run(command, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
 
 
 def _seconds(root: Path, seed: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from benchmarks.harness import Figure
 FOLDER = Path("runs/bench/own_family")
 MACHINES = 48
 CONFIGS = {
-    name: f"examples/own_family_{name}.toml"
+    name: f"examples/own_family{'' if name == 'maml' else '_' + name}.toml"
     for name in ("robust", "rl2_oracle", "oracle", "rl2", "maml", "student")
 }
 

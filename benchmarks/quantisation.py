@@ -7,7 +7,6 @@ servos, and of driving servos that training never saw, with the same references.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from statistics import median
 import torch
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import SCHEMES
+from acclimate.cores import usable_cores
 from acclimate.policy.policy import Policy
 from acclimate_demo.jobs import Job, run_jobs
 from acclimate_export.bundle.bundling import make_parts
@@ -50,7 +50,7 @@ def _trained(out: Path, seed: int) -> dict[str, RunDirectory]:
             out / "logs" / f"train_{name}.txt")
         for name in ALGORITHMS
     ]  # fmt: skip
-    run_jobs("training", train, len(os.sched_getaffinity(0)))
+    run_jobs("training", train, usable_cores())
     return {name: RunDirectory.open(out / name) for name in ALGORITHMS}
 
 

@@ -1,48 +1,47 @@
-"""The demo's table over more seeds and more devices: each seed trains, exports and evaluates everything anew.
+"""Every controller of servos on servos that training never saw, over five trainings of each: eight seconds and one or
+two steps, a memory, the robust policy, an oracle with a memory, and a tuned PID.
 
-Works in runs/bench/servo_maml, one folder per seed, and goes on there if it was interrupted.
+`benchmarks._servos` says what is trained and where, and what the intervals are over.
 """
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
+import numpy as np
 from acclimate.fields import Json
-from acclimate.stats import mean_interval
-from acclimate_demo.full import PRESETS, evaluate_preset, make_bundles
-from acclimate_demo.report import mapping, number, rows_of
+from acclimate.stats import Floats
 
+from benchmarks._servos import DEVICES, PRESETS, SEEDS, Table, Trained, compared, evaluated, policies
 from benchmarks.harness import Figure
+from benchmarks.harness.plots import keep_plot
 
-SEEDS = 3
-DEVICES = 32  # per servo and seed
-FOLDER = Path("runs/bench/servo_maml")
+OTHERS = ("rl2", "robust", "rl2_oracle")
+ADAPTIVE = ("maml_0", "maml_1", "maml_2", "guarded", "rl2")
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """Per preset: PRESET.CONTROLLER.SHOTS, mean RMS error in rad over all devices of all seeds, and chatter.…; the
-    share of the robust-to-oracle gap closed, over seeds; the share of devices left worse than before, over seeds."""
-    cores = len(os.sched_getaffinity(0))
-    samples: dict[str, list[float]] = defaultdict(list)
-    for number_ in range(seed, seed + SEEDS):
-        out = FOLDER / f"seed{number_}"
-        make_bundles(out, number_, cores)
-        for preset in PRESETS:
-            _collect(samples, preset.name, evaluate_preset(out, preset.name, number_, DEVICES, cores))
-    return {name: mean_interval(values) for name, values in samples.items()}
+    """PRESET.CONTROLLER.MEASURE: error (rad) pooled over 4 episodes of 1 s on each servo, from the first tick on,
+    chatter, energy, saturated; gap_closed, regret (rad) and worse_by_10_percent."""
+    seeds = range(seed, seed + SEEDS)
+    policies(seeds)
+    out: dict[str, Figure] = {}
+    dots: dict[str, Json] = {}
+    for preset in PRESETS:
+        reports = [after_steps(preset, s) for s in seeds]
+        table = Table(reports)
+        out |= {f"{preset}.{name}": figure for name, figure in compared(table, ADAPTIVE).items()}
+        dots[preset] = {name: _rounded(table.values(name, "error")) for name in table.controllers}
+    keep_plot("servo_maml", {"errors": dots})
+    return out
 
 
-def _collect(samples: dict[str, list[float]], preset: str, report: Mapping[str, Json]) -> None:
-    for machine in rows_of(report, "machines"):
-        for controller, stages in mapping(machine["figures"]).items():
-            assert isinstance(stages, list)
-            for k, figures in enumerate(stages):
-                samples[f"{preset}.{controller}.{k}"].append(number(mapping(figures)["error"]))
-                samples[f"chatter.{preset}.{controller}.{k}"].append(number(mapping(figures)["chatter"]))
-    for shots, share in mapping(mapping(report["gap_closed"])[f"servo {preset}"]).items():
-        samples[f"gap_closed.{preset}.{shots}"].append(number(share))
-    for shots, tail in mapping(mapping(report["tail"])[f"servo {preset}"]).items():
-        samples[f"share_worse.{preset}.{shots}"].append(number(mapping(tail)["share_worse"]))
+def after_steps(preset: str, seed: int) -> Mapping[str, Json]:
+    """The report of one training of each."""
+    main = Trained(preset, "maml", seed)
+    return evaluated(main, main.beside(*OTHERS), "steps", "--devices", str(DEVICES))
+
+
+def _rounded(values: Floats) -> Json:
+    numbers: Json = np.round(values, 5).tolist()
+    return numbers

@@ -6,7 +6,6 @@ saw, on a virtual clock. Trains in runs/bench/servo_objectives, and goes on ther
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import load
 from acclimate.control.trial import EpisodeKey
+from acclimate.cores import usable_cores
 from acclimate.fields import Json
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import objective, set_objective
@@ -136,7 +136,7 @@ def _train(out: Path, seed: int) -> dict[str, Path]:
         train.append(Job(name, ("train", str(written), "--out", str(out / name), "--seed", str(seed)),
                          out / "logs" / f"train_{name}.txt"))  # fmt: skip
         export.append(Job(name, ("export", str(out / name)), out / "logs" / f"export_{name}.txt"))
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     run_jobs("training", train, cores)
     run_jobs("exporting", export, cores)
     return {name: out / name for name in jobs}

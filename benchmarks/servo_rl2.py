@@ -1,114 +1,113 @@
-"""RL² on servos that training never saw, over the wire: how soon it is good after a start and a change in mid-drive.
+"""How soon each controller of servos is good, after a start and a change in mid-drive, over five trainings of each; and
+a minute of driving with a change in the middle of it.
 
-Beside MAML's one step, the robust policy, the oracle and the tuned PID. Trains and evaluates in
-runs/bench/servo_rl2, and goes on there if it was interrupted; MAML, robust and oracle are those of `servo_maml`,
-where that has been run with the same seed.
+`benchmarks._servos` says what is trained and where, and what the intervals are over.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 from acclimate.fields import Json
-from acclimate.stats import Interval
-from acclimate_demo.full import SERVOS, make_bundles
-from acclimate_demo.jobs import Job, run_jobs
+from acclimate.stats import mean_interval
+from acclimate_bridge.evaluation.courses import Course, drive_main
+from acclimate_bridge.evaluation.evaluation import Plan, Work, on_all, open_plan
+from acclimate_bridge.evaluation.rig import Contest, Place
+from acclimate_bridge.simulation.servo.fleet import ServoFleet
+from acclimate_bridge.simulation.servo.plant import END_STOP
 from acclimate_demo.report import ALL, Row, mapping, number, rows_of
 
+from benchmarks._servos import CORES, MACHINES_SEED, PRESETS, SEEDS, SERVOS, Trained, evaluated, policies
 from benchmarks.harness import Figure
 from benchmarks.harness.plots import keep_plot
 
+OTHERS = ("maml", "robust", "rl2_oracle")
 CHANGES = {"wide": ("payload", "supply"), "miswired": ("polarity",)}
-DEVICES = 16  # per servo
-SECONDS = 24  # of driving; the change comes in the middle
-OTHERS = Path("runs/bench/servo_maml")
-FOLDER = Path("runs/bench/servo_rl2")
+DEVICES, SECONDS = 8, 24  # of each servo; of driving, with the change in the middle
+LONG = Course(60.0, "polarity", 30.0)
+_AT_STOP = 0.02  # rad from it
+_ALLOWED = 1.0  # s at an end stop
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """Per preset, change, and time since start or change: each controller's error, rad, and chatter.
-
-    From 1 s on also the share of the robust-to-oracle gap that RL² and MAML close.
-    """
-    cores = len(os.sched_getaffinity(0))
-    make_bundles(OTHERS / f"seed{seed}", seed, cores)
-    out = FOLDER / f"seed{seed}"
-    (out / "logs").mkdir(parents=True, exist_ok=True)
-    _train(out, seed, cores)
-    reports = [_evaluate(out, p, change, seed, cores) for p, changes in CHANGES.items() for change in changes]
-    keep_plot("servo_rl2", {"reports": [_curves(report) for report in reports]})
-    figures: dict[str, Figure] = {}
-    for report in reports:
-        figures |= _figures(report)
-    return figures
-
-
-def _train(out: Path, seed: int, cores: int) -> None:
-    train = [
-        Job(preset, ("train", f"servo_{preset}_rl2", "--out", str(out / preset), "--seed", str(seed)),
-            out / "logs" / f"train_{preset}.txt")
-        for preset in CHANGES
-    ]  # fmt: skip
-    run_jobs("training", train, cores)
-    export = [
-        Job(preset, ("export", str(out / preset), "--out", str(out / preset / "rl2.acclimate")),
-            out / "logs" / f"export_{preset}.txt")
-        for preset in CHANGES
-    ]  # fmt: skip
-    run_jobs("exporting", export, cores)
-
-
-def _evaluate(out: Path, preset: str, change: str, seed: int, cores: int) -> dict[str, Json]:
-    """The report of `acclimate evaluate --change`."""
-    report, others = out / preset / f"{change}.json", OTHERS / f"seed{seed}" / preset
-    against = [str(others / f"{name}.acclimate") for name in ("adaptive", "robust", "oracle")]
-    arguments = ("evaluate", str(out / preset / "rl2.acclimate"), "--against", *against, "--servo", *SERVOS,
-                 "--devices", str(DEVICES), "--seconds", str(SECONDS), "--change", change, "--seed", str(seed),
-                 "--jobs", str(cores), "--output", str(report))  # fmt: skip
-    job = Job(f"{preset} {change}", arguments, out / "logs" / f"evaluate_{preset}_{change}.txt")
-    run_jobs("evaluating", [job], cores)
-    read: dict[str, Json] = json.loads(report.read_text(encoding="utf-8"))
-    return read
+    """PRESET.CHANGE.SINCE.FROM_to_TO.CONTROLLER.MEASURE: error (rad) and chatter, means over servos with intervals over
+    trainings; gap_closed from 1 s on. PRESET.long.…: RL² for a minute, its wires swapped after half of it."""
+    seeds = range(seed, seed + SEEDS)
+    policies(seeds)
+    out: dict[str, Figure] = {}
+    shown: list[Json] = []
+    for preset, changes in CHANGES.items():
+        for change in changes:
+            options = ("--devices", str(DEVICES), "--seconds", str(SECONDS), "--change", change)
+            mains = [Trained(preset, "rl2", s) for s in seeds]
+            reports = [evaluated(main, main.beside(*OTHERS), change, *options) for main in mains]
+            out |= dict(_figures(preset, change, reports))
+            shown.append(_curves(reports[0]))
+    keep_plot("servo_rl2", {"reports": shown})
+    for preset in PRESETS:
+        out |= dict(_long(preset, seeds))
+    return out
 
 
 def _curves(report: Mapping[str, Json]) -> dict[str, Json]:
-    """What a picture shows of a report."""
+    """What a picture shows of a report: of the first training."""
     curves: Json = [point for point in rows_of(report, "curves") if point["machine"] == ALL]
     return {**{name: report[name] for name in ("metric", "unit", "change")}, "curves": curves}
 
 
-def _figures(report: Mapping[str, Json]) -> dict[str, Figure]:
-    figures: dict[str, Figure] = {}
-    for row in rows_of(report, "summary"):
-        if row["machine"] == ALL and _told(row):
-            name = f"{_place(report, row)}.{row['controller']}"
-            figures[f"error.{name}"] = _interval(row)
-            figures[f"chatter.{name}"] = _interval(mapping(mapping(row["beside"])["chatter"]))
-    for row in rows_of(report, "gap_closed"):
-        if (
-            row["controller"] in ("rl2", "maml")
-            and row["share"] is not None
-            and _told(row)
-            and row["from"] != 0
-        ):
-            figures[f"gap_closed.{_place(report, row)}.{row['controller']}"] = number(row["share"])
-    return figures
+def _figures(preset: str, change: str, reports: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str, Figure]]:
+    found: dict[str, list[float]] = {}
+    for report in reports:
+        for row in rows_of(report, "summary"):
+            if row["machine"] == ALL:
+                name = f"{preset}.{change}.{_span(row)}.{row['controller']}"
+                found.setdefault(f"{name}.error", []).append(number(row["mean"]))
+                chatter = mapping(mapping(row["beside"])["chatter"])
+                found.setdefault(f"{name}.chatter", []).append(number(chatter["mean"]))
+        for row in rows_of(report, "gap_closed"):
+            if row["controller"] in ("rl2", "maml") and row["share"] is not None and row["from"] != 0:
+                name = f"{preset}.{change}.{_span(row)}.{row['controller']}.gap_closed"
+                found.setdefault(name, []).append(number(row["share"]))
+    for name, values in found.items():
+        yield name, mean_interval(values)
 
 
-def _interval(of: Row) -> Interval:
-    return Interval(number(of["mean"]), number(of["low"]), number(of["high"]), int(number(of["n"])))
+def _span(row: Row) -> str:
+    """Such as change.1_to_12."""
+    return f"{row['since']}.{number(row['from']):g}_to_{number(row['to']):g}"
 
 
-def _told(row: Row) -> bool:
-    """The first half second, the second second, and all from one second on."""
-    return (row["from"], row["to"]) in ((0.0, 0.5), (1.0, 2.0), (1.0, SECONDS / 2))
+class Long(NamedTuple):
+    """A minute on one servo: RMS error of every 5 s (rad), and the longest stretch at an end stop, s."""
+
+    error: tuple[float, ...]
+    at_stop: float
 
 
-def _place(report: Mapping[str, Json], row: Row) -> str:
-    """Such as wide.payload.change.1_to_12."""
-    span = f"{number(row['from']):g}_to_{number(row['to']):g}"
-    preset = str(row["family"]).removeprefix("servo ")
-    return f"{preset}.{report['change']}.{row['since']}.{span}"
+def _long(preset: str, seeds: Sequence[int]) -> Iterator[tuple[str, Figure]]:
+    found = [list(_minute(Trained(preset, "rl2", seed).bundle)) for seed in seeds]
+    for k in range(len(found[0][0].error)):
+        errors = [float(np.sqrt(np.mean([each.error[k] ** 2 for each in drives]))) for drives in found]
+        yield f"{preset}.long.{5 * k}_to_{5 * k + 5}.rl2.error", mean_interval(errors)
+    stuck = [float(np.mean([each.at_stop > _ALLOWED for each in drives])) for drives in found]
+    yield f"{preset}.long.rl2.at_end_stop_over_1_s", mean_interval(stuck)
+    yield f"{preset}.long.rl2.longest_at_end_stop_s", max(each.at_stop for drives in found for each in drives)
+
+
+def _minute(bundle: Path) -> Iterator[Long]:
+    plan = Plan(bundle, ServoFleet.of(SERVOS), against=(), machines=DEVICES, seed=MACHINES_SEED)
+    yield from on_all(Work(plan, _drive), open_plan(plan), CORES, None)
+
+
+def _drive(contest: Contest, place: Place) -> Long:
+    obs = drive_main(LONG, contest, place).obs
+    position, wanted = (obs[1:, contest.task.index(name)] for name in ("position", "target"))
+    part = round(5.0 / contest.task.control_dt)
+    squares = np.square(position - wanted).reshape(-1, part).mean(1)
+    stopped = (np.abs(position) > END_STOP - _AT_STOP).tolist()
+    longest = max((len([*run]) for at_stop, run in groupby(stopped) if at_stop), default=0)
+    return Long(tuple(map(float, np.sqrt(squares))), longest * contest.task.control_dt)

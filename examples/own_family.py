@@ -87,7 +87,7 @@ class DiverFamily:
 
     def open(self, tasks: Divers, episodes: int, steps: int, rng: np.random.Generator) -> "DiverSession":
         shape = (len(tasks.mass), episodes)
-        start = torch.tensor(rng.uniform(-1.0, 1.0, shape), dtype=torch.float32)
+        start = torch.tensor(rng.uniform(-DEEPEST, DEEPEST, shape), dtype=torch.float32)
         return DiverSession(tasks, start, torch.from_numpy(rng.standard_normal((*shape, steps), np.float32)))
 
 
@@ -95,7 +95,7 @@ class DiverSession:
     """Robots under way. `state` is all that changes; whoever lets a gradient through it fade sets it."""
 
     def __init__(self, tasks: Divers, start: Tensor, noise: Tensor) -> None:
-        self.tasks, self.noise = tasks, iter(noise.unbind(-1))
+        self.tasks, self.noise, self.tick = tasks, noise.unbind(-1), 0
         self.state: tuple[Tensor, ...] = (start, torch.zeros_like(start), start)  # depth, speed, gauge
 
     @property
@@ -109,7 +109,8 @@ class DiverSession:
             speed = (speed + h * push) / (1.0 + h * t.drag / t.mass * speed.abs())
             depth = depth + h * speed
         depth = depth + (depth.clamp(-DEEPEST, DEEPEST) - depth).detach()  # the ground stops no gradient
-        self.state = (depth, speed, depth + t.noise * next(self.noise))
+        self.state = (depth, speed, depth + t.noise * self.noise[self.tick])
+        self.tick += 1
         never = torch.zeros_like(depth, dtype=torch.bool)
         return Step(torch.zeros_like(depth), never, never)
 

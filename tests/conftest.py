@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from acclimate.cache import VARIABLE
+from acclimate.policy import trust
 
 from tests.sharing import Turns
 
@@ -45,10 +46,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture(autouse=True, scope="session")
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the caches of whoever runs it, and neither do the processes that tests start."""
-    before = os.environ.get(VARIABLE)
+    before = {name: os.environ.get(name) for name in (VARIABLE, trust.FOLDER, trust.VARIABLE)}
     os.environ[VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    os.environ[trust.FOLDER] = str(tmp_path_factory.mktemp("config"))
     yield
-    if before is None:
-        del os.environ[VARIABLE]
-    else:
-        os.environ[VARIABLE] = before
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value

@@ -7,7 +7,6 @@ that was interrupted goes on. To make one anew, remove its file, and its folder 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TypeAlias
 
 from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
+from acclimate.cores import usable_cores
 from acclimate.errors import UsageError
 from acclimate.fields import Json
 from acclimate_demo.jobs import Iterations, Job, run_jobs
@@ -99,7 +99,7 @@ def _run(title: str, commands: Mapping[str, tuple[str, ...]]) -> None:
         Job(name, command, LOGS / f"{command[0]}_{name}.txt", Iterations(RUNS / name))
         for name, command in commands.items()
     ]
-    run_jobs(title, jobs, len(os.sched_getaffinity(0)))
+    run_jobs(title, jobs, usable_cores())
 
 
 def _write_down(name: str, version: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
 from pathlib import Path
+
+from acclimate.cores import usable_cores
 
 _CPUINFO = Path("/proc/cpuinfo")
 # What was found or made does not change what finds or makes it.
@@ -35,7 +36,7 @@ def _cpu() -> str:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def _system() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.command.options import at_least
+from acclimate.cores import usable_cores
 from acclimate.engines.c_compiler import find_compiler
 from acclimate.errors import EngineError
 from acclimate.fields import Json
@@ -64,7 +64,7 @@ class Contest(NamedTuple):
 def run_demo(args: argparse.Namespace) -> int:
     """All of it, into `args.out`; returns 1 where adaptation does not show what it must."""
     begin = time.monotonic()
-    seed, cores = at_least("--seed", args.seed, 0), len(os.sched_getaffinity(0))
+    seed, cores = at_least("--seed", args.seed, 0), usable_cores()
     plan = Plan(Path(args.out), seed, 1 if args.quick else 8, cores, args.quick)
     contests = _contests(plan)  # finds out at once whether all bundles are here
     (plan.out / "logs").mkdir(parents=True, exist_ok=True)

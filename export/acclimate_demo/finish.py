@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from acclimate.atomic import write_atomically
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 
 from acclimate_demo.picture import draw_picture
 from acclimate_demo.report import conclusions, table
@@ -44,4 +44,4 @@ def finish(
 
 
 def _write(path: Path, tree: Mapping[str, Json]) -> None:
-    write_atomically(path, (json.dumps(tree, indent=2) + "\n").encode())
+    write_atomically(path, (json_text(tree) + "\n").encode())

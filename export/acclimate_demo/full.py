@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.command.options import at_least
+from acclimate.cores import usable_cores
 from acclimate.errors import DeviceFault
 from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
@@ -51,7 +51,7 @@ def run_full_demo(args: argparse.Namespace) -> int:
     seed = at_least("--seed", args.seed, 0)
     devices = 2 if args.quick else 24
     out = Path(args.out)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     make_bundles(out, seed, cores, quick=args.quick)
     _drive(out, seed, cores)
     reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]

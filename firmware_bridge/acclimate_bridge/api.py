@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -25,6 +24,7 @@ from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.names import did_you_mean
 from acclimate.stats import Interval
 
@@ -81,7 +81,7 @@ class Evaluation:
 
     def save(self, path: File) -> None:
         """Write the JSON object."""
-        write_atomically(Path(path), (json.dumps(self.tree, indent=2) + "\n").encode())
+        write_atomically(Path(path), (json_text(self.tree) + "\n").encode())
 
     def __repr__(self) -> str:
         return "\n".join(self.lines)
@@ -102,6 +102,7 @@ def evaluate(
     against: Sequence[File] | None = None,
     servos: Sequence[str] | None = None,
     friction: Friction | None = None,
+    outside: float | None = None,
     family: str | None = None,
     machines: int | None = None,
     episodes: int = 4,
@@ -117,15 +118,16 @@ def evaluate(
     """Compare a bundle with other controllers on simulated machines that it never saw.
 
     against: bundles to compare with; robust and oracle beside it if left out. servos, friction: of a bundle for servos,
-    these types. family: FILE.py:CLASS, where that is not where the bundle says. seconds, change, change_at: drive
-    without a pause, with something happening on the way. progress(done, total) counts machines.
+    these types; outside: beyond the ranges of training by up to this factor. family: FILE.py:CLASS, where that is not
+    where the bundle says. seconds, change, change_at: drive without a pause, with something happening on the way.
+    progress(done, total) counts machines.
 
     Raises UsageError, in one sentence, for what cannot be.
     """
-    of_servos = servos is not None or friction is not None
+    of_servos = servos is not None or friction is not None or outside is not None
     plan = Plan(
         bundle=Path(bundle),
-        fleet=ServoFleet.of(servos, friction) if of_servos else HeldOutFleet(family),
+        fleet=ServoFleet.of(servos, friction, outside) if of_servos else HeldOutFleet(family),
         against=None if against is None else tuple(Path(path) for path in against),
         machines=machines,
         episodes=episodes,

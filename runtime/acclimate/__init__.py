@@ -2,8 +2,9 @@
 
     bundle = acclimate.load("arm.acclimate")
     policy = acclimate.Policy(bundle)
-    with acclimate.ControlLoop(policy, device, acclimate.RealClock(), bundle.manifest) as loop:
-        episode = loop.run_episode(reference)
+    with acclimate.stopping_on_signals():
+        with acclimate.ControlLoop(policy, device, acclimate.RealClock(), bundle.manifest) as loop:
+            episode = loop.run_episode(reference)
 
 On a desktop, where their extras are installed, `acclimate.train`, `export`, `verify`, `evaluate` and
 `simulate` are there too.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from acclimate.control.loop import Controller as Controller
     from acclimate.control.loop import ControlLoop as ControlLoop
     from acclimate.control.recording import Recording as Recording
+    from acclimate.control.signals import stopping_on_signals as stopping_on_signals
     from acclimate.control.trial import Trial as Trial
     from acclimate.control.trial import TrialPlan as TrialPlan
     from acclimate.control.trial import TrialReport as TrialReport
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from acclimate.policy.objectives import objective as objective
     from acclimate.policy.objectives import set_objective as set_objective
     from acclimate.policy.policy import Policy as Policy
+    from acclimate.policy.trust import trust as trust
     from acclimate.task.episode import Episode as Episode
     from acclimate.task.episode import Window as Window
     from acclimate.task.metrics import measure as measure
@@ -80,6 +83,7 @@ _HOME = {
     "control.drive": "Drive",
     "control.loop": "ControlLoop Controller",
     "control.recording": "Recording",
+    "control.signals": "stopping_on_signals",
     "control.trial": "Trial TrialPlan TrialReport",
     "errors": "AcclimateError BundleError CheckpointError DeviceFault EngineError MismatchError PolicyError UsageError",
     "policy.adapt_result": "AdaptResult",
@@ -88,6 +92,7 @@ _HOME = {
     "policy.guard": "Guard",
     "policy.objectives": "objective set_objective",
     "policy.policy": "Policy",
+    "policy.trust": "trust",
     "task.episode": "Episode Window",
     "task.metrics": "measure",
     "task.spec": "ActionChannel Feature Metric ObservationChannel Parameter TaskSpec Track TrackingReference",

@@ -11,11 +11,13 @@ from acclimate.errors import UsageError
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside, fsync, rename: at any moment `path` holds either the old content or `data`.
 
-    Raises UsageError where the folder is missing or cannot be written.
+    Where `path` is a link, what it leads to is replaced. Raises UsageError where the folder is missing or cannot be
+    written, and for what is no file.
     """
     import tempfile  # not before: most programs write nothing
 
     try:
+        path = _file(path)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             _write(handle, data)
@@ -26,6 +28,25 @@ def write_atomically(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Raises UsageError where `write_atomically` would, as far as can be told before there is anything to write."""
+    import tempfile  # not before: most programs write nothing
+
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=_file(path).parent):
+            return
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _file(path: Path) -> Path:
+    """Where the content lies. Raises UsageError for a device or a pipe: a rename would put a file in its place."""
+    target = path.resolve() if path.is_symlink() else path
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise UsageError(f"cannot write {path}: it is a device or a pipe, expected a file")
+    return target
 
 
 def _write(handle: int, data: bytes) -> None:

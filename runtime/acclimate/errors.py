@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from acclimate.plain import plain
+
 
 class AcclimateError(Exception):
-    """Root of all deliberate errors. `str(error)` is one sentence for the user."""
+    """Root of all deliberate errors. `str(error)` is one sentence for the user, whatever it quotes."""
 
     exit_code: int = 2  # 2: the user's mistake or bad input; 1: a fault at run time
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class UsageError(AcclimateError):
     """An argument, option or setting that cannot be right."""
+
+
+class OutputError(AcclimateError):
+    """What was found out cannot be written where it was wanted."""
+
+    exit_code = 1
 
 
 class MissingPartError(UsageError, AttributeError):
@@ -49,6 +60,12 @@ class PolicyError(AcclimateError):
     """A policy used against its rules: unknown state, nothing to roll back, an adaptation still running."""
 
     exit_code = 1
+
+
+class Diverged(AcclimateError):  # noqa: N818  (what happened, not what went wrong in the program)
+    """The machine was driven away from what was asked for."""
+
+    exit_code = 3
 
 
 class DeviceFault(AcclimateError):  # noqa: N818  (the field's word for it)

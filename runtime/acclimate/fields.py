@@ -9,6 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
 from acclimate.errors import ManifestError
+from acclimate.plain import is_plain
+
+LARGEST = 1e12  # of all numbers, either way
+MOST = 1_000_000  # of whatever is counted
+_WHOLE = 2**63  # of whole numbers that nobody counts with, as seeds
+_DEPTH = 32  # of lists and objects in each other
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -18,9 +24,20 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 
 
 def parse_object(text: bytes, where: str) -> Fields:
-    """The one JSON object in `text`. Raises ManifestError for anything else, as duplicate keys and NaN."""
+    """The one JSON object in `text`, which is UTF-8.
+
+    Raises ManifestError for anything else: duplicate keys, numbers that are not finite or beyond all bounds, text that
+    a terminal would not show as it is, or objects too deep in each other.
+    """
     try:
-        value: Json = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value: Json = json.loads(
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
+        _check_texts(value)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{where} is not valid JSON ({error})") from None
     return Fields.of(value, where)
@@ -41,6 +58,38 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
+
+
+def _bounded(text: str) -> int:
+    if len(text) > 20 or not -_WHOLE <= int(text) < _WHOLE:
+        raise ValueError(f"{text[:40]} is too large a whole number")
+    return int(text)
+
+
+def _check_texts(value: Json) -> None:
+    """Raises ValueError unless all text, keys included, is plain, and the whole not too deep."""
+    layer, depth = [value], 0
+    while layer:
+        if depth > _DEPTH:
+            raise ValueError(f"lists and objects are more than {_DEPTH} deep in each other")
+        for inner in layer:
+            for text in inner if isinstance(inner, dict) else [inner]:
+                if isinstance(text, str) and not is_plain(text):
+                    raise ValueError(f"{text[:40]!a} holds characters that cannot be shown")
+        layer = [
+            further
+            for inner in layer
+            if isinstance(inner, dict | list)
+            for further in (inner.values() if isinstance(inner, dict) else inner)
+        ]
+        depth += 1
 
 
 class Fields:
@@ -96,20 +145,24 @@ class Fields:
             raise self._wrong(name, "true or false", value)
         return value
 
-    def number(self, name: str, *, above: float = -math.inf) -> float:
-        return _number(self.raw(name), f"{self._path}.{name}", above)
+    def number(self, name: str, *, above: float = -math.inf, most: float = LARGEST) -> float:
+        return _number(self.raw(name), f"{self._path}.{name}", above, most)
 
-    def count(self, name: str) -> int:
+    def count(self, name: str, most: int = MOST) -> int:
         value = self.raw(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self._wrong(name, "a whole number of at least 1", value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise self._wrong(name, f"a whole number from 1 to {most}", value)
         return value
 
-    def shape(self, name: str) -> tuple[int, ...]:
+    def shape(self, name: str, most: int = MOST) -> tuple[int, ...]:
+        """`most`: entries in all."""
         value = self.raw(name)
         if not isinstance(value, list) or not value or not all(type(n) is int and n >= 1 for n in value):
             raise self._wrong(name, "a list of at least one whole number, each at least 1", value)
-        return tuple(n for n in value if isinstance(n, int))
+        shape = tuple(n for n in value if isinstance(n, int))
+        if len(shape) > _DEPTH or math.prod(shape) > most:
+            raise self._wrong(name, f"a shape of at most {most} entries", value)
+        return shape
 
     def words(self, name: str) -> tuple[str, ...]:
         value = self.raw(name)
@@ -134,7 +187,7 @@ class Fields:
         for row in value if isinstance(value, list) else [None]:
             if not isinstance(row, list):
                 raise self._wrong(name, "a list of lists of numbers", value)
-            rows.append(tuple(_number(number, f"{self._path}.{name}", -math.inf) for number in row))
+            rows.append(tuple(_number(number, f"{self._path}.{name}") for number in row))
         return tuple(rows)
 
     def items(self, name: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
@@ -159,7 +212,7 @@ class Fields:
         value, path = self.raw(name), f"{self._path}.{name}"
         if not isinstance(value, list) or len(value) != 2:
             raise self._wrong(name, "[low, high]", value)
-        low, high = _number(value[0], path, -math.inf), _number(value[1], path, -math.inf)
+        low, high = _number(value[0], path), _number(value[1], path)
         if low > high:
             raise self._wrong(name, "[low, high] with low <= high", value)
         return low, high
@@ -180,11 +233,17 @@ def _whole(fields: Fields, read: Callable[[Fields], T]) -> T:
     return result
 
 
-def _number(value: Json, path: str, above: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _number(value: Json, path: str, above: float = -math.inf, most: float = LARGEST) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (isinstance(value, float) and not math.isfinite(value)):
         raise ManifestError(f"{path} must be a finite number, found {_show(value)}")
+    assert isinstance(value, int | float)
     if not value > above:
         raise ManifestError(f"{path} must be greater than {above:g}, found {value:g}")
+    if not -LARGEST <= value <= most:
+        raise ManifestError(
+            f"{path} must lie within {max(above, -LARGEST):g} and {most:g}, found {_show(value)}"
+        )
     return float(value)
 
 

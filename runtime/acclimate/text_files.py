@@ -7,12 +7,16 @@ from typing import Any
 
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.whole_files import read_bounded
+
+MOST = 16 * 2**20  # bytes
 
 
 def read_text(path: str | Path, what: str = "file") -> str:
     """The text in a file. Raises UsageError, calling it a `what`, where it cannot be read or is no text."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with Path(path).open("rb") as file:  # a pipe is welcome, as of <(…)
+            return read_bounded(file.fileno(), MOST, Path(path)).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

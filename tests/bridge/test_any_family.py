@@ -230,7 +230,9 @@ def test_it_is_evaluated_on_held_out_machines_and_the_same_are_behind_sim(
     )
     assert done.returncode == 0, done.stderr
     tree = json.loads(done.stdout)
-    assert {row["controller"] for row in tree["rows"]} == {"pid", "robust", "maml", "oracle"}
+    assert {row["controller"] for row in tree["rows"]} == {
+        "pid", "robust", "maml", "guarded", "oracle",
+    }  # fmt: skip
     assert [m["number"] for m in tree["machines"]] == [0, 1]
     once = ("--shots", "0", "--episodes", "1", "--json")
     driven = acclimate("run", own / "maml.acclimate", "--port", "sim:#1", "--seed", "3", *once)

@@ -26,7 +26,7 @@ from acclimate_bridge.link.messages import (
 )
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.device_core import DeviceCore, Profile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SCHEMA = Schema(
@@ -67,10 +67,18 @@ class Bench:
         self.session = 0
 
     def send(
-        self, kind: Type, payload: bytes = b"", *, session: int | None = None, seq: int | None = None
+        self,
+        kind: Type,
+        payload: bytes = b"",
+        *,
+        session: int | None = None,
+        seq: int | None = None,
+        seen: float | None = None,
     ) -> None:
+        """seen: when what the host rests on was measured; now, where it is not said."""
         self.seq = self.seq + 1 if seq is None else seq
-        frame = Frame(kind, self.seq, 0, self.session if session is None else session, payload)
+        t_us = round((self.now if seen is None else seen) * 1e6)
+        frame = Frame(kind, self.seq, t_us, self.session if session is None else session, payload)
         self.core.feed(encode(frame, SCHEMA.layout), self.now)
 
     def wait(self, seconds: float) -> list[Frame]:
@@ -88,9 +96,14 @@ class Bench:
         self.wait(0.0)
 
     def drive(
-        self, *targets: int, ttl_ms: int = 1000, mode: int = Mode.DRIVE, seq: int | None = None
+        self,
+        *targets: int,
+        ttl_ms: int = 1000,
+        mode: int = Mode.DRIVE,
+        seq: int | None = None,
+        seen: float | None = None,
     ) -> None:
-        self.send(Type.CMD, Cmd(ttl_ms, mode, targets).pack(), seq=seq)
+        self.send(Type.CMD, Cmd(ttl_ms, mode, targets).pack(), seq=seq, seen=seen)
 
     def obs(self) -> Obs:
         return [Obs.unpack(f.payload) for f in self.wait(0.01) if f.type == Type.OBS][-1]
@@ -112,7 +125,7 @@ def test_hello_is_answered_with_everything_about_the_device(bench: Bench) -> Non
     bench.wait(0.0)
     bench.send(Type.HELLO, Hello(5).pack())
     caps, *channels = bench.wait(0.0)
-    assert Caps.unpack(caps.payload) == Caps(5, 77, SCHEMA.hash, 1, 2, 1, 100_000, 100, 20, 1000, "bench 1")
+    assert Caps.unpack(caps.payload) == Caps(5, 77, SCHEMA.hash, 1, 2, 2, 100_000, 100, 20, 1000, "bench 1")
     described = [ChannelInfo.unpack(c.payload) for c in channels]
     assert [(c.kind, c.number, c.channel) for c in described] == [
         (0, 0, SCHEMA.sensors[0]),
@@ -260,7 +273,7 @@ def test_a_clear_that_was_meant_for_an_earlier_latch_does_not_release_a_later_on
 
 
 @pytest.mark.parametrize(
-    ("mode", "targets"), [(2, (4, 3)), (Mode.DRIVE, (NO_VALUE, 3)), (Mode.DRIVE, (4, NO_VALUE))]
+    ("mode", "targets"), [(3, (4, 3)), (Mode.DRIVE, (NO_VALUE, 3)), (Mode.DRIVE, (4, NO_VALUE))]
 )
 def test_impossible_commands_are_refused(armed: Bench, mode: int, targets: tuple[int, int]) -> None:
     armed.drive(*targets, mode=mode)
@@ -328,3 +341,167 @@ def test_garbage_neither_stops_nor_drives_the_device(junk: list[tuple[bytes, flo
         bench.wait(pause)
     assert bench.core.state is State.IDLE
     assert all(targets == NEUTRAL for _, targets in bench.plant.targets)
+
+
+def test_a_hello_without_a_nonce_opens_nothing(bench: Bench) -> None:
+    bench.wait(1.0)
+    bench.send(Type.HELLO, Hello(0).pack())
+    assert bench.wait(0.0) == []
+    assert bench.core.session == 0
+
+
+@given(st.lists(st.integers(1, 2**32 - 1), min_size=2, max_size=20))
+def test_no_session_is_0_or_the_one_before_it(nonces: list[int]) -> None:
+    bench, last, before = Bench(), 0, 0
+    for nonce in nonces:
+        bench.open(nonce)
+        assert bench.session != 0
+        assert (bench.session == last) is (nonce == before)
+        last, before = bench.session, nonce
+
+
+def test_each_new_session_is_counted_as_a_latching(bench: Bench) -> None:
+    counts = [bench.open(nonce).latches for nonce in (1, 1, 2, 2, 3)]
+    assert counts == [2, 2, 3, 3, 4]
+
+
+def test_a_clear_while_driving_changes_nothing(armed: Bench) -> None:
+    """It is repeated until it is acknowledged, and the last one may come late."""
+    armed.drive(4, 3)
+    armed.send(Type.CLEAR, Clear(armed.obs().latches).pack())
+    answer = Ack.unpack(armed.wait(0.0)[-1].payload)
+    assert answer.result == Result.OK
+    assert armed.core.state is State.DRIVING
+    assert armed.plant.targets[-1][1] == (1.0, 3.0)
+    armed.wait(0.2)
+    assert armed.obs().faults == Latch.WATCHDOG
+
+
+def test_a_shorter_watchdog_holds_at_once(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.wait(0.05)
+    armed.send(Type.CFG, Cfg(Key.WATCHDOG_MS, 30).pack())
+    armed.wait(0.0)
+    assert armed.core.state is State.SAFE
+    assert armed.plant.targets[-1] == (0.05, NEUTRAL)
+
+
+def test_a_longer_watchdog_holds_for_the_command_that_is_driving(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.wait(0.09)
+    armed.send(Type.CFG, Cfg(Key.WATCHDOG_MS, 250).pack())
+    armed.wait(0.15)
+    assert armed.core.state is State.DRIVING
+    armed.wait(0.02)
+    assert armed.core.state is State.SAFE
+
+
+def test_targets_that_expire_leave_the_watchdog_counting(armed: Bench) -> None:
+    armed.drive(4, 3, ttl_ms=30)
+    armed.wait(0.05)
+    assert armed.core.state is State.DRIVING
+    armed.wait(0.06)
+    assert armed.obs().faults == Latch.WATCHDOG
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1))
+def test_neutral_is_neutral_whatever_its_targets(u: int, v: int) -> None:
+    bench = Bench()
+    bench.arm()
+    bench.drive(4, 3)
+    bench.drive(u, v, mode=Mode.NEUTRAL)
+    assert bench.core.state is State.IDLE
+    assert bench.plant.targets[-1][1] == NEUTRAL
+    assert bench.obs().refused == 0
+
+
+def test_what_is_stale_is_not_counted_as_refused_also_where_it_is_both(armed: Bench) -> None:
+    armed.drive(4, 3, seq=100)
+    armed.drive(NO_VALUE, 3, seq=99)
+    armed.drive(4, 3, seq=98, mode=7)
+    obs = armed.obs()
+    assert (obs.stale, obs.refused) == (2, 0)
+
+
+def test_what_is_refused_neither_counts_as_the_newest_nor_feeds_the_watchdog(armed: Bench) -> None:
+    armed.drive(4, 3, seq=100)
+    armed.wait(0.06)
+    armed.drive(NO_VALUE, 3, seq=200)
+    assert armed.obs().ack == 100
+    armed.drive(4, 3, seq=150)
+    assert armed.obs().ack == 150
+    armed.wait(0.06)
+    armed.drive(NO_VALUE, 3, seq=201)
+    armed.wait(0.06)
+    assert armed.core.state is State.SAFE
+
+
+@pytest.mark.parametrize("kind", [Type.CAPS, Type.CHANNEL, Type.OBS, Type.PONG, Type.ACK, Type.LOG])
+@pytest.mark.parametrize("session", [None, 0, 4711])
+def test_its_own_words_are_refused_in_silence(armed: Bench, kind: Type, session: int | None) -> None:
+    """On a wire that echoes, an answer would be echoed as well."""
+    armed.wait(1.0)
+    refused = armed.obs().refused
+    armed.send(kind, bytes(SCHEMA.layout[kind].length), session=session)
+    assert armed.wait(0.0) == []
+    assert armed.obs().refused == refused + 1
+    assert armed.core.state is State.IDLE
+
+
+def test_before_the_first_command_nothing_is_acknowledged(armed: Bench) -> None:
+    obs = armed.obs()
+    assert (obs.ack, obs.cmd_t_us) == (0, 0)
+
+
+def test_without_a_session_nobody_is_told_anything(bench: Bench) -> None:
+    bench.wait(1.0)
+    bench.core.log(3, "alone")
+    bench.core.trip(Latch.OVERLOAD, bench.now, "too much")
+    assert bench.wait(0.0) == []
+
+
+def test_a_cause_of_its_own_latches_and_is_told(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.core.trip(Latch.TEMPERATURE, armed.now, "81 °C")
+    frames = armed.wait(0.0)
+    assert Log.unpack(frames[-1].payload) == Log(4, "81 °C")
+    assert armed.plant.targets[-1][1] == NEUTRAL
+    assert armed.obs().faults == Latch.TEMPERATURE
+
+
+def test_a_command_holds_from_what_it_rests_on_and_not_from_its_arrival(armed: Bench) -> None:
+    armed.wait(0.5)
+    armed.drive(4, 3, ttl_ms=100, seen=0.44)
+    assert armed.plant.targets[-1][1] == (1.0, 3.0)
+    armed.wait(0.05)
+    assert armed.plant.targets[-1] == (0.54, NEUTRAL)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2000), st.integers(0, 2000), st.integers(1, 1000))
+def test_nothing_moves_for_longer_after_a_reading_than_the_host_allows(
+    seen_ms: int, arrives_ms: int, ttl_ms: int
+) -> None:
+    """A stalled line delivers in the end; what it delivers late was once driven by for its full time."""
+    bench = Bench()
+    bench.arm()
+    bench.send(Type.CFG, Cfg(Key.WATCHDOG_MS, 1000).pack())
+    bench.wait(arrives_ms * 1e-3)
+    bench.drive(4, 3, ttl_ms=ttl_ms, seen=seen_ms * 1e-3)
+    stale = bench.obs().stale
+    bench.wait(2.0)
+    late = not 0 <= arrives_ms - seen_ms <= ttl_ms
+    assert stale == late
+    told = bench.plant.targets
+    driven = [k for k, (_, targets) in enumerate(told) if targets != NEUTRAL]
+    assert (not driven) is late
+    if driven:
+        assert told[driven[0] + 1] == (pytest.approx((seen_ms + ttl_ms) * 1e-3), NEUTRAL)
+
+
+@pytest.mark.parametrize("mode", [Mode.NEUTRAL, Mode.STOP])
+def test_to_be_safe_it_is_never_too_late(armed: Bench, mode: Mode) -> None:
+    armed.wait(5.0)
+    armed.drive(4, 3)
+    armed.drive(0, 0, mode=mode, ttl_ms=0, seen=1.0)
+    assert armed.core.state is (State.IDLE if mode is Mode.NEUTRAL else State.SAFE)

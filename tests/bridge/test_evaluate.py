@@ -67,7 +67,7 @@ def test_every_controller_meets_every_machine(results: Results) -> None:
         ("XL-320", 1),
     ]
     for device in results.machines:
-        assert set(device.figures) == {"pid", "maml", "robust", "oracle"}
+        assert set(device.figures) == {"pid", "maml", "guarded", "robust", "oracle"}
         assert [len(device.figures[name]) for name in ("pid", "maml", "robust", "oracle")] == [1, 3, 1, 1]
         for figures in (stage for stages in device.figures.values() for stage in stages):
             assert list(figures) == ["error", "chatter"]
@@ -205,6 +205,7 @@ def test_servos_are_evaluated_as_they_always_were(tiny: ModuleType, tmp_path: Pa
     assert {name: [f["error"] for f in stages] for name, stages in figures.items()} == {
         "pid": pytest.approx([0.019090849963725436], rel=1e-4),
         "maml": pytest.approx([0.047785340534461394, 0.04450506910387976, 0.04065432936360817], rel=1e-4),
+        "guarded": pytest.approx([0.047785340534461394, 0.04450506910387976, 0.04065432936360817], rel=1e-4),
         "rl2": pytest.approx([0.0478008817541462], rel=1e-4),
     }
     course = evaluate_over_time(here, Course(6.0, "supply", 3.0)).machines[0].judged
@@ -248,7 +249,7 @@ def test_json_on_stdout_is_one_object_and_nothing_else(
 
 def test_a_bundle_can_be_evaluated_alone(bundles: Path) -> None:
     found = evaluate_all(plan(bundles, against=(), machines=1, fleet=ServoFleet(SERVOS[:1])))
-    assert set(found.machines[0].figures) == {"pid", "maml"}
+    assert set(found.machines[0].figures) == {"pid", "maml", "guarded"}
     robust = evaluate_all(
         plan(
             bundles, bundle=bundles / "robust.acclimate", against=(), machines=1, fleet=ServoFleet(SERVOS[:1])

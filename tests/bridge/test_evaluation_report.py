@@ -16,7 +16,9 @@ TASK = replace(SLED, metrics=(Metric("error", "rms", "m", SLED.headline.pairs), 
 
 
 def machine(group: str, number: int, **errors: tuple[float, ...]) -> MachineResult:
-    """Chatter is a tenth of the error."""
+    """Chatter is a tenth of the error. Guarded, no error becomes larger."""
+    maml = errors.get("maml", ())
+    errors["guarded"] = tuple(min(maml[: k + 1]) for k in range(len(maml)))
     figures = {name: tuple({"error": e, "chatter": 0.1 * e} for e in of) for name, of in errors.items()}
     return MachineResult(group, number, {"drag": 1.0}, figures, ("", ""))
 
@@ -35,7 +37,7 @@ RESULTS = results(
 
 def test_rows_hold_the_means_over_machines_per_group_and_over_all() -> None:
     found = {(r.group, r.controller, r.shots): r.figure for r in rows(RESULTS)}
-    assert len(found) == 3 * 6
+    assert len(found) == 3 * 8
     assert found["A", "pid", 0].mean == pytest.approx(0.6)
     assert found["A", "pid", 0].n == 2
     assert found["all", "maml", 1].mean == pytest.approx(0.35)
@@ -71,9 +73,15 @@ def test_without_a_gap_there_is_no_share() -> None:
     assert [gap_closed(results(each)) for each in (flat, worse, alone)] == [{"1": None}] * 3
 
 
+def test_guarded_figures_are_those_after_steps() -> None:
+    found = {(r.group, r.shots): r.figure.mean for r in rows(RESULTS) if r.controller == "guarded"}
+    assert {shots for _, shots in found} == {1, 2}
+    assert found["B", 1] == 0.2
+
+
 def test_where_more_is_better_gap_and_tail_turn_round() -> None:
-    gain = {"robust": (-4.0,), "maml": (-5.0, -3.0), "oracle": (-2.0,)}
-    worse = {"robust": (-4.0,), "maml": (-3.0, -3.5), "oracle": (-2.0,)}
+    gain = {"robust": (-4.0,), "maml": (-5.0, -3.0), "oracle": (-2.0,), "guarded": (-5.0, -3.0)}
+    worse = {"robust": (-4.0,), "maml": (-3.0, -3.5), "oracle": (-2.0,), "guarded": (-3.0, -3.0)}
 
     def made(number: int, of: dict[str, tuple[float, ...]]) -> MachineResult:
         figures = {name: tuple({"gain": g, "chatter": 0.0} for g in gains) for name, gains in of.items()}
@@ -81,7 +89,8 @@ def test_where_more_is_better_gap_and_tail_turn_round() -> None:
 
     found = Results(HOMING, "homing", 0, "native", 1, (made(0, gain), made(1, worse)), "maml")
     assert gap_closed(found) == {"1": pytest.approx((-4.0 + 3.25) / (-4.0 + 2.0))}
-    assert tail(found, 1) == (0.5, pytest.approx(0.5), 2)
+    assert tail(found, 1) == (0.5, 0.5, pytest.approx(0.5), 2)
+    assert tail(found, 1, "guarded") == (0.0, 0.0, 0.0, 2)
     assert tree(found)["higher_is_better"] is True
 
 
@@ -92,8 +101,10 @@ def test_what_beats_the_oracle_says_that_it_is_no_bound() -> None:
 
 
 def test_the_tail_counts_machines_that_got_worse_and_says_by_how_much() -> None:
-    assert tail(RESULTS, 1) == (pytest.approx(1 / 3), pytest.approx(0.05), 3)
-    assert tail(RESULTS, 2) == (0.0, 0.0, 3)
+    assert tail(RESULTS, 1) == (pytest.approx(1 / 3), pytest.approx(1 / 3), pytest.approx(0.05), 3)
+    assert tail(RESULTS, 2) == (0.0, 0.0, 0.0, 3)
+    hardly = results(machine("A", 0, maml=(0.5, 0.51)), machine("A", 1, maml=(0.5, 0.56)))
+    assert tail(hardly, 1) == (1.0, 0.5, pytest.approx(0.06), 2)
 
 
 def test_the_tree_has_the_documented_form() -> None:
@@ -104,8 +115,20 @@ def test_the_tree_has_the_documented_form() -> None:
     left = report["tail"]
     assert isinstance(left, dict)
     assert left["wide"] == {
-        "1": {"share_worse": pytest.approx(1 / 3), "worst": pytest.approx(0.05), "n": 3},
-        "2": {"share_worse": 0.0, "worst": 0.0, "n": 3},
+        "1": {
+            "share_worse": pytest.approx(1 / 3),
+            "worse_by_10_percent": pytest.approx(1 / 3),
+            "worst": pytest.approx(0.05),
+            "n": 3,
+            "guarded_worse_by_10_percent": 0.0,
+        },
+        "2": {
+            "share_worse": 0.0,
+            "worse_by_10_percent": 0.0,
+            "worst": 0.0,
+            "n": 3,
+            "guarded_worse_by_10_percent": 0.0,
+        },
     }
     machines = report["machines"]
     assert isinstance(machines, list)
@@ -126,4 +149,8 @@ def test_the_table_says_it_in_words() -> None:
     assert "one machine" in text
     assert "chatter" in text
     assert "gap between robust policy and oracle closed by 2 steps: 100%" in text
-    assert "worse than unadapted after 1 step: 33.3% of 3 machines, by at most 0.0500 m" in text
+    assert (
+        "worse than unadapted after 1 step: 33.3% of 3 machines, 33.3% by more than a tenth, by at most 0.0500 m"
+        in text
+    )
+    assert "guarded, worse by more than a tenth after 2 steps: 0.0%" in text

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from acclimate.errors import DeviceFault
+from acclimate.testing import check_device
+from acclimate_bridge.link.described import contradictions
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.link.messages import State
+from acclimate_bridge.link.messages import (
+    LARGEST,
+    NO_VALUE,
+    Caps,
+    Cmd,
+    Latch,
+    Log,
+    Schema,
+    State,
+    Type,
+    WireChannel,
+    from_wire,
+    to_wire,
+    why_safe,
+)
+from acclimate_bridge.link.wire import Frame, encode
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
 from acclimate_bridge.simulation.servo.machine import SCHEMA, LiveServo
 from acclimate_bridge.simulation.servo.plant import Deployment
 from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 DT = 0.01
 BOOT_ID = 1234
@@ -70,9 +91,10 @@ def test_the_device_introduces_itself(setup: Setup) -> None:
     assert caps.boot_id == setup.core.boot_id
 
 
-def test_connecting_and_starting_takes_no_virtual_time(setup: Setup) -> None:
-    setup.link.start()
+def test_connecting_takes_no_virtual_time_and_starting_one_reading(setup: Setup) -> None:
     assert setup.clock.now() == 100.0
+    setup.link.start()
+    assert setup.clock.now() == pytest.approx(100.0 + DT, abs=1e-3)
 
 
 def test_readings_arrive_in_the_tick_in_which_they_were_taken(setup: Setup) -> None:
@@ -113,7 +135,7 @@ def test_stop_latches_and_start_goes_on(setup: Setup) -> None:
     setup.tick(0.5)
     sample = setup.link.latest()
     assert sample is not None
-    assert sample.faults == {"estop"}
+    assert sample.faults == {"session"}
     setup.link.start()
     setup.tick(0.5)
     assert setup.core.state is State.DRIVING
@@ -202,7 +224,7 @@ def test_nobody_there_is_named() -> None:
     transport = Lossy(core, clock)
     transport.to_device = lambda _: b""
     transport.to_host = lambda _: b""
-    with pytest.raises(DeviceFault, match="no device answered on simulated device within 2 s"):
+    with pytest.raises(DeviceFault, match="no device answered on simulated device within 5 s"):
         HostLink(transport, clock)
 
 
@@ -280,3 +302,145 @@ def test_a_servo_is_put_back_by_nobody(setup: Setup) -> None:
     where = setup.plant.angle
     assert not setup.link.begin_episode()
     assert setup.plant.angle == pytest.approx(where, abs=0.05)
+
+
+@pytest.mark.parametrize("why", Latch)
+def test_whatever_latches_the_device_is_a_fault_with_a_name(setup: Setup, why: Latch) -> None:
+    setup.link.start()
+    setup.tick(0.1, times=3)
+    setup.core.trip(why, setup.clock.now())
+    setup.tick(0.1)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.faults == {str(why.name).lower()}
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_only_a_device_that_says_so_obeys(state: int, faults: int) -> None:
+    """A servo that had cut its torque, by a bit that nobody knew, was once driven for 8 s, with 0 unusable readings."""
+    obeys = state in (State.IDLE, State.DRIVING) and faults == 0
+    assert (not why_safe(state, faults)) is obeys
+
+
+def test_a_device_that_refuses_commands_without_a_reason_is_in_fault(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.1, times=3)
+    refusing = Cmd(100, 99, (0,)).pack()
+    session = setup.link._line.session
+    faults = []
+    for k in range(6):
+        setup.core.feed(
+            encode(Frame(Type.CMD, 1000 + k, 0, session, refusing), SCHEMA.layout), setup.clock.now()
+        )
+        setup.clock.sleep_until(setup.clock.now() + DT)
+        sample = setup.link.latest()
+        assert sample is not None
+        faults.append(sample.faults)
+    assert faults == [{"refused"}] * 6
+    setup.tick(0.1)
+    setup.tick(0.1)
+
+
+def test_commands_refused_while_latched_are_no_fault_once_it_is_released(setup: Setup) -> None:
+    setup.tick(0.5, times=5)
+    setup.link.start()
+    setup.tick(0.1)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert sample.faults == frozenset()
+
+
+def test_lines_for_people_are_handed_on_counted_and_bounded() -> None:
+    told: list[Log] = []
+    clock = VirtualClock(100.0)
+    core = servo_device(plant(), BOOT_ID)
+    link = HostLink(LockstepTransport(core, clock), clock, on_log=told.append)
+    for k in range(1000):
+        core.log(3, f"supply low {k}\x1b[2J")
+    clock.sleep_until(100.1)
+    link.latest()
+    assert link.stats.logs == len(told) == 1000
+    assert str(told[-1]) == "warning: supply low 999?[2J"
+    assert len(link.logs) == 100
+    assert link.logs[-1] == told[-1]
+
+
+CHANNEL = WireChannel("position", "rad", 2.0**-20, -6.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [
+        (CHANNEL._replace(scale=0.0), "'position' has the scale 0, expected a number above 0"),
+        (CHANNEL._replace(scale=math.nan), "'position' has the scale nan"),
+        (CHANNEL._replace(scale=-1.0), "'position' has the scale -1"),
+        (CHANNEL._replace(scale=2.0**-30), "of which its scale of 9.31323e-10 can express ±2"),
+        (CHANNEL._replace(scale=float(np.float32(3e38))), "less than one step of its scale"),
+        (CHANNEL._replace(minimum=6.0, maximum=-6.0), "'position' ranges from 6 to -6"),
+        (CHANNEL._replace(maximum=math.inf), "'position' ranges from -6 to inf"),
+        (CHANNEL._replace(name=""), "a channel's name is ''"),
+        (CHANNEL._replace(unit="\x1b[2J"), "a channel's unit is"),
+        (SCHEMA.sensors[1], "two sensors are called 'velocity'"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_refused_in_a_sentence(channel: WireChannel, said: str) -> None:
+    with pytest.raises(DeviceFault) as refused:
+        connect(Profile(Schema((channel, SCHEMA.sensors[1]), SCHEMA.actuators)))
+    assert said in str(refused.value)
+    assert "correct its firmware" in str(refused.value)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1001.0])
+def test_a_rate_that_cannot_be_is_refused_in_a_sentence(rate: float) -> None:
+    with pytest.raises(DeviceFault, match=r"its rate is .* Hz, expected 1 to 1000"):
+        connect(Profile(SCHEMA, rate))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_rate_is_taken_but_those_that_the_page_allows(rate_mhz: int) -> None:
+    caps = Caps(1, 2, SCHEMA.hash, 2, 1, 1, rate_mhz, 100, 20, 1000, "")
+    assert (not contradictions(caps, SCHEMA)) is (1_000 <= rate_mhz <= 1_000_000)
+
+
+@pytest.mark.parametrize("bounds", [(0, 1000), (200, 1000), (20, 50)])
+def test_a_watchdog_outside_of_its_own_bounds_is_refused(bounds: tuple[int, int]) -> None:
+    with pytest.raises(DeviceFault, match="its watchdog of 100 ms can be from"):
+        connect(Profile(SCHEMA, watchdog_bounds_ms=bounds))
+
+
+def connect(profile: Profile) -> HostLink:
+    clock = VirtualClock()
+    return HostLink(LockstepTransport(DeviceCore(plant(), profile, BOOT_ID), clock), clock)
+
+
+single = st.floats(width=32)
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+
+
+def short(most: int) -> Callable[[str], bool]:
+    return lambda said: len(said.encode()) <= most
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.builds(WireChannel, text.filter(short(32)), text.filter(short(12)), single, single, single))
+def test_of_any_description_a_device_is_taken_or_refused_but_nothing_else(channel: WireChannel) -> None:
+    schema = Schema((channel, SCHEMA.sensors[1]), SCHEMA.actuators)
+    with suppress(DeviceFault):
+        link = connect(Profile(schema, neutral=(0.0,)))
+        declared = link.caps.sensors[0]
+        assert declared.minimum < declared.maximum
+        for end in (declared.minimum, declared.maximum):
+            (back,) = from_wire(to_wire((end,), (channel,)), (channel,))
+            assert abs(back - end) <= channel.scale / 2 * (1 + 1e-6)
+
+
+def test_a_value_beyond_the_wire_is_an_infinity_and_none_is_nan() -> None:
+    values = from_wire((LARGEST, -LARGEST, NO_VALUE, LARGEST - 1), (CHANNEL,) * 4)
+    assert values[:2] == [math.inf, -math.inf]
+    assert math.isnan(values[2])
+    assert values[3] == CHANNEL.scale * (LARGEST - 1)
+
+
+def test_the_link_keeps_the_contract_of_devices(setup: Setup) -> None:
+    check_device(setup.link, setup.clock)
+    assert setup.core.state is State.SAFE

@@ -75,3 +75,12 @@ def test_order_of_sequence_numbers_survives_wrapping(seq: int, ahead: int) -> No
     assert newer(later, seq)
     assert not newer(seq, later)
     assert not newer(seq, seq)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_a_line_for_people_is_cut_between_characters_and_does_nothing_to_a_terminal(text: str) -> None:
+    back = Log.unpack(Log(2, text).pack()).text
+    assert back.isprintable() or not back
+    assert len(back.encode()) <= 3 * 63
+    shown = "".join(c if c.isprintable() else "?" for c in text.split("\0", 1)[0])
+    assert shown.startswith(back)

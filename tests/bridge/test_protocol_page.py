@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from acclimate_bridge.link.budget import OBS_PERIOD_US
 from acclimate_bridge.link.messages import (
     MAX_ACTUATORS,
     MAX_SENSORS,
@@ -32,10 +33,10 @@ from acclimate_bridge.link.messages import (
     Type,
     WireChannel,
 )
-from acclimate_bridge.link.wire import MAX_FRAME, MAX_PAYLOAD, VERSION, Decoder, Frame, encode
-from acclimate_bridge.simulation import device_core
+from acclimate_bridge.link.wire import MAX_FRAME, MAX_PAYLOAD, VERSION, Decoder, Frame, encode, frame_bytes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+OBS_HEAD, CMD_HEAD = 18, 4  # bytes of payload before the values
 SEQ, T_US, SESSION = 0x0102, 0x01020304, 0xABCD
 
 SCHEMA = Schema(
@@ -125,8 +126,10 @@ def test_the_check_value_and_the_limits_are_right() -> None:
     assert f"at most {MAX_FRAME} bytes" in PAGE
     assert f"a payload has at most {MAX_PAYLOAD}" in PAGE
     assert f"at most {MAX_SENSORS} sensors and {MAX_ACTUATORS} actuators" in PAGE
-    low, high = device_core.OBS_PERIOD_US
+    low, high = OBS_PERIOD_US
     assert f"{low} to {high}" in PAGE
+    assert f"OBS takes {frame_bytes(OBS_HEAD)} + 4·sensors bytes" in PAGE
+    assert f"CMD {frame_bytes(CMD_HEAD)} + 4·actuators bytes" in PAGE
 
 
 def test_a_channel_on_the_wire_says_what_the_page_says() -> None:

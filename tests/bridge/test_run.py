@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def test_on_a_faster_device_memory_advances_at_the_bundles_rate(
         ("nan@0.1", "measures 'position' as nan"),
         ("reboot@0.1", "has restarted"),
         ("unplug@0.1", "has vanished while in use"),
-        ("hang@0.1", "nothing new"),
+        ("hang@0.1", "has been silent for 0.5 s"),
     ],
 )
 def test_faults_end_in_one_sentence_and_save_nothing(
@@ -181,6 +182,79 @@ def test_faults_end_in_one_sentence_and_save_nothing(
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_leaves_what_was_recorded_and_learned(
+    acclimate: Acclimate, bundles: Path, tmp_path: Path
+) -> None:
+    """What no earlier checkpoint has: here a step was kept before the device was unplugged."""
+    record, saved = tmp_path / "drive.npz", tmp_path / "learned"
+    keeps = ("--episodes", "1", "--shots", "2", "--record", record, "--save", saved)
+    with simulated_port("--fault", "unplug@1.6") as device:
+        done = acclimate("run", bundles / "tiny.acclimate", "--port", device.port, *keeps)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    with np.load(record) as found:
+        episodes, steps = len(found["steps"]), found["steps"]
+    assert episodes > 1
+    assert (steps[:-1] == 20).all()
+    policy = Policy(load(bundles / "tiny.acclimate"))
+    if saved.exists():  # as the guard found: a step that was taken back is not there
+        load_checkpoint(saved, policy)
+        assert policy.state("shots")[0] == 1
+
+
+def test_each_result_is_written_by_itself(bundles: Path, device: SimulatedPort, tmp_path: Path) -> None:
+    """A folder that goes away during the drive takes the recording with it, and nothing else."""
+    gone, saved = tmp_path / "gone", tmp_path / "learned"
+    gone.mkdir()
+    arguments = [bundles / "tiny.acclimate", "--port", device.port, "--json", *QUICK, "--save", saved]
+    command = [sys.executable, "-m", "acclimate", "run", *arguments, "--record", gone / "drive.npz"]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _await_port(process, device.port)
+        shutil.rmtree(gone)
+        out, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert json.loads(out)["rows"]
+    assert saved.is_file()
+    assert "drive.npz: No such file or directory" in said
+
+
+@pytest.mark.parametrize("option", ["--record", "--save"])
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("/dev/full", "it is a device or a pipe, expected a file"),
+        ("/proc/x.npz", "cannot write /proc/x.npz: No such file or directory"),
+        ("/nowhere/x.npz", "the folder /nowhere does not exist"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_driving(
+    acclimate: Acclimate, bundles: Path, option: str, file: str, words: str
+) -> None:
+    done = acclimate("run", bundles / "tiny.acclimate", "--port", "/nowhere/port", option, file)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert option in done.stderr
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_full_stdout_loses_the_report_alone(bundles: Path, device: SimulatedPort, tmp_path: Path) -> None:
+    record, saved = tmp_path / "drive.npz", tmp_path / "learned"
+    arguments = ["--port", device.port, *QUICK, "--record", record, "--save", saved]
+    command = [sys.executable, "-m", "acclimate", "run", bundles / "tiny.acclimate", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            list(map(str, command)), stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "acclimate: cannot write to stdout: No space left on device\n",
+    )
+    assert record.is_file()
+    assert saved.is_file()
 
 
 def test_a_bundle_for_other_channels_is_refused_with_all_differences(
@@ -234,16 +308,25 @@ def test_an_oracle_cannot_be_run(acclimate: Acclimate, bundles: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_the_device_safe(
-    acclimate: Acclimate, bundles: Path, device: SimulatedPort, number: signal.Signals, code: int
+    acclimate: Acclimate,
+    bundles: Path,
+    device: SimulatedPort,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
 ) -> None:
+    """And what was recorded is kept."""
     main = "from acclimate.command.cli import main; raise SystemExit(main())"
-    bundle = str(bundles / "tiny.acclimate")
+    bundle, record = str(bundles / "tiny.acclimate"), tmp_path / "drive.npz"
     command = [sys.executable, "-c", main, "run", bundle, "--port", device.port, "--episodes", "200"]
+    command += ["--record", str(record), "--no-sign-test"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         _await_port(process, device.port)
-        time.sleep(0.5)
+        time.sleep(0.8)
         process.send_signal(number)
         assert process.wait(timeout=20) == code
+    with np.load(record) as found:
+        assert found["steps"].sum() > 20
     # the port is free again, and the device obeys a new host
     assert acclimate("run", bundle, "--port", device.port, *QUICK).returncode == 0
 

@@ -9,12 +9,13 @@ import pytest
 from acclimate.errors import UsageError
 from acclimate.task.world import World
 from acclimate_bridge.simulation.choice import Choice
-from acclimate_bridge.simulation.servo.deployments import WIDE, stated_deployment
+from acclimate_bridge.simulation.servo.deployments import PROPERTIES, WIDE, stated_deployment
 from acclimate_bridge.simulation.servo.files import ServoFileError
+from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_bridge.simulation.servo.machine import RATE, SCHEMA, ServoSpecimen
 from acclimate_bridge.simulation.servo.plant import Deployment
 from acclimate_bridge.simulation.servo.servos import BUILT_IN
-from acclimate_bridge.simulation.servo.world import ServoWorld
+from acclimate_bridge.simulation.servo.world import SPREAD, ServoWorld
 from acclimate_bridge.simulation.worlds import Wired, open_world
 from acclimate_trainer.tasks.servo.family import ServoFamily
 
@@ -36,6 +37,7 @@ def test_the_trainers_options_give_its_ranges(preset: str) -> None:
     assert isinstance(opened, ServoWorld)
     expected = dict(WIDE) | {"polarity": (-1.0 if preset == "miswired" else 1.0, 1.0)}
     assert opened._ranges == expected
+    assert opened._spread == ServoFamily(preset).training.spread == SPREAD
 
 
 def test_it_is_a_world_whose_machines_are_more_than_ticks() -> None:
@@ -69,6 +71,36 @@ def test_numbers_count_the_types_through_in_the_deployments_of_evaluate() -> Non
     assert WORLD.choose(Choice(), 3) == found[0]
     assert WORLD.choose(Choice(number=0), 4) != found[0]
     assert WORLD.choose(Choice("XL-320", 5), 3) == groups[names.index("XL-320")].machine(3, 5)
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+def test_outside_one_property_lies_beyond_its_range_and_no_other(factor: float) -> None:
+    servo = BUILT_IN["MX-64"]
+    groups = WORLD.groups([servo], outside=factor)
+    assert [group.name for group in groups] == [f"MX-64 {what} x{factor:g}" for what in PROPERTIES]
+    for group, what in zip(groups, PROPERTIES, strict=True):
+        machines = [group.machine(3, number) for number in range(40)]
+        assert machines[0] == group.machine(3, 0)
+        for machine in machines:
+            deployed = machine.deployment
+            values = {
+                "gain": (deployed.drive_gain, WIDE["drive_gain"]),
+                "inertia": (deployed.inertia / servo.m1.armature, WIDE["inertia_ratio"]),
+                "friction": (machine.servo.m6.base / servo.m6.base, (1.0 / SPREAD, SPREAD)),
+                "delay": (deployed.delay, WIDE["delay"]),
+            }
+            outside = {name for name, (x, (low, high)) in values.items() if not low <= x <= high}
+            assert outside == {what}
+            value, (low, high) = values[what]
+            assert low / factor <= value <= high * factor
+    gains = [groups[0].machine(3, number).deployment.drive_gain for number in range(40)]
+    assert min(gains) < WIDE["drive_gain"][0] < WIDE["drive_gain"][1] < max(gains)  # beyond either end
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, -1.0, 11.0, float("nan"), float("inf")])
+def test_a_factor_that_leads_nowhere_is_refused(factor: float) -> None:
+    with pytest.raises(UsageError, match="outside must be a factor above 1 and at most 10"):
+        ServoFleet.of(["MX-64"], outside=factor)
 
 
 def test_a_name_is_the_servo_as_its_description_states_it() -> None:

@@ -94,10 +94,10 @@ def test_nothing_moves_before_the_first_command() -> None:
 def test_the_last_command_is_held_where_none_comes() -> None:
     setup = Setup()
     setup.link.command(ACTIONS[0])
-    setup.wait(0.08)  # shorter than a command's time to live
+    setup.wait(0.045)  # shorter than a command's time to live
     setup.read()
-    assert setup.machine.steps == 4
-    expected = direct(np.stack([ACTIONS[0]] * 4))[-1]
+    assert setup.machine.steps == 2
+    expected = direct(np.stack([ACTIONS[0]] * 2))[-1]
     assert setup.plant.measure() == pytest.approx(expected, abs=1e-5)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from acclimate_bridge.link.time_sync import TimeSync
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 class World:
@@ -59,3 +61,31 @@ def test_stamps_wrap_every_71_minutes() -> None:
 
 def test_it_knows_when_it_knows_nothing() -> None:
     assert not TimeSync().known
+
+
+@given(st.floats(-0.015, 0.015), st.floats(0.0, 0.02), st.integers(0, 2**32 - 1))
+def test_a_clock_that_is_a_hundredth_off_is_followed_from_the_first_second_on(
+    drift: float, delay: float, seed: int
+) -> None:
+    """After 3 to 15 s of it, with no frame lost, a drive once ended as "nothing new"."""
+    rng = np.random.default_rng(seed)
+    world, sync = World(boot=-50.0, drift=drift), TimeSync()
+    for k in range(8):
+        world.exchange(sync, 0.001 * k, 0.0005, 0.0, 0.0005)
+    for k in range(1, 80):
+        now = 0.25 * k
+        assert sync.to_host(world.stamp(now)) == pytest.approx(now, abs=0.004 + delay)
+        there, back = 0.0005 + rng.uniform(0, delay), 0.0005 + rng.uniform(0, delay)
+        world.exchange(sync, now, there, 0.0, back)
+    assert sync.drift == pytest.approx(drift, abs=2e-4 + 0.1 * delay)
+
+
+def test_a_clock_that_stands_still_makes_readings_older_and_older() -> None:
+    world, sync = World(boot=-50.0), TimeSync()
+    for k in range(8):
+        world.exchange(sync, 0.001 * k, 0.0005, 0.0, 0.0005)
+    frozen = world.stamp(0.01)
+    for k in range(1, 40):
+        sent = 0.25 * k
+        assert sync.to_host(frozen) < sent - 0.1
+        sync.add(sent, frozen, frozen, sent + 0.001)

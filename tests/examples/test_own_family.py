@@ -49,7 +49,7 @@ def test_its_configs_train(config: Path, tmp_path: Path) -> None:
     if loaded.algorithm == "student":
         small.append(f'student.teacher="{teacher(tmp_path)}"')
         loaded = load_config(config, small)
-    run, first = train_into(tmp_path / "run", loaded)
+    run, first, _ = train_into(tmp_path / "run", loaded)
     assert first == 0
     assert len(run.metrics()) == 2
 
@@ -57,4 +57,4 @@ def test_its_configs_train(config: Path, tmp_path: Path) -> None:
 def teacher(folder: Path) -> Path:
     """An oracle that has just begun."""
     config = load_config(EXAMPLES / "own_family_oracle.toml", ["training.iterations=1"])
-    return train_into(folder / "oracle", config)[0].path
+    return train_into(folder / "oracle", config).run.path

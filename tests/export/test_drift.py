@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.engines import open_engine
+from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained, from_bundle
 from acclimate_export.check.drift import LIMIT, drift, remembers
 from acclimate_export.check.parity import compare
@@ -60,6 +61,27 @@ def test_a_memory_that_does_not_outlive_an_episode_is_found(
     assert all(drifted.max_rel > 100.0 * LIMIT for drifted in parity.drifts)
     assert len(parity.drifts) == 3
     assert not parity.ok
+
+
+def sensitive(trained: Trained, by: float) -> Trained:
+    """The same policy, but for a memory that makes any difference larger in every tick."""
+    meta = dict(trained.meta)
+    meta["recurrent"] = by * meta["recurrent"]
+    return Trained.of(trained.config, meta, "here")
+
+
+def test_a_policy_that_makes_more_of_any_difference_is_judged_as_long_as_torch_agrees_with_itself(
+    policy: Trained, tmp_path: Path
+) -> None:
+    chaotic = sensitive(policy, 12.0)
+    parts, path = make_parts(chaotic, {}, {}), tmp_path / "chaotic.acclimate"
+    write_bundle(path, parts.manifest, parts.members)
+    found = drift(chaotic, load(path), ENGINE, TICKS, seed=0)
+    assert found.ok
+    assert 1 < found.ticks < TICKS
+    assert found.limit == LIMIT
+    other = sensitive(chaotic, 1.0001)
+    assert not drift(other, load(path), ENGINE, TICKS, seed=0).ok
 
 
 def test_nan_never_passes(recurrent: Bundle, policy: Trained) -> None:

@@ -157,12 +157,21 @@ def with_objectives(m: Manifest) -> Manifest:
     )
 
 
+def with_passing_sigma(m: Manifest) -> Manifest:
+    """The same policy, whose `sigma` is set for an episode at a time, and told by `adapt` as it saw it."""
+    adapt = m.graphs.adapt
+    assert adapt is not None
+    state = tuple(replace(t, reset="episode") if t.name == "sigma" else t for t in m.state)
+    told = GraphSpec((*adapt.inputs, *_states("sigma")), (*adapt.outputs, TensorSpec("info.sigma", (1,))))
+    return replace(m, state=state, graphs=Graphs(m.graphs.act, told))
+
+
 def members(m: Manifest) -> dict[str, bytes]:
     """Everything but the manifest."""
     wished = {"w": np.array([1.0, 0.5], np.float32)} if any(t.name == "w" for t in m.state) else {}
     initial = INITIAL | wished
     files = {"act.onnx": act_model(), "state.npz": pack_arrays(initial), "golden.npz": golden(m).pack()}
-    return files | ({"adapt.onnx": adapt_model()} if m.graphs.adapt else {})
+    return files | ({"adapt.onnx": adapt_model(m.graphs.adapt)} if m.graphs.adapt else {})
 
 
 def write_tiny(path: Path, m: Manifest | None = None) -> Path:
@@ -185,8 +194,9 @@ def act_model() -> bytes:
     return _model(nodes, manifest().graphs.act, carry=[CARRY], one=[1.0])
 
 
-def adapt_model() -> bytes:
-    node = helper.make_node
+def adapt_model(spec: GraphSpec | None = None) -> bytes:
+    spec, node = spec or manifest().graphs.adapt, helper.make_node
+    assert spec is not None
     nodes = [
         # error after each action, and the reward: (E, T)
         node("Slice", ["window.obs", "i1", "i_end", "i_axis1"], ["after"]),
@@ -229,11 +239,14 @@ def adapt_model() -> bytes:
                 ("step_norm", "step_norm"),
             )
         ),
-        # a tensor that act writes, as adapt sees it
+        # tensors that adapt does not write, as it sees them
         node("Identity", ["state.ticks"], ["info.ticks"]),
+        *(
+            node("Identity", ["state.sigma"], ["info.sigma"])
+            for tensor in spec.outputs
+            if tensor.name == "info.sigma"
+        ),
     ]
-    spec = manifest().graphs.adapt
-    assert spec is not None
     integers = {
         "i0": [0],
         "i1": [1],
@@ -295,12 +308,16 @@ def golden(m: Manifest, ticks: int = 6) -> Golden:
         actions.append(act_numpy(state, obs[k], noise[k]))
         running.append((state["previous"], state["ticks"]))
     following = {name: np.stack([row[i] for row in running]) for i, name in enumerate(("previous", "ticks"))}
-    return Golden(obs, noise, np.stack(actions), following, _golden_adapt() if m.graphs.adapt else None)
+    return Golden(obs, noise, np.stack(actions), following, _golden_adapt(m))
 
 
-def _golden_adapt() -> GoldenAdapt:
+def _golden_adapt(m: Manifest) -> GoldenAdapt | None:
+    if m.graphs.adapt is None:
+        return None
     after, info = adapt_numpy(dict(INITIAL), window())
-    return GoldenAdapt(window(), after, {name: np.array([v], np.float32) for name, v in info.items()})
+    info["sigma"] = float(INITIAL["sigma"][0])
+    told = [t.name.removeprefix("info.") for t in m.graphs.adapt.outputs if t.name.startswith("info.")]
+    return GoldenAdapt(window(), after, {name: np.array([info[name]], np.float32) for name in told})
 
 
 def _model(

@@ -38,7 +38,8 @@ class ManualClock:
 class Joint:
     """First-order joint: velocity = gain · duty. Integrated over the time that has passed on `clock`.
 
-    distort: changes what `latest` returns, by the number of the call: how tests bring faults in.
+    distort: changes what `latest` returns, by the number of the call: how tests bring faults in. Call −1 comes before
+             the loop arms it, call 0 right after that.
     """
 
     clock: Clock
@@ -46,6 +47,7 @@ class Joint:
     distort: Callable[[int, Sample], Sample | None] = lambda _, sample: sample
     caps: DeviceCaps = CAPS
     commands: list[FloatArray] = field(default_factory=list)
+    rearmed: list[Sample] = field(default_factory=list)
     starts: int = 0
     stopped: bool = True
     lost: bool = False
@@ -55,10 +57,14 @@ class Joint:
     _seq: int = 0
     _calls: int = 0
 
-    def start(self) -> None:
+    def start(self, period: float) -> None:
+        del period
         self.starts += 1
         self.stopped = False
         self._then = self.clock.now()
+
+    def rearm(self, sample: Sample) -> None:
+        self.rearmed.append(sample)
 
     def latest(self) -> Sample | None:
         if self.lost:
@@ -67,12 +73,15 @@ class Joint:
         self._seq += 1
         self._calls += 1
         values = np.array([self.gain * self._duty, self.position], np.float32)
-        return self.distort(self._calls - 1, Sample(values, self.clock.now(), self._seq))
+        return self.distort(self._calls - 2, Sample(values, self.clock.now(), self._seq))
 
     def command(self, targets: FloatArray) -> None:
         self._integrate()
         self.commands.append(targets.copy())
         self._duty = float(targets[1])
+
+    def idle(self, targets: FloatArray) -> None:
+        self.command(targets)
 
     def stop(self) -> None:
         self.stopped = True

@@ -37,7 +37,7 @@ LIFT = TaskSpec(
 """A lift whose valve makes it rise and sink: no radians, no ±1."""
 
 _NAMES = st.from_regex(r"[a-z_][a-z0-9_\-]{0,8}", fullmatch=True)
-_TEXTS = st.text(max_size=8)
+_TEXTS = st.text(max_size=8).filter(str.isprintable)
 _NUMBERS = st.floats(-1e6, 1e6)
 _POSITIVE = st.floats(1e-3, 1e6)
 
@@ -67,7 +67,7 @@ def specs(draw: DrawFn) -> TaskSpec:
     commanded = [name for channel in action for name in channel.scalars]
     return TaskSpec(
         name=draw(_NAMES),
-        control_dt=draw(_POSITIVE),
+        control_dt=draw(st.floats(1e-3, 1e3)),
         observation=(*observation, wide),
         action=action,
         parameters=draw(_parameters()),
@@ -85,7 +85,8 @@ def specs(draw: DrawFn) -> TaskSpec:
 def _actions(draw: DrawFn, sensor: str) -> tuple[ActionChannel, ...]:
     low, high = draw(_ranges())
     held = ActionChannel(sensor, draw(_TEXTS), low, high, neutral="hold")
-    valued = ActionChannel("drive.a", "1", low, high, (draw(st.integers(1, 3)),), neutral=0.5 * (low + high))
+    rate = draw(st.none() | st.floats(0.1, 100.0))
+    valued = ActionChannel("drive.a", "1", low, high, (draw(st.integers(1, 3)),), 0.5 * (low + high), rate)
     return draw(st.sampled_from([(held,), (valued,), (valued, held)]))
 
 

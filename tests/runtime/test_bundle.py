@@ -18,8 +18,8 @@ from acclimate.errors import BundleError, ManifestError, UsageError
 from . import bundles
 
 # The format is these bytes. If this changes, so has the format: raise FORMAT, or find out why.
-MANIFEST_SHA256 = "564022196abe8c7f2956b246b8ca93060dd2e12f7801f3e4a20401231446a942"
-BUNDLE_SHA256 = "7a5ed67fc4f53703b8d83c2f511dd653ea59e49766c7913c7e11e57575952611"
+MANIFEST_SHA256 = "6bef64d770a7e1094eacf7e2f699c933e332f496fb468be0af0dabdd6dd659ac"
+BUNDLE_SHA256 = "0f7fbb2e7cec06afe60478feb8e4ce9b6fe5055a7b9ab1b594b1ee56d63373ca"
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from acclimate.control.channel_map import ChannelMap, differences
 from acclimate.control.device import Channel
 from acclimate.errors import MismatchError
 from acclimate.task.spec import CHATTER, ObservationChannel, Track, TrackingReference
+from hypothesis import given
+from hypothesis import strategies as st
 
 from . import bundles
 from .devices import CAPS
@@ -18,7 +20,7 @@ def test_channels_are_matched_by_name_in_any_order() -> None:
     assert channels.sensors.tolist() == [1, 0]  # … are the device's second and first sensor
     assert channels.from_reference.tolist() == [2, 3]
     assert channels.actuators.tolist() == [1]
-    np.testing.assert_allclose(channels.slew, [1.0])
+    assert [limit.slew for limit in channels.limits] == pytest.approx([1.0])
     np.testing.assert_allclose(channels.neutral, [0.5, 0.0])  # as near to zero as the brake can go
 
 
@@ -74,6 +76,33 @@ def test_every_difference_is_listed_at_once() -> None:
     assert "actuator 'duty' ranges from -0.5 to 1, expected -1 to 1" in message
     assert "rate 50 Hz, expected 100 Hz or a multiple of it" in message
     assert caught.value.exit_code == 2
+
+
+@given(
+    name=st.sampled_from(["position", "velocity", "duty"]),
+    end=st.sampled_from(["minimum", "maximum"]),
+    inwards=st.floats(-0.5, 0.5).filter(lambda x: abs(x - 1e-3) > 1e-5),
+)
+def test_actuators_must_reach_both_ends_and_sensors_need_not(name: str, end: str, inwards: float) -> None:
+    """inwards: how far short of an end of the task's range it falls, of the range; a thousandth is rounding.
+
+    A sensor may fall short: then it is what is asked for that has to stay within what it reaches.
+    """
+    task = bundles.manifest().task
+    wanted = next(c for c in (*task.observation, *task.action) if c.name == name)
+    value = getattr(wanted, end) + (1 if end == "minimum" else -1) * inwards * (
+        wanted.maximum - wanted.minimum
+    )
+    caps = replace(
+        CAPS,
+        sensors=tuple(c._replace(**{end: value}) if c.name == name else c for c in CAPS.sensors),
+        actuators=tuple(c._replace(**{end: value}) if c.name == name else c for c in CAPS.actuators),
+    )
+    found = differences(bundles.manifest(), caps)
+    assert len(found) == (name == "duty" and inwards > 1e-3)
+    reaches = ChannelMap(bundles.manifest(), caps).reaches if not found else ()
+    assert len(reaches) == (name == "position" and inwards > 1e-3)
+    assert all(f"{name!r} ranges from" in difference for difference in found)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.file import load
-from acclimate.errors import CheckpointError, UsageError
+from acclimate.errors import CheckpointError, PolicyError, UsageError
 from acclimate.policy.checkpoint import load_checkpoint, save_checkpoint
 from acclimate.policy.policy import Policy
 
@@ -55,6 +57,34 @@ def test_a_checkpoint_of_another_bundle_is_refused(saved: Path, tmp_path: Path) 
     np.testing.assert_array_equal(other.state("weight"), bundles.INITIAL["weight"])
 
 
+def test_what_could_not_be_loaded_is_not_saved(policy: Policy, tmp_path: Path) -> None:
+    with np.errstate(all="ignore"):
+        policy.act(np.full(4, 3e38, np.float32))
+    with pytest.raises(CheckpointError, match="state 'previous' is not finite, and not saved to"):
+        save_checkpoint(tmp_path / "x.checkpoint", policy)
+    assert not (tmp_path / "x.checkpoint").exists()
+
+
+def test_a_checkpoint_is_not_overtaken_by_an_adaptation_from_before(policy: Policy, saved: Path) -> None:
+    then = policy.state("weight")
+    policy.adapt(bundles.window(2))
+    load_checkpoint(saved, policy)
+    with pytest.raises(PolicyError, match="nothing has been adapted"):
+        policy.commit()
+    np.testing.assert_array_equal(policy.state("weight"), then)
+
+
+def test_a_bundle_of_the_same_name_is_another_bundle_all_the_same(saved: Path, tmp_path: Path) -> None:
+    """What ties a checkpoint is the content; the name may be the same, or another."""
+    changed = replace(bundles.manifest(), provenance={"seed": 1})
+    other = Policy(load(bundles.write_tiny(tmp_path / "again.acclimate", changed)))
+    with pytest.raises(CheckpointError, match="a checkpoint fits only the bundle that it was saved from"):
+        load_checkpoint(saved, other)
+    copied = tmp_path / "copied.acclimate"
+    copied.write_bytes((tmp_path / "tiny.acclimate").read_bytes())
+    load_checkpoint(saved, Policy(load(copied)))
+
+
 @pytest.mark.parametrize("keep", [0, 10, 300, -1])
 def test_a_truncated_checkpoint_is_refused(policy: Policy, saved: Path, keep: int) -> None:
     saved.write_bytes(saved.read_bytes()[:keep])
@@ -90,6 +120,33 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_content_and_folder_reach_the_disk_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else a power cut leaves an empty file under the name, or the old one for ever."""
+    seen: list[tuple[str, object]] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        found = os.fstat(handle)
+        seen.append(("folder" if stat.S_ISDIR(found.st_mode) else "file", (found.st_ino, found.st_size)))
+        fsync(handle)
+
+    def renamed(self: Path, target: Path) -> Path:
+        seen.append(("renamed", target))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_atomically(tmp_path / "file", b"new")
+    found, folder = (tmp_path / "file").stat(), tmp_path.stat()
+    assert [what for what, _ in seen] == ["file", "renamed", "folder"]
+    assert seen[0][1] == (found.st_ino, 3)
+    assert seen[1][1] == tmp_path / "file"
+    assert isinstance(seen[2][1], tuple)
+    assert seen[2][1][0] == folder.st_ino
+
+
 def test_a_folder_in_the_way_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match=r"cannot write .*folder: Is a directory"):
@@ -108,6 +165,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from acclimate.atomic import write_atomically
+write_atomically(Path(sys.argv[1]), b"a" * 200_000)
 print("ready", flush=True)
 while True:
     for content in (b"a", b"b"):

@@ -14,6 +14,9 @@ from acclimate.engines import ENGINES, findings
 from acclimate.engines.findings import Found, Key
 from acclimate.errors import EngineError, GoldenError
 from acclimate.policy.policy import Policy
+from acclimate.policy.trust import trust
+from hypothesis import given
+from hypothesis import strategies as st
 
 from . import bundles
 from .test_native_engine import ACT, ADAPT
@@ -32,7 +35,9 @@ def _bundle(folder: Path, act: str = ACT) -> Bundle:
     manifest = bundles.manifest()
     members = bundles.members(manifest) | {"act.c": act.encode(), "adapt.c": ADAPT.encode()}
     write_bundle(folder / "both.acclimate", manifest, members)
-    return load(folder / "both.acclimate")
+    bundle = load(folder / "both.acclimate")
+    trust(bundle)
+    return bundle
 
 
 @pytest.fixture
@@ -78,6 +83,45 @@ def test_a_bundle_in_one_form_needs_no_measuring(tmp_path: Path, cache: Path) ->
     )
     assert choice.passed_over["native"] == "the bundle has no act.c and no adapt.c"
     assert not cache.exists()
+
+
+CPU = st.fixed_dictionaries(
+    {
+        "model name": st.just("Some CPU @ 2.20GHz"),
+        "flags": st.sampled_from(["fpu sse " * 300, "fpu avx " * 300]),
+    }
+)
+
+
+@given(
+    cores=st.lists(CPU, min_size=1, max_size=8),
+    mhz=st.lists(st.floats(1, 9999), min_size=8, max_size=8),
+    data=st.data(),
+)
+def test_a_processor_is_the_same_whatever_its_clock_does(
+    tmp_path_factory: pytest.TempPathFactory,
+    cores: list[dict[str, str]],
+    mhz: list[float],
+    data: st.DataObject,
+) -> None:
+    """And in whatever order its cores are listed; others than these are another one."""
+
+    def told(cores: list[dict[str, str]], mhz: list[float]) -> str:
+        path = tmp_path_factory.mktemp("cpu") / "cpuinfo"
+        blocks = [
+            f"processor\t: {i}\ncpu MHz\t\t: {speed:.3f}\n"
+            + "".join(f"{k}\t: {v}\n" for k, v in core.items())
+            for i, (core, speed) in enumerate(zip(cores, mhz, strict=False))
+        ]
+        path.write_text("\n".join(blocks))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(findings, "_CPUINFO", path)
+            return findings.processor()
+
+    again = data.draw(st.permutations(cores))
+    assert told(cores, mhz) == told(again, [2.0 * speed for speed in mhz])
+    other = [{**core, "flags": core["flags"] + "amx"} for core in cores]
+    assert told(cores, mhz) != told(other, mhz)
 
 
 def test_it_is_remembered(bundle: Bundle) -> None:
@@ -141,6 +185,7 @@ def test_where_none_may_drive_every_reason_is_given(tmp_path: Path) -> None:
     right = bundles.members(manifest)
     wrong = right | {"act.c": OTHERWISE.encode(), "adapt.c": ADAPT.encode(), "act.onnx": b"rubbish"}
     write_bundle(tmp_path / "wrong.acclimate", manifest, wrong)
+    trust(load(tmp_path / "wrong.acclimate"))
     with pytest.raises(
         GoldenError, match=r"no engine here may drive with .*native: .*; onnxruntime: .*act\.onnx"
     ):
@@ -226,7 +271,11 @@ def test_a_folder_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "file" / "cache"))
-    assert [Policy(bundle).choice.remembered for _ in range(2)] == [False, False]
+    choices = [Policy(bundle).choice for _ in range(2)]
+    assert [choice.remembered for choice in choices] == [False, False]
+    for choice in choices:
+        assert choice.remark.startswith("all engines are tried at every start, since cannot write ")
+        assert choice.lines()[-1] == choice.remark
 
 
 def test_keys_name_no_engine_that_is_not_in_question(bundle: Bundle) -> None:

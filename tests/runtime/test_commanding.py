@@ -68,7 +68,12 @@ class Crane:
         self.commands: list[list[float]] = []
         self._seq = 0
 
-    def start(self) -> None:
+    def start(self, period: float) -> None:
+        del period
+        self.faults = frozenset()
+
+    def rearm(self, sample: Sample) -> None:
+        del sample
         self.faults = frozenset()
 
     def latest(self) -> Sample | None:
@@ -80,6 +85,9 @@ class Crane:
 
     def command(self, targets: FloatArray) -> None:
         self.commands.append([round(float(x), 6) for x in targets])
+
+    def idle(self, targets: FloatArray) -> None:
+        self.command(targets)
 
     def stop(self) -> None:
         """It is never still."""
@@ -116,7 +124,7 @@ def test_neutral_is_each_channels_own() -> None:
 def test_nothing_is_commanded_before_it_is_known_what_to_hold() -> None:
     crane = Crane()
     crane.hoist = None
-    with pytest.raises(DeviceFault, match="no usable reading"):
+    with pytest.raises(DeviceFault, match="gives no new reading"):
         _loop(crane).start(0.1)
     assert crane.commands == []
 

@@ -36,8 +36,9 @@ def test_the_step_must_lie_within_the_trust_radius() -> None:
     assert _accept(GOOD | {"step_norm": 5.0}) == ""
 
 
-def test_without_a_step_norm_the_change_counts() -> None:
+def test_what_a_graph_says_of_its_step_is_not_enough() -> None:
     assert _accept({"loss": 0.5}, change=6.0) == "step norm 6 is beyond the trust radius 5"
+    assert _accept(GOOD, change=1e9) == "step norm 1e+09 is beyond the trust radius 5"
 
 
 def test_half_of_the_window_must_be_valid() -> None:

@@ -6,17 +6,19 @@ import ctypes
 import hashlib
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from acclimate.bundle.file import load, write_bundle
-from acclimate.engines import Engine, open_engine
+from acclimate.engines import Engine, findings, open_engine
 from acclimate.engines.c_source import Face, head
 from acclimate.engines.native import NativeEngine
 from acclimate.errors import EngineError, GoldenError
 from acclimate.policy.policy import Policy
+from acclimate.policy.trust import trust
 
 from . import bundles
 from .engine_conformance import EngineConformance
@@ -125,6 +127,12 @@ def _libraries(cache: Path) -> list[Path]:
     return sorted(cache.iterdir()) if cache.exists() else []
 
 
+def test_what_is_kept_needs_no_remark() -> None:
+    engine = NativeEngine()
+    engine.load(ACT.encode(), ACT_SPEC, "act")
+    assert engine.remark == ""
+
+
 def test_it_is_compiled_once(cache: Path, compiles: list[list[str]]) -> None:
     assert [_load()[0], _load()[0]] == pytest.approx([5.1, 5.1])
     assert len(compiles) == 1
@@ -165,6 +173,43 @@ def test_a_compiler_named_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
         _load()
 
 
+def test_a_board_without_a_compiler_takes_what_one_has_made(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in an image for many boards: the library comes with it, in a folder that nobody can write to."""
+    _load()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    cache.chmod(0o500)
+    assert _load()[0] == pytest.approx(5.1)
+    with pytest.raises(EngineError, match="needs a C compiler"):
+        _load(ACT.replace("0.1f", "0.2f"))
+    monkeypatch.setattr(findings, "processor", lambda: "another")
+    monkeypatch.setattr("acclimate.engines.c_library.processor", lambda: "another")
+    with pytest.raises(EngineError, match="needs a C compiler"):
+        _load()
+
+
+def test_without_a_compiler_rubbish_is_passed_over(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _load()
+    (library,) = _libraries(cache)
+    stem = library.name.partition("-")[0]
+    (cache / f"{stem}-ffffffff.so").write_bytes(b"rubbish")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert _load()[0] == pytest.approx(5.1)
+
+
+def test_no_folder_to_compile_in_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(
+        EngineError, match=r"has no folder to compile in \(.*No such file.*\); set \$TMPDIR to one"
+    ):
+        _load()
+
+
 def test_a_compiler_that_fails(cache: Path) -> None:
     with pytest.raises(EngineError) as caught:
         _load(ACT + "\nint x = ;\n")
@@ -183,6 +228,29 @@ def test_a_compiler_that_knows_no_native_processor(tmp_path: Path, monkeypatch: 
     mine.chmod(0o755)
     monkeypatch.setenv("CC", str(mine))
     assert _load()[0] == pytest.approx(5.1)
+
+
+def test_every_binding_has_a_workspace_of_its_own() -> None:
+    """Act of one slot may run while adapt does. Here a function tells how often its workspace was used."""
+    counting = ACT.replace("workspace 0", "workspace 8").replace("void act(", "void act(unsigned char *w, ")
+    counting = counting.replace("size[0] = fabsf(sum);", "size[0] = ++*(unsigned *)w;")
+    program = NativeEngine().load(counting.encode(), ACT_SPEC, "act")
+    graphs = [program.bind() for _ in range(3)]
+    for runs in (1, 2):
+        for graph in graphs:
+            graph.run()
+            assert graph.outputs["info.size"][0] == runs
+
+
+def test_another_processor_is_another_library(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a card moves to another board, or several share a home."""
+    _load()
+    monkeypatch.setattr(findings, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("model name\t: another\n")
+    assert _load()[0] == pytest.approx(5.1)
+    assert len(_libraries(cache)) == 2
 
 
 def test_a_function_that_is_not_there() -> None:
@@ -255,6 +323,9 @@ def test_where_nothing_can_be_kept_it_runs_all_the_same(
         cache.write_text("")
     assert _load()[0] == pytest.approx(5.1)
     assert not cache.is_dir() or _libraries(cache) == []
+    engine = NativeEngine()
+    engine.load(ACT.encode(), ACT_SPEC, "act")
+    assert engine.remark.startswith("engine 'native' compiles anew at every start, since")
 
 
 def test_others_may_not_read_or_write_the_folder(cache: Path) -> None:
@@ -303,6 +374,7 @@ def test_denormals_stay_what_they_are() -> None:
 def _bundle(folder: Path, act: str) -> Path:
     members = bundles.members(MANIFEST) | {"act.c": act.encode(), "adapt.c": ADAPT.encode()}
     write_bundle(folder / "tiny.acclimate", MANIFEST, members)
+    trust(load(folder / "tiny.acclimate"))
     return folder / "tiny.acclimate"
 
 

@@ -55,6 +55,10 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: replace(LIFT, action=(ActionChannel("valve", "%", 1.0, 1.0),)),
         "channel 'valve': minimum 1 must be below maximum 1, both finite",
     ),
+    "exploring at no rate": (
+        lambda: replace(LIFT, action=(ActionChannel("valve", "%", -1.0, 1.0, exploring_rate=0.0),)),
+        "action 'valve': exploring_rate must be above 0 and finite, or null, found 0",
+    ),
     "neutral outside": (
         lambda: replace(LIFT, action=(ActionChannel("valve", "%", 1.0, 2.0),)),
         "action 'valve': neutral 0.0 lies outside 1 to 2",

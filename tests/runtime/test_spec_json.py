@@ -47,6 +47,10 @@ Edit = Callable[[dict[str, Any]], object]
             "action 'valve': neutral 'hold' needs a sensor of that name and size; there are: height, speed",
         ),
         (
+            lambda t: t["action"][0].update(exploring_rate=-1.0),
+            "task.action[0].exploring_rate must be greater than 0, found -1",
+        ),
+        (
             lambda t: t["action"][0].update(neutral="off"),
             "task.action[0].neutral must be a finite number, found \"off\"",
         ),

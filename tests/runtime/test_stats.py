@@ -1,8 +1,9 @@
 import json
 import math
 
+import numpy as np
 import pytest
-from acclimate.stats import mean_interval, t_quantile
+from acclimate.stats import clustered_interval, mean_interval, root_mean_square, t_quantile
 
 # Two-sided 95 % and 99 % critical values as tabulated in any statistics text.
 TABLE = {1: (12.706, 63.657), 2: (4.303, 9.925), 5: (2.571, 4.032), 10: (2.228, 3.169), 30: (2.042, 2.750)}
@@ -40,3 +41,40 @@ def test_one_sample_has_no_interval_and_says_so_in_json() -> None:
 def test_no_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         mean_interval([])
+
+
+def test_a_pooled_error_is_that_of_all_machines_of_all_trainings() -> None:
+    table = [[1.0, 2.0], [3.0, 4.0]]
+    assert clustered_interval(table).mean == 2.5
+    assert clustered_interval(table, root_mean_square).mean == pytest.approx(math.sqrt(30.0 / 4.0))
+
+
+def test_machines_that_share_the_luck_of_their_training_are_not_independent() -> None:
+    rng = np.random.default_rng(0)
+    luck = rng.normal(size=(5, 1))
+    alike, apart = luck + 0.01 * rng.normal(size=(5, 100)), rng.normal(size=(5, 100))
+    few, many = clustered_interval(alike), clustered_interval(apart)
+    by_training = mean_interval(alike.mean(1))  # what machines add to it is next to nothing
+    assert few.high - few.low == pytest.approx(by_training.high - by_training.low, rel=0.2)
+    assert few.high - few.low > 2.0 * (many.high - many.low)
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(200):
+        table = 1.0 + rng.normal(size=(5, 1)) + rng.normal(size=(1, 24)) + rng.normal(size=(5, 24))
+        found = clustered_interval(table, draws=400)
+        held += found.low <= 1.0 <= found.high
+    assert 0.9 <= held / 200 <= 1.0
+
+
+def test_one_training_has_no_interval() -> None:
+    found = clustered_interval([[1.0, 2.0, 3.0]])
+    assert (found.mean, found.n) == (2.0, 1)
+    assert math.isnan(found.low)
+
+
+@pytest.mark.parametrize("table", [[], [1.0, 2.0], [[]]])
+def test_what_is_no_table_is_refused(table: list[float]) -> None:
+    with pytest.raises(ValueError, match="table of trainings and machines"):
+        clustered_interval(table)

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load
-from acclimate.bundle.manifest import Graphs, Manifest, Objectives, TensorSpec
+from acclimate.bundle.manifest import AdaptationSpec, Graphs, Manifest, Objectives, TensorSpec
 from acclimate.control.clock import RealClock
-from acclimate.control.drive import Drive
 from acclimate.control.loop import ControlLoop
 from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport
 from acclimate.errors import MismatchError, PolicyError, UsageError
+from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.adaptation import AdaptWorker, InlineAdapter
-from acclimate.policy.guard import Guard
+from acclimate.policy.guard import Guard, Verdict
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Episode, Window
 from acclimate.task.spec import Metric, ObservationChannel
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from . import bundles
 from .devices import Joint, ManualClock, hold_reference
@@ -123,6 +125,90 @@ def test_an_adaptation_that_does_harm_is_undone_where_asked(bundle: Bundle, roll
     assert policy.state("shots")[0] == (0 if rollback else 1)
 
 
+class Scripted(Guard):
+    """A guard that is told, step by step, what was measured before and after, and notes what it compares."""
+
+    def __init__(self, accepts: list[bool], keeps: list[bool]) -> None:
+        super().__init__(trust_radius=5.0)
+        self.accepts, self.keeps = list(accepts), list(keeps)
+        self.compared: list[tuple[float, float]] = []
+
+    def accept(self, result: AdaptResult, window: Window) -> Verdict:
+        return super().accept(result, window) if self.accepts.pop(0) else Verdict(False, "no")
+
+    def keep(self, metric: Metric, before: float, after: float) -> Verdict:
+        del metric
+        self.compared.append((before, after))
+        return Verdict(self.keeps.pop(0))
+
+
+@given(
+    steps=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=4), rollback=st.booleans()
+)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_every_step_is_judged_against_the_state_that_it_starts_from(
+    bundle: Bundle, steps: list[tuple[bool, bool]], rollback: bool
+) -> None:
+    """Also after a step that was not taken, or was taken back; and only what stays is there at the end."""
+    accepted = [accepts for accepts, _ in steps]
+    guard = Scripted(accepted, [keeps for accepts, keeps in steps if accepts])
+    report, policy, _, _ = _run(bundle, TrialPlan(len(steps), 1, rollback=rollback), guard)
+    standing, expected, stayed = report.before, [], 0
+    for shot, (accepts, keeps) in zip(report.shots, steps, strict=True):
+        if accepts:
+            expected.append((standing.headline, shot.after.headline))
+        assert shot.undone is (accepts and not keeps and rollback)
+        stayed += accepts and not shot.undone
+        standing = standing if shot.undone else shot.after
+    assert guard.compared == expected
+    assert policy.state("shots")[0] == stayed
+
+
+class Listening(Policy):
+    """A policy that notes the noise that it is given."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.heard: list[float] = []
+        super().__init__(bundle)
+
+    def act(self, obs: FloatArray, noise: FloatArray | None = None) -> FloatArray:
+        self.heard.append(0.0 if noise is None else float(noise[0]))
+        return super().act(obs, noise)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_only_exploring_episodes_have_noise_and_it_is_scaled(bundle: Bundle, scale: float) -> None:
+    adaptation = AdaptationSpec(2, explore_scale=scale)
+    policy = Listening(replace(bundle, manifest=replace(bundle.manifest, adaptation=adaptation)))
+    joint, references = Joint(ManualClock()), Recorder()
+    with ControlLoop(policy, joint, joint.clock, policy.manifest) as loop:
+        policy.heard.clear()  # what the golden check has played
+        trial = Trial(loop, references, TrialPlan(2, 1), np.random.default_rng(5))
+        trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
+    rng, each = np.random.default_rng(5), np.array(policy.heard).reshape(-1, bundles.STEPS)
+    for key, noise in zip(references.keys, each, strict=True):
+        drawn = (
+            rng.standard_normal((bundles.STEPS, 1), np.float32) if key.purpose == "explore" else 0.0 * noise
+        )
+        np.testing.assert_allclose(noise, scale * np.ravel(drawn), rtol=1e-6)
+
+
+def test_a_state_that_is_set_while_a_step_is_computed_stays(bundle: Bundle) -> None:
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    ones = np.ones((1, 4), np.float32)
+
+    class Overtaken(InlineAdapter):
+        def submit(self, window: Window) -> None:
+            super().submit(window)
+            policy.set_state("weight", ones)
+
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        trial = Trial(loop, Recorder(), TrialPlan(1, 1), np.random.default_rng(0))
+        report = trial.run(policy, Overtaken(policy), Guard.of(bundle.manifest))
+    assert report.shots[0].accepted == Verdict(False, "the state was set or reset while it was computed")
+    np.testing.assert_array_equal(policy.state("weight"), ones)
+
+
 def test_measuring_alone_needs_no_adaptation(tmp_path: Path) -> None:
     frozen = bundles.without_adapt(bundles.manifest())
     policy = Policy(load(bundles.write_tiny(tmp_path / "robust.acclimate", frozen)))
@@ -186,6 +272,16 @@ def test_a_worker_refuses_a_second_window_while_it_runs(bundle: Bundle) -> None:
         policy.adapt_staged()
 
 
+def test_a_closed_worker_takes_no_window_and_leaves_nothing_locked(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    with AdaptWorker(policy) as worker:
+        pass
+    with pytest.raises(PolicyError, match="this worker is closed"):
+        worker.submit(bundles.window())
+    worker.close()
+    policy.adapt(bundles.window())
+
+
 def test_every_metric_of_the_task_is_measured_and_the_headline_comes_first(bundle: Bundle) -> None:
     episodes: list[Episode] = []
     joint, policy = Joint(ManualClock()), Policy(bundle)
@@ -231,17 +327,3 @@ def test_a_device_that_measures_no_reward_cannot_be_judged_by_it() -> None:
 def test_a_plan_that_measures_nothing_is_refused(bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="episodes >= 1 and shots >= 0, got 0 and 1"):
         _run(bundle, TrialPlan(1, 0))
-
-
-def test_a_drive_is_judged_as_one_episode_wherever_it_is_cut(bundle: Bundle) -> None:
-    reference = np.zeros((41, 2), np.float32)
-    reference[:, 0] = 0.5
-    joint, policy = Joint(ManualClock()), Policy(bundle)
-    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
-        drive = Drive(loop, reference)
-        drive.on(20)
-        drive.on(41)
-    error = drive.obs[:, 0].astype(float) - drive.obs[:, 2]
-    assert (len(drive.obs), len(drive.applied)) == (41, 41)
-    assert drive.metrics()["error"] == pytest.approx(np.sqrt(np.mean(error[1:] ** 2)))
-    assert drive.metrics(30, 40)["error"] == pytest.approx(np.sqrt(np.mean(error[31:41] ** 2)))

@@ -113,6 +113,7 @@ def refusal(text: str, path: Path) -> str:
         ("[robust]", "[rl2_oracle]\nhidden = 0", "[rl2_oracle] hidden must be at least 1, found 0"),
         ("[robust]", "[student]", "[student] teacher must name the folder of a run of an oracle"),
         ("[robust]", "[student]\nteacher = 'x'\ntolerance = 0", "[student] tolerance must be above 0, found 0.0"),
+        ("[robust]", "[student]\nteacher = 'x'\nwindow = 25", "[student] window must be 0, found 25: a teacher is imitated over whole trials"),  # noqa: E501
         ("[robust]", "[student]\nteacher = 'x'\nexplore = 9", "[student] explore must be from 0 to side_by_side, 6, found 9"),  # noqa: E501
         ("[robust]", "[objectives]\ndefault.quiet = -1", "[objectives] default: quiet must be a finite number, at least 0, found -1.0"),  # noqa: E501
         ("[robust]", "[objectives]\nlibrary = 3", "objectives.library must be a list of tables, found 3"),

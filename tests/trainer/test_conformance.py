@@ -474,7 +474,10 @@ BROKEN: dict[type, tuple[str, str]] = {
     _IgnoresTheAction: ("has_a_gradient", "the gradient of all that follows by 'force' is zero"),
     _HasAnInfiniteGradient: ("has_a_gradient", "is NaN or infinite, expected it finite"),
     _HasTheWrongGradient: ("has_the_right_gradient", "where finite differences give"),
-    _BranchesOnData: ("is_traceable", "step branches on data, expected tensor operations only"),
+    _BranchesOnData: (
+        "is_traceable",
+        r"step branches on data \(test_conformance.py:\d+: return .* > 0.0 .*\), expected tensor operations only",
+    ),
     _StepsInNumpy: ("is_traceable", "step makes a numpy array of data"),
     _ComparesData: ("is_traceable", "step cannot be traced|step does something else when it is traced"),
     ChangesTheClass: ("changes", "change gave tuple, expected Carts"),
@@ -533,6 +536,22 @@ def test_the_quick_form_finds_most_of_it() -> None:
             check_family(family(), quick=True)
             missed.add(family.__name__)
     assert missed == {"HasTheWrongGradient"}  # finite differences take long
+
+
+class _BranchesAlike(CartSession):
+    """On what is the same of all machines, so that nothing else of it is wrong."""
+
+    def step(self, action: Tensor) -> Step:
+        if action.isnan().any():
+            raise ValueError("no action")
+        return super().step(action)
+
+
+def test_a_step_that_branches_can_be_trained_through_though_not_compiled() -> None:
+    family = with_session("BranchesAlike")(_BranchesAlike)()
+    check_family(family, quick=True)
+    with pytest.raises(ContractError, match=r"step branches on data \(.*: if action.isnan\(\).any\(\):\)"):
+        check_family(family)
 
 
 def test_the_sentence_names_what_it_is_told() -> None:

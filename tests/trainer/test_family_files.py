@@ -33,7 +33,7 @@ training = {{ iterations = 2, meta_batch_size = 2 }}
 def train(folder: Path, factor: float) -> Path:
     (folder / "mine.py").write_text(SOUND)
     (folder / "mine.toml").write_text(CONFIG.format(factor=factor))
-    run, _ = train_into(folder / "run", load_config(folder / "mine.toml"))
+    run = train_into(folder / "run", load_config(folder / "mine.toml")).run
     return run.path
 
 

@@ -182,6 +182,19 @@ def test_the_likelihood_is_that_of_a_normal_distribution(family: TaskFamily[Any]
             previous = action.clamp(-1.0, 1.0)
 
 
+@pytest.mark.parametrize("memory", [0.0, 0.7])
+@pytest.mark.parametrize("family", [FAMILY, GLIDERS])
+def test_rows_have_the_likelihood_of_the_window_that_they_are_made_of(
+    family: TaskFamily[Any], memory: float
+) -> None:
+    _, params = policy_of(family=family)
+    params = {name: value[None].expand(2, *value.shape) for name, value in params.items()}
+    window, view = random_window(2, 3, 6, spec=family.spec), View.of(family)
+    rows = pg.rows_of(view, window, memory)
+    found = pg.row_likelihood(params, rows, memory)
+    assert_close(found, pg.log_likelihood(view, params, window, memory), rtol=1e-5, atol=1e-5)
+
+
 def simulate(policy: MamlPolicy, params: Tensors, start: Tensor, noise: Tensor) -> Window:
     """Episodes of a toy device, differentiable: duty moves the joint by half a radian, less its square."""
     state: dict[str, Tensor] = {**stacked(policy, *noise.shape[:2]), **params}

@@ -10,7 +10,8 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from acclimate_trainer.runs.reporting import ProgressBar
+from acclimate_trainer.compiled.stopwatch import OPTIMIZER, ROLL_OUTS
+from acclimate_trainer.runs.reporting import ProgressBar, pace
 
 FIGURES = {"error_0": 0.5, "error_1": 0.25, "grad_norm": 9.0}
 
@@ -110,4 +111,10 @@ def test_the_time_left_counts_from_where_a_resumed_run_began(monkeypatch: pytest
     bar = ProgressBar("small", 100, 80)
     now[0] = 10.0
     bar.update(90, {})
-    assert "10 s, 10 s left" in out.getvalue()
+    assert "small 90/100  1/s  10 s, 10 s left" in out.getvalue()
+
+
+def test_the_shares_of_the_time_are_all_of_it_and_what_has_no_name_is_torchs() -> None:
+    found = pace(50, 4.0, {ROLL_OUTS: 1.0, OPTIMIZER: 0.5, "something else": 0.25})
+    assert str(found) == "12.5 iterations/s; of the time torch 62 %, compiled roll-outs 25 %, optimizer 12 %"
+    assert sum(found.shares.values()) == 1.0

@@ -10,7 +10,7 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
-from acclimate_trainer.outer_loop.training import Progress, TrainingConfig
+from acclimate_trainer.outer_loop.training import Best, Progress, TrainingConfig
 from acclimate_trainer.runs.configuration import Config, FamilyConfig
 from acclimate_trainer.runs.curves import draw_curve
 from acclimate_trainer.runs.run_directory import CHECKPOINT, CLASSICAL, CONFIG, METRICS, RunDirectory
@@ -23,7 +23,10 @@ CONFIGURED = Config(
 )
 SETTINGS = {"pid": {"kp": 1.5, "ki": 0.25, "sign_test": 1.0}, "lqr": {"r": 2.0}}
 PROGRESS = Progress(
-    4, {"w": torch.tensor([1.0, 2.0], requires_grad=True)}, {"state": {0: {"step": torch.ones(())}}}
+    4,
+    {"w": torch.tensor([1.0, 2.0], requires_grad=True)},
+    {"state": {0: {"step": torch.ones(())}}},
+    Best(3, {"w": torch.tensor([0.0, 4.0])}, 0.25),
 )
 
 
@@ -55,6 +58,9 @@ def test_a_checkpoint_comes_back_as_it_was(run: RunDirectory) -> None:
     assert torch.equal(loaded.meta["w"], torch.tensor([1.0, 2.0]))
     assert not loaded.meta["w"].requires_grad
     assert loaded.optimizer == {"state": {0: {"step": torch.ones(())}}}
+    assert loaded.best is not None
+    assert (loaded.best.iteration, loaded.best.loss) == (3, 0.25)
+    assert torch.equal(loaded.chosen["w"], torch.tensor([0.0, 4.0]))
 
 
 def test_creating_again_with_the_same_config_keeps_everything(run: RunDirectory) -> None:

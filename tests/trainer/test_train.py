@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -105,8 +106,12 @@ def test_a_run_interrupted_and_killed_ends_as_if_nothing_had_happened(here: Path
     assert result["resumed_from"] == saved.iteration
     assert result["iterations"] == ITERATIONS
     assert result["run"] == "runs/small"
-    assert result["wall_s"] > 0.0
-    assert set(result["figures"]) == {"error", "grad_norm", "skipped"}
+    assert result["iterations_per_s"] > 0.0
+    assert set(result["shares"]) == {"torch", "compiled_roll_outs", "optimizer", "compiling"}
+    assert sum(result["shares"].values()) == pytest.approx(1.0)
+    assert all(share > 0.0 for share in result["shares"].values())
+    assert re.search(r"\nsmall: .* iterations/s; of the time torch \d+ %", done.stderr)
+    assert set(result["figures"]) == {"error", "grad_norm", "skipped", "validation"}
     assert [line["iteration"] for line in run.metrics()] == list(range(1, ITERATIONS + 1))
     last, expected = run.load(), uninterrupted()
     assert last is not None
@@ -145,7 +150,37 @@ def test_what_was_trained_is_said_and_what_comes_next(
     assert first.startswith("runs/small: robust trained for 3 iterations: error 0.")
     assert first.endswith(" rad")
     assert second == "next: acclimate export runs/small"
-    assert [line.split()[1] for line in err.splitlines()] == ["1/3", "2/3", "3/3"]
+    *lines, last = err.splitlines()
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert re.fullmatch(r"small: [0-9.]+ iterations/s; of the time torch \d+ %(, optimizer \d+ %)?", last)
+
+
+def test_several_seeds_are_runs_of_their_own(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "small.toml", "--seed", "4", "--out", "many", "--seeds", "2"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said[::2]] == ["many/seed4", "many/seed5", "over 2 seeds"]
+    figures = []
+    for seed in (4, 5):
+        alone = ["train", "small.toml", "--seed", str(seed), "--out", f"alone{seed}", "--json"]
+        assert cli.main(alone) == 0
+        figures.append(json.loads(capsys.readouterr().out)["figures"]["error"])
+        one, other = (RunDirectory.open(quick / p).load() for p in (f"many/seed{seed}", f"alone{seed}"))
+        assert one is not None
+        assert other is not None
+        assert all(torch.equal(one.meta[name], value) for name, value in other.meta.items())
+    assert f"error {sum(figures) / 2:.4f} (" in said[-1]
+    assert said[-1].endswith(f"worst {max(figures):.4f} rad")
+    assert cli.main(["train", "small.toml", "--seed", "4", "--out", "many", "--seeds", "2", "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [(run["run"], run["resumed_from"]) for run in runs] == [("many/seed4", 3), ("many/seed5", 3)]
+
+
+def test_no_seeds_are_refused_before_anything_is_written(
+    quick: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "small.toml", "--seeds", "0"]) == 2
+    assert capsys.readouterr().err == "acclimate: --seeds must be at least 1, found 0\n"
+    assert not (quick / "runs").exists()
 
 
 def test_a_finished_run_is_left_as_it_is(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,6 +137,60 @@ def test_the_same_seed_trains_the_same_and_another_does_not(name: str) -> None:
     assert not all(torch.equal(first.meta[key], value) for key, value in other.meta.items())
 
 
+class Astray(Pull):
+    """Late in training it is pulled the wrong way; and it notes what it was judged with."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.tensor([[1.0, -2.0]]), torch.ones(1))
+        self.judged: list[tuple[float, ...]] = []
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        if not torch.is_grad_enabled():
+            self.judged.append((progress, *rng.random(4)))
+        elif progress > 0.8:
+            return Losses(-super().losses(meta, tasks, rng, progress).total, {})
+        return super().losses(meta, tasks, rng, progress)
+
+
+LONG = TrainingConfig(iterations=200, meta_batch_size=2, outer_lr=0.1, final_lr=1.0, validations=4)
+
+
+def test_what_is_chosen_did_best_on_machines_that_are_kept_for_that() -> None:
+    algorithm, seen = Astray(), list[Progress]()
+    last, figures = run(algorithm, LONG, watch=seen.append)
+    judged = {i: f["validation"] for i, f in enumerate(figures, 1) if "validation" in f}
+    assert [*judged] == [125, 150, 175, 200]
+    best = min(judged, key=lambda i: judged[i])
+    assert last.best is not None
+    assert (last.best.iteration, last.best.loss) == (best, judged[best])
+    assert best != LONG.iterations  # which went astray
+    assert torch.equal(last.chosen["theta"], seen[best - 1].meta["theta"])
+
+
+def test_it_is_judged_every_time_with_the_same_draws_which_no_iteration_makes() -> None:
+    algorithm, drawing = Astray(), Drawing()
+    run(algorithm, LONG)
+    run(drawing, replace(LONG, validations=0))
+    assert len(algorithm.judged) % 4 == 0
+    first, *others = zip(*[iter(algorithm.judged)] * 4, strict=True)
+    assert {*first} == {*algorithm.judged}
+    assert len({*first}) == 4
+    assert all(other == first for other in others)
+    assert not {numbers[1:] for numbers in algorithm.judged} & {*drawing.drawn}
+
+
+def test_choosing_changes_nothing_of_what_is_trained() -> None:
+    for name in ("robust", "maml", "rl2_oracle"):
+        config = replace(SHORT, iterations=42, validations=1)
+        (chosen, _), (last, _) = (run(ALGORITHMS[name], replace(config, validations=n)) for n in (1, 0))
+        assert all(torch.equal(chosen.meta[key], value) for key, value in last.meta.items())
+        assert (chosen.best is None, last.best is None) == (False, True)
+
+
+def test_a_short_run_is_not_judged() -> None:
+    assert not any(replace(LONG, iterations=30).validates(i) for i in range(31))
+
+
 class Drawing(Pull):
     """Keeps the first numbers that each of its generators gives."""
 

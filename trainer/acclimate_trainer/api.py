@@ -75,7 +75,7 @@ def train(
     if iterations is not None:
         chosen = replace(chosen, training=replace(chosen.training, iterations=iterations))
     folder = Path("runs") / chosen.name if out is None else Path(out)
-    run, _ = train_into(folder, chosen, fresh=fresh)
+    run = train_into(folder, chosen, fresh=fresh).run
     return Run(folder, chosen, run.recent(chosen.training.iterations))
 
 

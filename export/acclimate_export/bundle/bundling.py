@@ -28,6 +28,7 @@ from acclimate_trainer.contract.policy import Adapt, Policy, Tensors
 from acclimate_trainer.tasks.registry import Opened
 from torch import Tensor
 
+from acclimate_export.bundle.envelope import start_envelope
 from acclimate_export.bundle.family_file import bare
 from acclimate_export.bundle.formats import ONNX_ONLY, Selection, convert
 from acclimate_export.bundle.plain_inputs import plain_inputs
@@ -127,6 +128,7 @@ def _manifest(
         objectives=trained.objectives,
         privileged=policy.privileged,
         baselines=classical,
+        start=start_envelope(trained),
         provenance={
             "config": trained.resolved(),
             "seed": config.seed,

@@ -100,7 +100,7 @@ def from_run(run: RunDirectory, *, unfinished: bool = False) -> tuple[Trained, i
             f"{run.path} is at iteration {progress.iteration} of {total}; "
             "let `acclimate train` finish it, or export it as it is with --unfinished"
         )
-    return Trained.of(run.config, progress.meta, str(run.path / CHECKPOINT)), progress.iteration
+    return Trained.of(run.config, progress.chosen, str(run.path / CHECKPOINT)), progress.iteration
 
 
 def from_bundle(bundle: Bundle, family: Path | None = None) -> Trained:

@@ -13,6 +13,7 @@ from acclimate.engines import ENGINES, Engine, Graph, missing, open_engine
 from acclimate.errors import EngineError, GoldenError, UsageError
 from acclimate.fields import Json
 from acclimate.policy.policy import Policy
+from acclimate.policy.trust import untrusted
 
 from acclimate_export.bundle import family_file
 from acclimate_export.bundle.trained import Trained, as_array
@@ -152,7 +153,11 @@ def engines_for(bundle: Bundle) -> list[Engine]:
 
 def not_here(bundle: Bundle) -> dict[str, str]:
     """By engine that the bundle has members for, why it cannot run on this machine; those that can are left out."""
-    reasons = {name: missing(name) or _without_program(name) for name in _held(bundle)}
+    held = {name: ENGINES[name].suffix for name in _held(bundle)}
+    reasons = {
+        name: missing(name) or _without_program(name) or untrusted(suffix, bundle)
+        for name, suffix in held.items()
+    }
     return {name: reason for name, reason in reasons.items() if reason}
 
 

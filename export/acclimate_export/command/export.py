@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from acclimate.bundle.manifest import QUANTISED
 from acclimate.command.options import writable
 from acclimate.errors import BundleError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
+from acclimate.policy.trust import trust
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.bundling import Parts, make_parts
@@ -158,7 +159,7 @@ def run_export(args: argparse.Namespace) -> int:
         args.run, args.out, forms=args.format, quantize=args.quantize, unfinished=args.unfinished
     )
     _warn_if_unfinished(RunDirectory.open(Path(args.run)), exported.bundle)
-    print(json.dumps(exported.tree(), indent=2) if args.json else exported)
+    print(json_text(exported.tree()) if args.json else exported)
     return 0
 
 
@@ -175,7 +176,9 @@ def _write(trained: Trained, parts: Parts, out: Path) -> Parity:
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / out.name
         write_bundle(candidate, parts.manifest, parts.members)
-        parity = compare(trained, load(candidate), _INPUTS, seed=0)
+        bundle = load(candidate)
+        trust(bundle)  # its C was written here
+        parity = compare(trained, bundle, _INPUTS, seed=0)
     if parity.state or parity.golden or not parity.within(_WRONG):
         raise BundleError(f"{out} was not written: {'; '.join(parity.lines())}")
     write_bundle(out, parts.manifest, parts.members)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 from acclimate.bundle.file import Bundle, load
 from acclimate.command.options import at_least
+from acclimate.json_text import json_text
 from acclimate_trainer.runs.run_directory import RunDirectory
 
 from acclimate_export.bundle.trained import Trained, from_bundle, from_run
@@ -43,7 +43,7 @@ def verify(
 def run_verify(args: argparse.Namespace) -> int:
     """Compare as `args` say; 0 where all agrees, 1 where it does not."""
     parity = verify(args.bundle, args.run, family=args.family, inputs=args.inputs, seed=args.seed)
-    print(json.dumps(parity.tree(), indent=2) if args.json else parity)
+    print(json_text(parity.tree()) if args.json else parity)
     return 0 if parity.ok else 1
 
 

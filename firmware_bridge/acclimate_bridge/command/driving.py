@@ -1,108 +1,130 @@
-"""The verb `run` with `--seconds`: one drive without a pause on a device at a port, in real time."""
+"""The verb `run` with `--seconds` and the like: one drive without a pause, in real time."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
-from acclimate.bundle.manifest import Manifest
+from acclimate.arrays import FloatArray
 from acclimate.control.clock import RealClock
 from acclimate.control.drive import Drive
-from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.trial import EpisodeKey
-from acclimate.errors import UsageError
 from acclimate.fields import Json
-from acclimate.policy.objectives import features_of, set_objective
-from acclimate.policy.policy import Policy, Scope
+from acclimate.policy.objectives import set_objective
+from acclimate.policy.policy import Policy
 from acclimate.task.episode import Episode
 
-from acclimate_bridge.command.objectives import Listener, ObjectiveAt, asked_for
-from acclimate_bridge.command.options import moment
+from acclimate_bridge.command.drive_plan import DrivePlan
+from acclimate_bridge.command.feeds import Columns, LiveFeed, reader, require_reach, tabulated
+from acclimate_bridge.command.following import Followed, endless, follow
+from acclimate_bridge.command.objectives import Listener
+from acclimate_bridge.command.operating import Operation, Ready, Tell, armed
+from acclimate_bridge.command.watch import Watch
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
 from acclimate_bridge.evaluation.figures import Figures, beside, figures_of, quantity
-from acclimate_bridge.link.host_link import HostLink, LinkStats
-from acclimate_bridge.link.transport import SerialTransport
+from acclimate_bridge.link.host_link import LinkStats
 
 KEY = EpisodeKey(0, "measure", 0)  # of the one episode that it is
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-_SHORTEST, _LONGEST = 0.1, 3600.0  # s
-
-
-class Reset(NamedTuple):
-    """What is to be forgotten, and when, in s of driving."""
-
-    scope: Scope
-    at: float
-
-
-class DrivePlan(NamedTuple):
-    """For how long to drive, in s, what to reset on the way, and what to drive for; `listen`: to stdin, too."""
-
-    seconds: float
-    resets: tuple[Reset, ...]
-    objectives: tuple[ObjectiveAt, ...] = ()
-    listen: bool = False
-
-    @classmethod
-    def of(cls, args: argparse.Namespace, manifest: Manifest) -> DrivePlan | None:
-        """As the options of `run` say; None where they mean a trial. Raises UsageError where they contradict."""
-        seconds: float | None = args.seconds
-        resets = tuple(Reset(*moment("reset", text, "SCOPE", SCOPES)) for text in args.reset or ())
-        if seconds is None:
-            if resets:
-                raise UsageError("--reset needs --seconds; a trial in shots does its own resets")
-            if args.listen:
-                raise UsageError("--listen needs --seconds; a trial in shots measures one objective")
-            return None
-        if args.shots is not None or args.episodes is not None:
-            raise UsageError(
-                "--seconds drives on without shots and episodes; leave out --shots and --episodes"
-            )
-        if not _SHORTEST <= seconds <= _LONGEST:
-            raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {seconds:g}")
-        for scope, at in resets:
-            if at >= seconds:
-                raise UsageError(f"--reset {scope}@{at:g} comes after the end: --seconds is {seconds:g}")
-        if args.listen:
-            features_of(manifest)
-        return cls(seconds, resets, asked_for(args.objective, manifest, seconds), args.listen)
 
 
 class Driven(NamedTuple):
-    """What came of it."""
+    """What came of it; seconds: of driving."""
 
     plan: DrivePlan
+    seconds: float
     episode: Episode
     forgotten: tuple[tuple[str, ...], ...]  # per reset, the tensors that it put back
     stats: LoopStats
     link: LinkStats
 
 
-def drive_on(port: str, baud: int, policy: Policy, plan: DrivePlan, seed: int) -> Driven:
-    """Drive noise-free, from a fresh policy. Raises DeviceFault, UsageError for a port that is refused."""
-    clock, manifest = RealClock(), policy.manifest
-    ticks = round(plan.seconds / manifest.control_dt)
-    events = _events(policy, plan)
-    policy.reset("trial")
+def prepare(policy: Policy, plan: DrivePlan, fresh: bool) -> None:
+    """The policy as it is to begin. fresh: with what it came with."""
+    if fresh:
+        policy.reset("trial")
     for weights, at in plan.objectives:
         if not at:
             set_objective(policy, weights)
-    heard = Listener(policy, sys.stdin, _tell).poll if plan.listen else None
-    with (
-        contextlib.closing(SerialTransport(port, baud)) as transport,
-        HostLink(transport, clock) as link,
-        ControlLoop(policy, link, clock, manifest) as loop,
-    ):
-        episodes = SeededEpisodes(manifest.task, ticks, seed, 0, begin=link.begin_episode)
-        episode = Drive(loop, episodes(loop.measure(), KEY), events, every=heard).on(ticks + 1)
-        forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
-        return Driven(plan, episode, forgotten, loop.stats(), link.stats)
+
+
+def drive_on(
+    machine: Ready,
+    policy: Policy,
+    plan: DrivePlan,
+    operation: Operation,
+    watch: Watch,
+    *,
+    seed: int,
+    record: Callable[[Episode], None],
+    tell: Tell,
+) -> Driven:
+    """Drive noise-free for the plan's seconds. Raises DeviceFault, Diverged.
+
+    `record` is given what was driven, also where it is cut short.
+    """
+    manifest = policy.manifest
+    assert plan.seconds is not None  # a plan that streams is for `stream`
+    ticks = round(plan.seconds / manifest.control_dt)
+    heard = Listener(policy, sys.stdin, tell).poll if plan.listen else None
+    reference = _reference(machine, plan, ticks, seed)
+    with armed(machine, manifest, operation, watch) as loop:
+        drive = Drive(loop, reference, _events(policy, plan), every=heard, record=record)
+        episode = drive.on(ticks + 1)
+    forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
+    return Driven(plan, plan.seconds, episode, forgotten, loop.stats(), machine.link.stats)
+
+
+def _reference(machine: Ready, plan: DrivePlan, ticks: int, seed: int) -> FloatArray:
+    """(ticks + 1, n_ref), drawn before the machine is armed: a long one takes a while."""
+    if plan.rows:
+        columns = Columns(machine.task, machine.link.caps)
+        require_reach(plan.rows, columns)
+        return tabulated(plan.rows, columns, ticks + 1, machine.task.control_dt)
+    episodes = SeededEpisodes(machine.task, ticks, seed, 0, begin=machine.link.begin_episode)
+    return episodes(machine.loop.measure(), KEY)
+
+
+def stream(
+    machine: Ready,
+    policy: Policy,
+    plan: DrivePlan,
+    operation: Operation,
+    watch: Watch,
+    *,
+    seed: int,
+    tell: Tell,
+) -> Followed:
+    """Drive noise-free along what comes in, or without an end. Raises DeviceFault, Diverged."""
+    manifest, task = policy.manifest, machine.task
+    events, ticks = _events(policy, plan), iter(range(1 << 62))
+    heard = Listener(policy, sys.stdin, tell).poll if plan.listen else None
+
+    def between() -> None:
+        event = events.get(next(ticks))
+        if event is not None:
+            event()
+        if heard is not None:
+            heard()
+
+    feed = _live(machine, plan, tell)
+    most = None if plan.seconds is None else round(plan.seconds / manifest.control_dt)
+    with armed(machine, manifest, operation, watch) as loop:
+        rows = feed.rows() if feed else endless(task, loop.measure(), seed)
+        done = follow(loop, rows, most, between)
+    overtaken, wrong = (feed.overtaken, feed.wrong) if feed else (0, 0)
+    seconds = round(done * manifest.control_dt, 6)
+    return Followed(seconds, watch.error, overtaken, wrong, loop.stats(), machine.link.stats)
+
+
+def _live(machine: Ready, plan: DrivePlan, tell: Tell) -> LiveFeed | None:
+    if plan.reference is None or plan.rows:
+        return None
+    columns = Columns(machine.task, machine.link.caps)
+    return LiveFeed(columns, reader(plan.reference), RealClock(), tell)
 
 
 def _events(policy: Policy, plan: DrivePlan) -> dict[int, Callable[[], None]]:
@@ -118,10 +140,6 @@ def _events(policy: Policy, plan: DrivePlan) -> dict[int, Callable[[], None]]:
 def _all(steps: Sequence[Callable[[], None]]) -> None:
     for step in steps:
         step()
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def curve(policy: Policy, driven: Driven) -> list[tuple[float, float, Figures]]:
@@ -151,7 +169,7 @@ def tree(policy: Policy, driven: Driven) -> dict[str, Json]:
     objectives: dict[str, Json] = {} if policy.manifest.objectives is None else {"objectives": asked}
     return {
         **objectives,
-        "seconds": driven.plan.seconds,
+        "seconds": driven.seconds,
         "figures": dict(_overall(policy, driven)),
         "curve": [{"from": a, "to": b, "value": found[headline]} for a, b, found in curve(policy, driven)],
         "resets": resets,
@@ -168,7 +186,7 @@ def lines(policy: Policy, driven: Driven) -> list[str]:
     headline = task.headline
     name = headline.name
     worst = (min if headline.higher_is_better else max)(parts, key=lambda part: part[2][name])
-    driving = f"{driven.plan.seconds:g} s of driving"
+    driving = f"{driven.seconds:g} s of driving"
     said = [
         f"{driving:<20} {name} {quantity(headline, overall[name])}; in the first second {parts[0][2][name]:.4f}, "
         f"in the last {parts[-1][2][name]:.4f}, at worst {worst[2][name]:.4f} from {worst[0]:g} s"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +11,10 @@ from typing import TypeAlias
 from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.command.options import at_least, writable
+from acclimate.cores import usable_cores
 from acclimate.errors import UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 
 from acclimate_bridge.evaluation import courses_report, report
 from acclimate_bridge.evaluation.courses import SECONDS, Course, evaluate_over_time
@@ -28,7 +28,7 @@ _Said: TypeAlias = tuple[dict[str, Json], list[str]]  # as JSON, and for people
 def run_evaluation(args: argparse.Namespace) -> int:
     """Evaluate a bundle on the machines meant; print the table or one JSON object."""
     output = writable("--output", args.output)
-    jobs = at_least("--jobs", (os.cpu_count() or 1) if args.jobs is None else args.jobs, 1)
+    jobs = at_least("--jobs", usable_cores() if args.jobs is None else args.jobs, 1)
     if args.family is None and (said := remark(load(args.bundle))):
         print(said, file=sys.stderr, flush=True)
     plan = Plan(
@@ -43,7 +43,7 @@ def run_evaluation(args: argparse.Namespace) -> int:
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
-    text = json.dumps(tree, indent=2)
+    text = json_text(tree)
     if output is not None:
         write_atomically(output, (text + "\n").encode())
     print(text if args.json else "\n".join(lines))
@@ -52,11 +52,11 @@ def run_evaluation(args: argparse.Namespace) -> int:
 
 def _fleet(args: argparse.Namespace) -> Fleet:
     """The servos that are named, or the held-out machines of the bundle's family."""
-    if args.servo is None and args.friction is None:
+    if args.servo is None and args.friction is None and args.outside is None:
         return HeldOutFleet(args.family)
     if args.family is not None:
         raise UsageError("--family and --servo both say which machines; give one of them")
-    return ServoFleet.of(args.servo, args.friction)
+    return ServoFleet.of(args.servo, args.friction, args.outside)
 
 
 def _course(args: argparse.Namespace) -> Course | None:

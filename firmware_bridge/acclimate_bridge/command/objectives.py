@@ -15,6 +15,8 @@ from acclimate.fields import Json
 from acclimate.policy.objectives import described, features_of, objective, parse_objective, set_objective
 from acclimate.policy.policy import Policy
 
+_WAITING = 8  # lines that may wait to be obeyed
+_LONGEST = 1024  # characters of a line
 _UNEXPLAINED = 0.1  # share of the rewards that is left over where they are no wᵀφ
 
 
@@ -54,23 +56,28 @@ class Listener:
     """Sets objectives that come in as lines, while the loop runs; a line that cannot be is answered, not obeyed."""
 
     def __init__(self, policy: Policy, lines: TextIO, answer: Callable[[str], None]) -> None:
+        """`answer` is called by the loop: it must not wait."""
         self._policy, self._answer = policy, answer
         self._features = features_of(policy.manifest)
-        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._queue: queue.Queue[str] = queue.Queue(_WAITING)
         # A daemon: nobody can interrupt a read that waits for a person.
         threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
 
     def poll(self) -> None:
-        """Obey what has come in. For the loop's thread, between two ticks; it never waits."""
-        while not self._queue.empty():
-            try:
-                set_objective(self._policy, parse_objective(self._queue.get(), self._features))
-                self._answer(f"drives for {described(self._policy)}")
-            except AcclimateError as error:
-                self._answer(f"{error}; it still drives for {described(self._policy)}")
+        """Obey one line, if one has come in. For the loop's thread, between two ticks; it never waits."""
+        try:
+            line = self._queue.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            set_objective(self._policy, parse_objective(line, self._features))
+            self._answer(f"drives for {described(self._policy)}")
+        except AcclimateError as error:
+            self._answer(f"{error}; it still drives for {described(self._policy)}")
 
     def _listen(self, lines: TextIO) -> None:
-        for line in lines:
+        """Whoever writes faster than the loop obeys is made to wait."""
+        while line := lines.readline(_LONGEST):
             if line.strip():
                 self._queue.put(line.strip())
 

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import signal
 import sys
-from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
-from acclimate.command.options import at_least, writable
-from acclimate.control.clock import RealClock
-from acclimate.control.loop import ControlLoop
+from acclimate.command.options import at_least, heed_trust, writable
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.recording import Recording
 from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
-from acclimate.errors import UsageError
+from acclimate.errors import Diverged, UsageError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
-from acclimate.policy.checkpoint import save_checkpoint
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command import driving, objectives
-from acclimate_bridge.command.driving import DrivePlan
+from acclimate_bridge.command import driving, following, objectives
+from acclimate_bridge.command.drive_plan import DrivePlan
+from acclimate_bridge.command.keeping import Keeping
+from acclimate_bridge.command.learned import Learned
+from acclimate_bridge.command.operating import Operation, Ready, Tell, armed, ready
 from acclimate_bridge.command.sim_port import DeviceAt, device_at
+from acclimate_bridge.command.telling import Teller
+from acclimate_bridge.command.watch import Announced, Watch
 from acclimate_bridge.evaluation.episodes import SeededEpisodes, allowed_shots, episode_steps
 from acclimate_bridge.evaluation.evaluation import family_of
 from acclimate_bridge.evaluation.figures import Figures, beside, quantity
 from acclimate_bridge.evaluation.report import headline_tree
-from acclimate_bridge.link.host_link import HostLink, LinkStats
-from acclimate_bridge.link.transport import SerialTransport
+from acclimate_bridge.link.host_link import LinkStats
 from acclimate_bridge.simulation.seeding import generator
 from acclimate_bridge.simulation.worlds import remark
 
@@ -52,22 +51,33 @@ def run(args: argparse.Namespace) -> int:
             f"bundle {manifest.name!r} needs the device's true parameters, which are unknown for a real device; "
             "compare with it in `acclimate evaluate`"
         )
+    heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
-    save, record = writable("--save", args.save), writable("--record", args.record)
-    plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
-    policy, recording = Policy(bundle, args.engine), Recording()
-    with _terminable(), device_at(args.port, args.bundle, args.seed) as device:
+    learned = Learned.of(args)
+    record, operation = writable("--record", args.record), Operation.of(args, manifest)
+    plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest, learned)
+    wanted = objectives.asked_for(args.objective, manifest) if isinstance(plan, TrialPlan) else ()
+    policy = Policy(bundle, args.engine)
+    if policy.choice.remark:
+        print(f"acclimate: {policy.choice.remark}", file=sys.stderr, flush=True)
+    learned.load(policy)
+    for weights, _ in wanted:
+        set_objective(policy, weights)
+    keeping = Keeping(policy, learned.save, record)
+    with (
+        keeping.whatever_happens(),
+        Teller(sys.stderr) as tell,
+        device_at(args.port, args.bundle, args.seed) as device,
+    ):
         _tell_simulated(device, bundle)
-        if isinstance(plan, DrivePlan):
-            said = _driven(args, device.port, policy, plan, recording)
-        else:
-            said = _tried(args, device.port, policy, plan, recording)
-    if record is not None:
-        recording.save(record)
-    if save is not None:
-        save_checkpoint(save, policy)
+        watch = Watch(manifest.task, operation.abort_error, tell if sys.stderr.isatty() else None)
+        with ready(device.port, args.baud, policy, operation, watch, tell) as machine:
+            said = _Run(args, machine, policy, operation, watch, tell, keeping.recording).said(plan, learned)
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
-    print(json.dumps(tree, indent=2) if args.json else "\n".join([*said.lines, engine]))
+    text = json_text(tree) if args.json else "\n".join([*said.lines, engine])
+    keeping.finish(lambda: print(text, flush=True))
+    if wrong := "" if operation.dry_run else watch.verdict():
+        raise Diverged(wrong)
     return 0
 
 
@@ -84,38 +94,84 @@ class _Said(NamedTuple):
     lines: list[str]
 
 
-def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
+def _trial_plan(args: argparse.Namespace, manifest: Manifest, learned: Learned) -> TrialPlan:
     episodes = EPISODES if args.episodes is None else at_least("--episodes", args.episodes, 1)
+    shots = allowed_shots(manifest, args.shots)
     # Where a step changes what is driven for, the tracking error may well grow: that is not what to judge it by.
-    return TrialPlan(allowed_shots(manifest, args.shots), episodes, rollback=manifest.objectives is None)
+    return TrialPlan(shots, episodes, rollback=manifest.objectives is None, fresh=not learned.known)
 
 
-def _driven(
-    args: argparse.Namespace, port: str, policy: Policy, plan: DrivePlan, recording: Recording
-) -> _Said:
-    driven = driving.drive_on(port, args.baud, policy, plan, args.seed)
-    recording(driving.KEY, driven.episode)
-    return _Said(
-        driving.tree(policy, driven) | _traffic(driven.stats, driven.link),
-        [*driving.lines(policy, driven), *_traffic_lines(driven.stats, driven.link)],
-    )
+class _Run(NamedTuple):
+    """All that a run has to do with."""
 
+    args: argparse.Namespace
+    machine: Ready
+    policy: Policy
+    operation: Operation
+    watch: Watch
+    tell: Tell
+    recording: Recording
 
-def _tried(
-    args: argparse.Namespace, port: str, policy: Policy, plan: TrialPlan, recording: Recording
-) -> _Said:
-    for weights, _ in objectives.asked_for(args.objective, policy.manifest):
-        set_objective(policy, weights)
-    tried = _try(port, args.baud, policy, plan, args.seed, recording)
-    report = tried.report
-    return _Said(
-        _tree(tried) | objectives.tree(policy) | _traffic(report.stats, tried.link),
-        [
-            *_lines(policy.manifest.task, tried),
-            *objectives.lines(policy, report.shots),
-            *_traffic_lines(report.stats, tried.link),
-        ],
-    )
+    def said(self, plan: DrivePlan | TrialPlan, learned: Learned) -> _Said:
+        """Drive as planned, and say what came of it."""
+        if isinstance(plan, TrialPlan):
+            said = self._tried(plan)
+        else:
+            driving.prepare(self.policy, plan, fresh=not learned.known)
+            said = self._streamed(plan) if plan.streams else self._driven(plan)
+        dry = self.machine.dry
+        return said if dry is None else _Said(said.tree | {"dry_run": dry.tree()}, dry.lines())
+
+    def _driven(self, plan: DrivePlan) -> _Said:
+        seed, record = self.args.seed, partial(self.recording, driving.KEY)
+        driven = driving.drive_on(
+            self.machine,
+            self.policy,
+            plan,
+            self.operation,
+            self.watch,
+            seed=seed,
+            record=record,
+            tell=self.tell,
+        )
+        return _Said(
+            driving.tree(self.policy, driven) | _traffic(driven.stats, driven.link),
+            [*driving.lines(self.policy, driven), *_traffic_lines(driven.stats, driven.link)],
+        )
+
+    def _streamed(self, plan: DrivePlan) -> _Said:
+        followed = driving.stream(
+            self.machine, self.policy, plan, self.operation, self.watch, seed=self.args.seed, tell=self.tell
+        )
+        task = self.policy.manifest.task
+        return _Said(
+            following.tree(task, followed) | _traffic(followed.stats, followed.link),
+            [*following.lines(task, followed), *_traffic_lines(followed.stats, followed.link)],
+        )
+
+    def _tried(self, plan: TrialPlan) -> _Said:
+        tried = self._try(plan)
+        report = tried.report
+        return _Said(
+            _tree(tried) | objectives.tree(self.policy) | _traffic(report.stats, tried.link),
+            [
+                *_lines(self.policy.manifest.task, tried),
+                *objectives.lines(self.policy, report.shots),
+                *_traffic_lines(report.stats, tried.link),
+            ],
+        )
+
+    def _try(self, plan: TrialPlan) -> _Tried:
+        machine, manifest, seed = self.machine, self.policy.manifest, self.args.seed
+        with (
+            AdaptWorker(self.policy) as worker,
+            armed(machine, manifest, self.operation, self.watch) as loop,
+        ):
+            begin = machine.link.begin_episode
+            episodes = SeededEpisodes(machine.task, episode_steps(manifest), seed, 0, begin=begin)
+            announced = Announced(episodes, self.watch)
+            trial = Trial(loop, announced, plan, generator(seed, _EXPLORATION), self.recording)
+            return _Tried(trial.run(self.policy, worker, Guard.of(manifest)), machine.link.stats)
 
 
 class _Tried(NamedTuple):
@@ -126,34 +182,6 @@ class _Tried(NamedTuple):
     def measured(self) -> tuple[Measurement, ...]:
         """Before, and after each step."""
         return (self.report.before, *(shot.after for shot in self.report.shots))
-
-
-def _try(port: str, baud: int, policy: Policy, plan: TrialPlan, seed: int, recording: Recording) -> _Tried:
-    clock, manifest = RealClock(), policy.manifest
-    task, steps = manifest.task, episode_steps(manifest)
-    with (
-        contextlib.closing(SerialTransport(port, baud)) as transport,
-        HostLink(transport, clock) as link,
-        AdaptWorker(policy) as worker,
-        ControlLoop(policy, link, clock, manifest) as loop,
-    ):
-        episodes = SeededEpisodes(task, steps, seed, 0, begin=link.begin_episode)
-        trial = Trial(loop, episodes, plan, generator(seed, _EXPLORATION), recording)
-        return _Tried(trial.run(policy, worker, Guard.of(manifest)), link.stats)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that the device is stopped on the way out."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(143)
-
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[str, Json]:
@@ -187,8 +215,8 @@ def _tree(tried: _Tried) -> dict[str, Json]:
     shots: list[Json] = [
         {
             "accepted": shot.accepted.ok,
-            "kept": shot.kept.ok,
-            "reason": shot.accepted.reason or shot.kept.reason,
+            "kept": not shot.undone,
+            "reason": shot.accepted.reason or (shot.kept.reason if shot.undone else ""),
             "valid": shot.valid,
             "info": dict(shot.result.info),
         }
@@ -229,4 +257,4 @@ def _shot_line(task: TaskSpec, number: int, shot: Shot) -> str:
     line = f"{steps:<20} {_figures(task, shot.after.values)} over {len(shot.after.episodes)} episodes"
     if not shot.accepted.ok:
         return f"{line}; the step was not taken: {shot.accepted.reason}"
-    return line if shot.kept.ok else f"{line}; the step was taken back: {shot.kept.reason}"
+    return f"{line}; the step was taken back: {shot.kept.reason}" if shot.undone else line

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from acclimate.command.cli import Verb
+from acclimate.command.options import add_trust
 
 _REQUIRES = ("serial", "cobs")
 _MACHINE = "#NUMBER of a held-out one, NAME=VALUE,… for true parameters, or the name of a servo"
@@ -91,6 +92,7 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     )
     add("--baud", type=int, default=115_200, help="baud rate (115200)")
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
+    add_trust(parser)
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
     add("--episodes", type=int, metavar="N", help="episodes per measurement (4)")
     add("--seconds", type=float, metavar="S", help="instead of all that: drive for S seconds without a pause")
@@ -108,9 +110,45 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     )
     add("--listen", action="store_true", help="with --seconds: take such objectives from stdin, a line each")
     add("--seed", type=int, default=0, help="of references and exploration (0)")
+    add("--load", metavar="FILE", help="begin with what was learned before, as --save wrote it")
     add("--save", metavar="FILE", help="write what was learned to FILE")
+    add("--keep", metavar="FILE", help="--load FILE where it is there, and --save FILE: one for each machine")
     add("--record", metavar="FILE", help="write every episode to FILE, an .npz")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")
+    _configure_operation(parser.add_argument_group("operating a machine").add_argument)
+
+
+def _configure_operation(add: Callable[..., object]) -> None:
+    add(
+        "--reference",
+        metavar="FILE|-|HOST:PORT",
+        help="what to follow instead of something random: rows of a time and targets, from a file, from stdin (-) or "
+        "from a TCP server",
+    )
+    add(
+        "--forever",
+        action="store_true",
+        help="drive on until Ctrl-C or SIGTERM, which then end with exit code 0",
+    )
+    add("--dry-run", action="store_true", help="do all of it but move, and say what would have been sent")
+    add("--max-action", type=float, metavar="SHARE", help="at most this share of every action, 0 to 1 (1)")
+    add(
+        "--amplitude",
+        type=float,
+        metavar="X",
+        help="random references go no further than X, in the sensor's unit",
+    )
+    add("--abort-error", type=float, metavar="X", help="end with exit code 3 where the error is beyond X")
+    add("--approach", action="store_true", help="go slowly to where the policy may begin")
+    add("--return", dest="go_back", action="store_true", help="go slowly back to where it stood")
+    add(
+        "--no-sign-test",
+        action="store_true",
+        help="take for granted which way the motors of a new machine turn",
+    )
+    add(
+        "--release-estop", action="store_true", help="the emergency stop was pressed, and may be released now"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -161,6 +199,12 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
         "--servo", nargs="+", metavar="NAME|FILE", help="these types, by name or file (all built-in ones)"
     )
     of_servos("--friction", choices=("m6", "m1"), help="rich (m6) or simple friction (m1) (m6)")
+    of_servos(
+        "--outside",
+        type=float,
+        metavar="FACTOR",
+        help="outside the ranges of training: gain, inertia, friction or delay beyond them by up to FACTOR",
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:

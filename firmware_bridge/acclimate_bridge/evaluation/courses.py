@@ -156,6 +156,11 @@ def drive_all(course: Course, most: int, contest: Contest, place: Place) -> Cour
     )
 
 
+def drive_main(course: Course, contest: Contest, place: Place) -> Drive:
+    """The main bundle along the course on one machine, without steps."""
+    return _Driver(course, contest, place).learned(contest.policies[contest.main], 0)[0]
+
+
 class _Driver:
     """One course on one machine, the same for every controller."""
 

@@ -7,6 +7,8 @@ machines, references and noise, and no number depends on how many processes shar
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -282,7 +284,16 @@ _opened: Opened | None = None  # in this process, where it is one of several
 
 def _open_here(plan: Plan) -> None:
     global _opened
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _opened = open_plan(plan)
+
+
+def _end_with_parent() -> None:
+    """Whatever ended it, nobody is there any more to be told what comes out."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is one of the pool's processes
+    parent.join()
+    os._exit(1)
 
 
 def _run_here(work: Work[T], place: _Work) -> T:

@@ -45,6 +45,7 @@ class SignTest:
     def __init__(self, dt: float = 0.01, amplitude: float = 1.0) -> None:
         """dt: control period, s; amplitude: how far references go, in the unit of what is measured."""
         self.sign: float | None = None  # what was found
+        self.moved = False  # whether it moved at all; where it did not, the sign is a guess
         self._pulse, self._still = max(round(_PULSE / dt), 1), max(round(_STILL_TIME / dt), 2)
         self._patience = round(_LONGEST_WAIT / dt)
         self._moved, self._quiet = _MOVED * amplitude, _STILL * amplitude
@@ -70,7 +71,7 @@ class SignTest:
         if phase == 0:
             self._rest = position
         elif abs(position - self._rest) > self._moved:
-            self.sign = direction * math.copysign(1.0, position - self._rest)
+            self.sign, self.moved = direction * math.copysign(1.0, position - self._rest), True
             return 0.0
         if pulse == 2 * len(_AMPLITUDES):
             self.sign = 1.0  # it does not move at all: nothing to be learned
@@ -164,6 +165,12 @@ class Pid:
     def signs(self) -> tuple[float | None, ...]:
         """Which way each motor turns; None while that is not known."""
         return tuple(joint.sign for joint in self._joints)
+
+    @property
+    def directions(self) -> tuple[int, ...]:
+        """Of each motor: what its test has found, and 0 where nothing moved or there was no test."""
+        tests = [joint.test for joint in self._joints]
+        return tuple(int(t.sign) if t is not None and t.moved and t.sign else 0 for t in tests)
 
     @property
     def ready(self) -> bool:

@@ -7,14 +7,16 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from acclimate.fields import Json
 from acclimate.stats import Interval, mean_interval
-from acclimate.task.metrics import described
+from acclimate.task.metrics import described, worse
 from acclimate.task.spec import Metric, TaskSpec
 
 from acclimate_bridge.evaluation.evaluation import Results
-from acclimate_bridge.evaluation.rig import PID, MachineResult
+from acclimate_bridge.evaluation.figures import Figures
+from acclimate_bridge.evaluation.rig import GUARDED, PID, MachineResult
 
 ALL = "all"
 UNADAPTED = "unadapted"
+_TENTH = 0.1
 _ORDER = {PID: 0, "robust": 1, "oracle": 3}  # the others between robust and oracle
 
 
@@ -42,6 +44,7 @@ class Tail(NamedTuple):
     """Machines that adaptation has left worse than they were."""
 
     share_worse: float  # by however little
+    worse_by_10_percent: float  # the share of those that are worse by more than a tenth of what they were
     worst: float  # by how much at most; 0 where none is worse
     n: int
 
@@ -52,7 +55,7 @@ def rows(results: Results) -> list[Row]:
         _row(results.task, group, controller, shots, machines)
         for group, machines in groups(results.machines)
         for controller in in_order(results.machines[0].figures)
-        for shots in range(len(machines[0].figures[controller]))
+        for shots in range(controller == GUARDED, len(machines[0].figures[controller]))
     ]
 
 
@@ -86,17 +89,32 @@ def share_closed(metric: Metric, robust: float | None, adapted: float, oracle: f
     return (robust - adapted) / (robust - oracle)
 
 
-def tail(results: Results, shots: int) -> Tail:
-    """After so many steps."""
-    sign = -1.0 if results.task.headline.higher_is_better else 1.0
-    losses = [sign * d for d in _differences(results, results.machines, UNADAPTED, shots)]
-    return Tail(sum(loss > 0.0 for loss in losses) / len(losses), max(0.0, *losses), len(losses))
+def tail(results: Results, shots: int, controller: str | None = None) -> Tail:
+    """After so many steps of the main bundle, or of it as it is guarded."""
+    headline, name = results.task.headline, controller or results.main
+    sign = -1.0 if headline.higher_is_better else 1.0
+    pairs = [(stages[0][headline.name], stages[shots][headline.name]) for stages in _stages_of(results, name)]
+    losses = [sign * (after - before) for before, after in pairs]
+    by_a_tenth = [worse(headline, before, after) > _TENTH for before, after in pairs]
+    n = len(pairs)
+    return Tail(sum(loss > 0.0 for loss in losses) / n, sum(by_a_tenth) / n, max(0.0, *losses), n)
+
+
+def _stages_of(results: Results, controller: str) -> list[tuple[Figures, ...]]:
+    return [machine.figures[controller] for machine in results.machines]
 
 
 def tree(results: Results) -> dict[str, Json]:
     """The JSON form; docs/cli.md documents its fields."""
     family = results.family
-    left: dict[str, Json] = {str(k): dict(tail(results, k)._asdict()) for k in range(1, results.shots + 1)}
+    steps = range(1, results.shots + 1)
+    left: dict[str, Json] = {
+        str(k): {
+            **tail(results, k)._asdict(),
+            "guarded_worse_by_10_percent": tail(results, k, GUARDED).worse_by_10_percent,
+        }
+        for k in steps
+    }
     return {
         **headline_tree(results.task),
         "rows": [_row_tree(family, row) for row in rows(results)],
@@ -165,14 +183,19 @@ def _conclusions(results: Results) -> Iterator[str]:
             interval = f" ({d.low:+.4f} to {d.high:+.4f})" if d.n > 1 else ""
             beaten = c.b == "oracle" and d.mean != 0.0 and (d.mean > 0.0) == headline.higher_is_better
             bound = "; better than the oracle, which is therefore no bound" if beaten else ""
-            yield f"{_taken('after', c.shots)} against {c.b + ':':<18} {d.mean:+.4f}{unit}{interval}{bound}"
+            name = f"{c.b} (regret):" if c.b == "oracle" else f"{c.b}:"
+            yield f"{_taken('after', c.shots)} against {name:<18} {d.mean:+.4f}{unit}{interval}{bound}"
     for number, closed in gap_closed(results).items():
         if closed is not None:
             yield f"gap between robust policy and oracle closed {_taken('by', int(number))}: {closed:.0%}"
     for shots in range(1, results.shots + 1):
-        share, worst, n = tail(results, shots)
-        by = f", by at most {worst:.4f}{unit}" if share else ""
+        share, tenth, worst, n = tail(results, shots)
+        by = f", {tenth:.1%} by more than a tenth, by at most {worst:.4f}{unit}" if share else ""
         yield f"worse than unadapted {_taken('after', shots)}: {share:.1%} of {n} machines{by}"
+    if results.shots:
+        _, tenth, worst, _ = tail(results, results.shots, GUARDED)
+        by = f", by at most {worst:.4f}{unit}" if worst else ""
+        yield f"guarded, worse by more than a tenth {_taken('after', results.shots)}: {tenth:.1%}{by}"
 
 
 def _taken(word: str, shots: int) -> str:

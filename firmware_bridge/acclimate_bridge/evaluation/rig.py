@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.loop import Controller, ControlLoop
-from acclimate.control.trial import EpisodeKey, Trial, TrialPlan
+from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport
 from acclimate.errors import MismatchError
 from acclimate.policy.adaptation import InlineAdapter
 from acclimate.policy.guard import Guard
@@ -28,6 +28,7 @@ from acclimate_bridge.simulation.specimen import Living, Specimen
 from acclimate_bridge.simulation.worlds import Group, key_of
 
 PID = "pid"
+GUARDED = "guarded"  # the main bundle, where a step that made things worse is taken back, as `run` does
 _BOOT_ID = 1
 
 
@@ -98,8 +99,11 @@ class Contest:
         if self.pid is not None:
             figures[PID] = self._classical(self.pid, place)
         for name, policy in self.policies.items():
-            figures[name], refused = self._trial(name, policy, place)
-            refusals = refused if name == self.main else refusals
+            report = self._trial(name, policy, place)
+            figures[name] = tuple(m.values for m in (report.before, *(shot.after for shot in report.shots)))
+            if name == self.main and report.shots:
+                refusals = tuple(shot.accepted.reason for shot in report.shots)
+                figures[GUARDED] = _standing(self._trial(name, policy, place, rollback=True))
         truth = dict(self._living(place).parameters)
         return MachineResult(place.group, place.number, truth, figures, refusals)
 
@@ -117,16 +121,14 @@ class Contest:
             rig.loop.run_episode(episodes(rig.loop.measure(), EpisodeKey(0, "wait", number)))
             number += 1
 
-    def _trial(self, name: str, policy: Policy, place: Place) -> tuple[tuple[Figures, ...], tuple[str, ...]]:
-        """What was measured after 0, 1, … steps, and why steps were refused."""
+    def _trial(self, name: str, policy: Policy, place: Place, *, rollback: bool = False) -> TrialReport:
+        """What was measured after 0, 1, … steps of a policy as it was exported, and what the guard said."""
         policy.restore()
-        with self.rig(policy, place, policy.manifest, self.shots[name]) as rig:
+        with self.rig(policy, place, policy.manifest, self.shots[name], rollback=rollback) as rig:
             tell_truth(policy, rig.plant)
             if not self.shots[name]:
-                return (rig.trial.measure().values,), ()
-            report = rig.trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
-        measured = (report.before, *(shot.after for shot in report.shots))
-        return tuple(m.values for m in measured), tuple(shot.accepted.reason for shot in report.shots)
+                return TrialReport(rig.trial.measure(), (), rig.loop.stats())
+            return rig.trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
 
     @contextmanager
     def rig(
@@ -135,6 +137,8 @@ class Contest:
         place: Place,
         manifest: Manifest | None = None,
         shots: int = 0,
+        *,
+        rollback: bool = False,
     ) -> Iterator[Rig]:
         """A fresh machine under this controller; `manifest` is the controller's own where it has one."""
         clock = VirtualClock()
@@ -145,7 +149,8 @@ class Contest:
             ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
             episodes = self.references(place, link=link)
-            trial = Trial(loop, episodes, TrialPlan(shots, self._episodes), self.exploration(place))
+            plan = TrialPlan(shots, self._episodes, rollback=rollback)
+            trial = Trial(loop, episodes, plan, self.exploration(place))
             yield Rig(loop, trial, plant, link)
 
     def references(
@@ -162,6 +167,14 @@ class Contest:
 
     def _living(self, place: Place) -> Living:
         return place.machine.start(generator(self.seed, *place.key, NOISE))
+
+
+def _standing(report: TrialReport) -> tuple[Figures, ...]:
+    """What was measured of the state that drove on after each step: of the one before it, where it was taken back."""
+    found: list[Figures] = [report.before.values]
+    for shot in report.shots:
+        found.append(found[-1] if shot.undone else shot.after.values)
+    return tuple(found)
 
 
 def tell_truth(policy: Policy, plant: Living) -> None:

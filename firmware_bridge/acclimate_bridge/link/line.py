@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from acclimate.control.device import Clock
 from acclimate.errors import DeviceFault
 
+from acclimate_bridge.link.described import contradictions
 from acclimate_bridge.link.messages import (
     OPEN_LAYOUT,
     Caps,
@@ -32,6 +33,11 @@ class Transport(Protocol):
         """What to call it in messages to the user."""
         ...
 
+    @property
+    def bits_per_s(self) -> int | None:
+        """What it carries in either direction; None where nothing slows it down."""
+        ...
+
     def read(self) -> bytes:
         """All bytes that have arrived, possibly none. Raises DeviceFault when the stream is gone."""
         ...
@@ -52,7 +58,8 @@ class Line:
         self.transport = transport
         self.clock = clock
         self.session = 0
-        self.lost = 0  # frames of the other end that never arrived
+        self.lost = 0  # frames of the other end that were missing when a later one arrived
+        self.late = 0  # frames that arrived after a later one, or again
         self._seq = 0
         self._expected: int | None = None
         self._layout = OPEN_LAYOUT
@@ -63,11 +70,13 @@ class Line:
         self.session = session
         self._layout = schema.layout
         self.decoder = Decoder(schema.layout)
-        self.lost = 0
+        self.lost = self.late = 0
 
-    def send(self, kind: int, payload: bytes = b"") -> int:
-        """Send one frame now; returns its sequence number."""
-        seq, t_us = self._seq, round(self.clock.now() * 1e6) & 0xFFFFFFFF
+    def send(self, kind: int, payload: bytes = b"", t_us: int | None = None) -> int:
+        """Send one frame now, stamped with this end's time or with `t_us`; returns its sequence number."""
+        seq = self._seq
+        if t_us is None:
+            t_us = round(self.clock.now() * 1e6) & 0xFFFFFFFF
         self._seq = (seq + 1) & 0xFFFF
         self.transport.write(encode(Frame(kind, seq, t_us, self.session, payload), self._layout))
         return seq
@@ -81,6 +90,8 @@ class Line:
             if gap < 0x8000:
                 self.lost += gap
                 self._expected = (frame.seq + 1) & 0xFFFF
+            else:
+                self.late += 1
         return frames
 
 
@@ -92,7 +103,7 @@ class Introduction(NamedTuple):
 
 
 def introduce(line: Line, timeout: float) -> Introduction:
-    """Open a session on `line`. Raises DeviceFault when no device answers within `timeout` s."""
+    """Open a session on `line`. Raises DeviceFault when no device answers within `timeout` s, or one that cannot be."""
     clock = line.clock
     nonce = int.from_bytes(os.urandom(4), "little") or 1
     give_up = clock.now() + timeout
@@ -106,10 +117,11 @@ def introduce(line: Line, timeout: float) -> Introduction:
         for frame in line.receive():
             if frame.type == Type.CAPS and (caps := Caps.unpack(frame.payload)).nonce == nonce:
                 heard, line.session = caps, frame.session
-            elif frame.type == Type.CHANNEL and heard is not None:
+            elif frame.type == Type.CHANNEL and heard is not None and frame.session == line.session:
                 kind, number, channel = ChannelInfo.unpack(frame.payload)
                 channels[kind, number] = channel
-        if heard is not None and (schema := _schema(heard, channels)) is not None:
+        if heard is not None and (schema := assembled(heard, channels)) is not None:
+            _require_possible(line, heard, schema)
             line.adopt(schema, line.session)
             return Introduction(heard, schema)
         if clock.now() >= give_up:
@@ -117,7 +129,16 @@ def introduce(line: Line, timeout: float) -> Introduction:
         clock.sleep_until(clock.now() + POLL)
 
 
-def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
+def _require_possible(line: Line, caps: Caps, schema: Schema) -> None:
+    found = contradictions(caps, schema)
+    if found:
+        said = "; ".join(found)
+        raise DeviceFault(
+            f"what the device on {line.transport.name} says of itself cannot be: {said}; correct its firmware"
+        )
+
+
+def assembled(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
     """The device's schema, once it is complete and is the one that its hash promises."""
     try:
         schema = Schema(
@@ -131,10 +152,27 @@ def _schema(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema 
 
 def _nobody(line: Line, heard: Caps | None, timeout: float) -> str:
     name, counters = line.transport.name, line.decoder.counters
+    baud = line.transport.bits_per_s
     if heard is not None:
-        return f"the device on {name} did not describe its channels completely within {timeout:g} s"
+        return (
+            f"the device on {name} did not describe its channels completely within {timeout:g} s; check the cable, or "
+            "give it more time with --timeout"
+        )
     if counters.version:
         return f"the device on {name} speaks another version of the protocol; update its firmware"
     if counters.malformed + counters.overlong + counters.crc:
-        return f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate"
-    return f"no device answered on {name} within {timeout:g} s; check its power and its firmware"
+        at = f" (now {baud})" if baud is not None else ""
+        return f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate{at}"
+    return (
+        f"no device answered on {name} within {timeout:g} s; check its power and its firmware{_hints(baud)}"
+    )
+
+
+def _hints(baud: int | None) -> str:
+    """What else it may be on a serial line."""
+    if baud is None:
+        return ""
+    return (
+        f", the baud rate (now {baud}), and whether opening the port restarts it: then give it the time that it takes "
+        "to boot with --timeout, or keep it from restarting with --no-dtr"
+    )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from acclimate_bridge.link.wire import MAX_PAYLOAD, VERSION, Layout, TypeLayout, crc_seed
 
 NO_VALUE = -(2**31)  # on the wire, in place of a value that is not there
-_LARGEST = 2**31 - 1
+LARGEST = 2**31 - 1  # and its negative: in place of a value beyond what the wire expresses
 NAME_BYTES, UNIT_BYTES = 32, 12
 
 
@@ -47,6 +47,7 @@ class Mode(IntEnum):
 
     NEUTRAL = 0  # actuators neutral; the watchdog rests
     DRIVE = 1
+    STOP = 2  # actuators neutral, and latched as at the beginning of the session: how a host leaves
 
 
 class State(IntEnum):
@@ -60,9 +61,14 @@ class State(IntEnum):
 class Latch(IntFlag):
     """Why the device is latched."""
 
-    SESSION = 1  # booted, or a new session: nobody has cleared it yet
+    SESSION = 1  # booted, a new session, or stopped by its host: nobody has cleared it since
     WATCHDOG = 2
     ESTOP = 4
+    OVERLOAD = 8  # too much torque or current for too long
+    TEMPERATURE = 16
+    SUPPLY = 32
+    SENSOR = 64
+    OTHER = 128  # anything else; a LOG says what
 
 
 class Key(IntEnum):
@@ -80,7 +86,10 @@ class Result(IntEnum):
     UNKNOWN_KEY = 1
     OUT_OF_RANGE = 2
     STALE_LATCH = 3
+    STILL_HELD = 4
 
+
+_LEVELS = ("level 0", "debug", "info", "warning", "error")
 
 _HELLO = struct.Struct("<I")
 _CAPS = struct.Struct("<IIIBBBxIHHH24s")
@@ -200,16 +209,17 @@ class Caps(NamedTuple):
     firmware: str
 
     def pack(self) -> bytes:
-        return _CAPS.pack(*self[:-1], self.firmware.encode("ascii"))
+        return _CAPS.pack(*self[:-1], _cut(self.firmware, 24))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Caps:
         *numbers, firmware = _CAPS.unpack(payload)
-        return cls._make((*numbers, _text(firmware)))
+        return cls._make((*numbers, _shown(firmware)))
 
 
 class Cmd(NamedTuple):
-    """CMD, host to device: targets in wire integers, valid for `ttl_ms` from their arrival."""
+    """CMD, host to device: targets in wire integers; the header's t_us is that of the OBS which they rest on, and they
+    are valid for `ttl_ms` from then on."""
 
     ttl_ms: int
     mode: int
@@ -233,7 +243,7 @@ class Obs(NamedTuple):
     latches: int  # as in CAPS
     cmd_t_us: int  # when that CMD arrived, by the device's clock
     bad: int  # frames dropped as damaged, unknown or overlong (these four counters wrap at 2^16)
-    stale: int  # CMDs dropped because a newer one had come
+    stale: int  # CMDs dropped because a newer one had come, or because they came too late
     refused: int  # frames refused: other session, latched, or impossible content
     expired: int  # times that targets outlived their ttl
     values: tuple[int, ...]
@@ -305,18 +315,22 @@ class Ack(NamedTuple):
 
 
 class Log(NamedTuple):
-    """LOG, device to host: a line for people. Levels as in Python's logging, divided by 10."""
+    """LOG, device to host: a line for people. Levels: 1 debug, 2 info, 3 warning, 4 error."""
 
     level: int
     text: str
 
     def pack(self) -> bytes:
-        return _LOG.pack(self.level, self.text.encode("ascii", "replace"))
+        return _LOG.pack(self.level, _cut(self.text, 63))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Log:
         level, text = _LOG.unpack(payload)
-        return cls(level, _text(text))
+        return cls(level, _shown(text))
+
+    def __str__(self) -> str:
+        level = _LEVELS[self.level] if self.level < len(_LEVELS) else f"level {self.level}"
+        return f"{level}: {self.text}"
 
 
 def to_wire(values: Sequence[float], channels: Sequence[WireChannel]) -> tuple[int, ...]:
@@ -325,11 +339,25 @@ def to_wire(values: Sequence[float], channels: Sequence[WireChannel]) -> tuple[i
 
 
 def from_wire(values: Sequence[int], channels: Sequence[WireChannel]) -> list[float]:
-    """Wire integers in units; NO_VALUE becomes NaN."""
+    """Wire integers in units; NO_VALUE becomes NaN, and what is beyond the wire an infinity."""
     return [
-        value * channel.scale if value != NO_VALUE else math.nan
+        value * channel.scale if -LARGEST < value < LARGEST else _beyond(value)
         for value, channel in zip(values, channels, strict=True)
     ]
+
+
+def why_safe(state: int, faults: int) -> frozenset[str]:
+    """What keeps a device from obeying, by name; empty where it obeys. What this version does not know counts, too."""
+    if faults:
+        return _NAMES[faults]
+    if state == State.SAFE:
+        return _UNTOLD
+    return _NOTHING if state <= State.DRIVING else frozenset({f"state {state}"})
+
+
+_NOTHING: frozenset[str] = frozenset()
+_UNTOLD = frozenset({"safe"})  # latched, without a reason
+_NAMES = [frozenset(str(each.name).lower() for each in Latch if bits & each) for bits in range(256)]
 
 
 def newer(seq: int, than: int) -> bool:
@@ -337,12 +365,26 @@ def newer(seq: int, than: int) -> bool:
     return 0 < (seq - than) & 0xFFFF < 0x8000
 
 
+def _beyond(value: int) -> float:
+    return math.nan if value == NO_VALUE else math.copysign(math.inf, value)
+
+
 def _integer(value: float, scale: float) -> int:
     if value != value:
         return NO_VALUE
     scaled = value / scale
-    return round(scaled) if abs(scaled) < _LARGEST else int(math.copysign(_LARGEST, scaled))
+    return round(scaled) if abs(scaled) < LARGEST else int(math.copysign(LARGEST, scaled))
 
 
 def _text(padded: bytes) -> str:
     return padded.split(b"\x00", 1)[0].decode(errors="replace")
+
+
+def _cut(text: str, most: int) -> bytes:
+    """As many whole characters as fit."""
+    return text.encode()[:most].decode(errors="ignore").encode()
+
+
+def _shown(padded: bytes) -> str:
+    """Text that is for people only: no character in it does anything to a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in _text(padded))

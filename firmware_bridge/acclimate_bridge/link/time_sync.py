@@ -6,6 +6,9 @@ from collections import deque
 from typing import NamedTuple
 
 _WRAP = 1 << 32
+_FLOOR = 100e-6  # s that an exchange is uncertain by, at least
+_SLACK = 0.1  # or this share of the fastest round trip
+_EXPECTED = 0.01  # drift that is nothing special: ceramic resonators and RC oscillators
 
 
 class _Exchange(NamedTuple):
@@ -17,14 +20,13 @@ class _Exchange(NamedTuple):
 class TimeSync:
     """Maps device time stamps (u32 µs, wrapping) to seconds of the host's clock.
 
-    A slow exchange says little, because its delay may lie on either way; so only those within `slack` of the
-    fastest round trip in the window count. Over them the offset is a straight line: its slope is the drift.
+    A slow exchange says little, because its delay may lie on either way; so it weighs less, by what it took more than
+    the fastest one in the window. Through all of them goes a straight line: its slope is the drift, of which is known
+    from the first exchange on that it is about a hundredth at most.
     """
 
-    def __init__(self, window: int = 64, slack: float = 0.1, drift_after: float = 5.0) -> None:
+    def __init__(self, window: int = 64) -> None:
         self._exchanges: deque[_Exchange] = deque(maxlen=window)
-        self._slack = slack
-        self._drift_after = drift_after  # s of exchanges needed before a slope means anything
         self._newest = 0  # unwrapped device time, µs
         self._offset = 0.0
         self._drift = 0.0
@@ -67,13 +69,14 @@ class TimeSync:
         return (self._newest + ahead - _WRAP) * 1e-6
 
     def _fit(self) -> None:
+        """Weighted least squares, with the drift drawn to 0 as far as the exchanges leave it open."""
         fastest = self.round_trip
-        good = [e for e in self._exchanges if e.round_trip <= fastest * (1.0 + self._slack) + 1e-6]
-        n = len(good)
-        mean_t = sum(e.device for e in good) / n
-        mean_offset = sum(e.offset for e in good) / n
-        self._at, self._offset = mean_t, mean_offset
-        if n < 4 or good[-1].device - good[0].device < self._drift_after:
-            return
-        spread = sum((e.device - mean_t) ** 2 for e in good)
-        self._drift = sum((e.device - mean_t) * (e.offset - mean_offset) for e in good) / spread
+        floor = max(_FLOOR, _SLACK * fastest)
+        weights = [(floor + e.round_trip - fastest) ** -2 for e in self._exchanges]
+        total = sum(weights)
+        pairs = list(zip(weights, self._exchanges, strict=True))
+        self._at = sum(w * e.device for w, e in pairs) / total
+        self._offset = sum(w * e.offset for w, e in pairs) / total
+        spread = sum(w * (e.device - self._at) ** 2 for w, e in pairs)
+        along = sum(w * (e.device - self._at) * (e.offset - self._offset) for w, e in pairs)
+        self._drift = along / (spread + _EXPECTED**-2)

@@ -47,6 +47,11 @@ def crc_seed(schema_hash: int) -> int:
     return zlib.crc32(_CRC.pack(schema_hash))
 
 
+def frame_bytes(payload: int) -> int:
+    """How long a frame with so many bytes of payload is on the wire, COBS and delimiter included."""
+    return payload + _HEADER.size + _CRC.size + 2
+
+
 def encode(frame: Frame, layout: Layout) -> bytes:
     """The frame as it goes on the wire, delimiter included; its payload has the length that `layout` says."""
     kind = layout[frame.type]

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from acclimate_bridge.link.budget import OBS_PERIOD_US
 from acclimate_bridge.link.messages import (
     NO_VALUE,
     Ack,
@@ -34,7 +35,6 @@ from acclimate_bridge.simulation.profile import Profile
 
 _NEVER = 1 << 62  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
-OBS_PERIOD_US = (1_000, 1_000_000)
 
 
 @dataclass
@@ -53,6 +53,7 @@ class DeviceCore:
         self._layout = profile.schema.layout
         self._neutral = profile.neutral_targets
         self.blind = False  # set it to simulate dead sensors: every reading is then NaN
+        self._pressed = False
         self._now = _us(now)
         self._out: list[bytes] = []
         self._handlers: dict[int, Callable[[Frame], None]] = {
@@ -60,6 +61,11 @@ class DeviceCore:
             Type.PING: self._on_ping,
             Type.CLEAR: self._on_clear,
             Type.CFG: self._on_cfg,
+        }
+        self._settings: dict[int, Callable[[int], tuple[Result, int]]] = {
+            Key.WATCHDOG_MS: self._set_watchdog,
+            Key.OBS_PERIOD_US: self._set_obs_period,
+            Key.EPISODE: self._begin_episode,
         }
         self._boot(boot_id)
 
@@ -69,6 +75,11 @@ class DeviceCore:
         if self.faults:
             return State.SAFE
         return State.DRIVING if self._driving else State.IDLE
+
+    @property
+    def watchdog(self) -> float:
+        """As it is set now, in s."""
+        return self._watchdog_us * 1e-6
 
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes that arrive at `now`. Answers wait for the next `advance`."""
@@ -94,13 +105,31 @@ class DeviceCore:
         self._rest()
         self._boot(boot_id)
 
+    def press(self, now: float) -> None:
+        """Press the emergency stop at `now`: it stays pressed until `unlock`."""
+        self._run_to(_us(now))
+        self._pressed = True
+        self._latch(Latch.ESTOP)
+
+    def unlock(self) -> None:
+        """Turn the pressed button back out; that alone releases nothing."""
+        self._pressed = False
+
     def log(self, level: int, text: str) -> None:
-        """Send a line for people (at most 63 ASCII characters)."""
-        self._send(Type.LOG, Log(level, text).pack())
+        """Send a line for people (at most 63 bytes of it), if there is a host to hear it."""
+        if self.session:
+            self._send(Type.LOG, Log(level, text).pack())
+
+    def trip(self, why: Latch, now: float, text: str = "") -> None:
+        """Latch at `now` for a reason of the device's own, as `Latch.OVERLOAD`, and say so in a LOG."""
+        self._run_to(_us(now))
+        self._latch(why)
+        if text:
+            self.log(4, text)
 
     def _boot(self, boot_id: int) -> None:
         self.boot_id = boot_id
-        self.faults = Latch.SESSION
+        self.faults = Latch.SESSION | (Latch.ESTOP if self._pressed else Latch(0))
         self.session = 0
         self._latches = 1
         self._nonce = 0
@@ -112,8 +141,9 @@ class DeviceCore:
         self._obs_period = round(1e6 / self.profile.rate_hz)
         self._obs_at = self._watchdog_at = self._expire_at = _NEVER
         self._announce_at = self._now
-        self._driving = False
+        self._driving = self._resting = False
         self._last_cmd: int | None = None
+        self._cmd_at = self._now
         self._cmd_t_us = 0
         self._announce()
 
@@ -135,19 +165,23 @@ class DeviceCore:
         self._plant.advance(self._now * 1e-6)
 
     def _handle(self, frame: Frame) -> None:
+        handler = self._handlers.get(frame.type)
         if frame.type == Type.HELLO:
             self._on_hello(Hello.unpack(frame.payload).nonce)
         elif frame.type == Type.ESTOP:
             self._latch(Latch.ESTOP)
+        elif handler is None:
+            self._counters.refused += 1  # its own words, echoed: an answer would be echoed, too
         elif frame.session != self.session or not self.session:
             self._counters.refused += 1
             self._announce()  # so that a host learns at once that it talks to a device that has forgotten it
-        elif handler := self._handlers.get(frame.type):
-            handler(frame)
         else:
-            self._counters.refused += 1
+            handler(frame)
 
     def _on_hello(self, nonce: int) -> None:
+        if not nonce:
+            self._counters.refused += 1
+            return
         if not self.session or nonce != self._nonce:
             self._open_session(nonce)
         self._send_caps()
@@ -161,29 +195,50 @@ class DeviceCore:
         self._nonce = nonce
         self._last_cmd, self._cmd_t_us = None, 0
         self._obs_at = self._now + self._obs_period
-        if not self.faults & Latch.SESSION:
-            self._latch(Latch.SESSION)
+        self._latch(Latch.SESSION)
 
     def _on_cmd(self, frame: Frame) -> None:
-        if self._last_cmd is not None and not newer(frame.seq, self._last_cmd):
+        command = Cmd.unpack(frame.payload)
+        drive, left = command.mode == Mode.DRIVE, self._left(frame, command)
+        overtaken = self._last_cmd is not None and not newer(frame.seq, self._last_cmd)
+        if overtaken or (drive and left < 0):
             self._counters.stale += 1
             return
-        command = Cmd.unpack(frame.payload)
-        drive = command.mode == Mode.DRIVE
-        if self.faults or not (drive or command.mode == Mode.NEUTRAL) or NO_VALUE in command.targets:
+        if command.mode == Mode.STOP:
+            self._on_stop(frame)
+            return
+        possible = NO_VALUE not in command.targets if drive else command.mode == Mode.NEUTRAL
+        if self.faults or not possible:
             self._counters.refused += 1
             return
-        self._last_cmd, self._cmd_t_us = frame.seq, self._clock()
+        self._note(frame)
         self._driving = drive
         self._watchdog_at = self._now + self._watchdog_us if drive else _NEVER
-        self._expire_at = self._now + command.ttl_ms * 1000 if drive else _NEVER
+        self._expire_at = self._now + left if drive else _NEVER
         if drive:
+            self._resting = False
             self._plant.set_targets(self._targets(command), self._now * 1e-6)
         else:
             self._rest()
 
+    def _left(self, frame: Frame, command: Cmd) -> int:
+        """For how many µs its targets are still valid, counted from when it was measured what they rest on."""
+        return command.ttl_ms * 1000 - ((self._clock() - frame.t_us) & 0xFFFFFFFF)
+
+    def _on_stop(self, frame: Frame) -> None:
+        """Also where it is latched already: a stop is never refused."""
+        self._note(frame)
+        if not self.faults & Latch.SESSION:
+            self._latch(Latch.SESSION)
+
+    def _note(self, accepted: Frame) -> None:
+        self._last_cmd, self._cmd_at, self._cmd_t_us = accepted.seq, self._now, self._clock()
+
     def _rest(self) -> None:
-        """Actuators neutral."""
+        """Actuators neutral; one that is held stays where it was when it came to rest."""
+        if self._resting:
+            return
+        self._resting = True
         held = self._readings() if "hold" in self._neutral else {}
         named = zip(self.profile.schema.actuators, self._neutral, strict=True)
         targets = tuple(held[c.name] if n == "hold" else n for c, n in named)
@@ -202,34 +257,39 @@ class DeviceCore:
         self._send(Type.PONG, Pong(frame.seq, self._clock()).pack())
 
     def _on_clear(self, frame: Frame) -> None:
-        fits = Clear.unpack(frame.payload).latches == self._latches
-        if fits:
-            self.faults = Latch(0)
-        result = Result.OK if fits else Result.STALE_LATCH
+        if Clear.unpack(frame.payload).latches != self._latches:
+            result = Result.STALE_LATCH
+        elif self._pressed:
+            result = Result.STILL_HELD
+        else:
+            result, self.faults = Result.OK, Latch(0)
         self._send(Type.ACK, Ack(Type.CLEAR, result, frame.seq, self._latches).pack())
 
     def _on_cfg(self, frame: Frame) -> None:
         key, value = Cfg.unpack(frame.payload)
-        low, high = self.profile.watchdog_bounds_ms
-        result = Result.OK
-        if key == Key.WATCHDOG_MS:
-            if low <= value <= high:
-                self._watchdog_us = value * 1000
-            else:
-                result = Result.OUT_OF_RANGE
-            value = self._watchdog_us // 1000
-        elif key == Key.EPISODE:
-            result = Result.OK if self._plant.begin() else Result.UNKNOWN_KEY
-        elif key == Key.OBS_PERIOD_US:
-            if OBS_PERIOD_US[0] <= value <= OBS_PERIOD_US[1]:
-                self._obs_period = value
-                self._obs_at = self._now + value
-            else:
-                result = Result.OUT_OF_RANGE
-            value = self._obs_period
-        else:
-            result = Result.UNKNOWN_KEY
+        setting = self._settings.get(key)
+        result, value = setting(value) if setting else (Result.UNKNOWN_KEY, value)
         self._send(Type.ACK, Ack(Type.CFG, result, frame.seq, value).pack())
+
+    def _set_watchdog(self, value: int) -> tuple[Result, int]:
+        low, high = self.profile.watchdog_bounds_ms
+        if not low <= value <= high:
+            return Result.OUT_OF_RANGE, self._watchdog_us // 1000
+        self._watchdog_us = value * 1000
+        if self._driving:
+            self._watchdog_at = max(self._cmd_at + self._watchdog_us, self._now)
+        return Result.OK, value
+
+    def _set_obs_period(self, value: int) -> tuple[Result, int]:
+        if not OBS_PERIOD_US[0] <= value <= OBS_PERIOD_US[1]:
+            return Result.OUT_OF_RANGE, self._obs_period
+        self._obs_period = value
+        self._obs_at = self._now + value
+        return Result.OK, value
+
+    def _begin_episode(self, value: int) -> tuple[Result, int]:
+        self._resting = False  # what is held may stand elsewhere now
+        return Result.OK if self._plant.begin() else Result.UNKNOWN_KEY, value
 
     def _latch(self, why: Latch) -> None:
         """Actuators neutral, and commands refused until a CLEAR that knows of this very latching."""

@@ -18,6 +18,9 @@ class LockstepTransport:
 
     def __init__(self, core: DeviceCore, clock: Clock, name: str = "simulated device") -> None:
         self.name = name
+        self.bits_per_s: int | None = (
+            None  # set it to have the host reckon with a line; nothing is slowed down
+        )
         self._core = core
         self._clock = clock
 

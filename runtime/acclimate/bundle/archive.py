@@ -14,6 +14,7 @@ from acclimate.errors import BundleError
 MAX_MEMBER = 64 * 2**20  # bytes; a policy for a small board is thousands of times smaller
 MAX_MEMBERS = 64
 
+_LOCAL_HEADER = 30  # bytes before each member's name
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can state
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _BROKEN = (zipfile.BadZipFile, EOFError, struct.error, ValueError, NotImplementedError, RuntimeError, OSError)
@@ -34,13 +35,14 @@ def pack(members: Mapping[str, bytes]) -> bytes:
 def unpack(stream: IO[bytes], where: str) -> dict[str, bytes]:
     """All members in the archive's order; `where` names the file in errors.
 
-    Raises BundleError for a broken archive, for compressed, encrypted, oversized or duplicate members, and
-    for names that are not plain file names.
+    Raises BundleError for a broken archive, for compressed, encrypted, oversized, duplicate or overlapping members,
+    and for names that are not plain file names.
     """
     try:
         with zipfile.ZipFile(stream) as archive:
             infos = archive.infolist()
             _check_directory(infos, where)
+            _check_extents(infos, archive.start_dir, where)
             return {info.filename: _read(archive, info, where) for info in infos}
     except _BROKEN as error:
         raise BundleError(
@@ -62,6 +64,19 @@ def _check_directory(infos: list[zipfile.ZipInfo], where: str) -> None:
         if info.filename in seen:
             raise BundleError(f"{where} holds the member {info.filename!r} twice; names must be unique")
         seen.add(info.filename)
+
+
+def _check_extents(infos: list[zipfile.ZipInfo], directory: int, where: str) -> None:
+    """Each byte belongs to one member at most: together they are no larger than the file."""
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise BundleError(
+                f"{where}: member {info.filename!r} overlaps another one; the archive is damaged"
+            )
+        end = info.header_offset + _LOCAL_HEADER + len(info.filename) + info.compress_size
+    if end > directory:
+        raise BundleError(f"{where}: a member reaches beyond the others' end; the archive is damaged")
 
 
 def _check_member(info: zipfile.ZipInfo, where: str) -> None:

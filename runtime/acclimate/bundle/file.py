@@ -15,10 +15,12 @@ from acclimate.bundle.golden import Golden
 from acclimate.bundle.manifest import Manifest, MemberFile
 from acclimate.bundle.npz import check_arrays, unpack_arrays
 from acclimate.errors import BundleError
+from acclimate.whole_files import read_whole
 
 MANIFEST = "manifest.json"
 ACT, ADAPT, STATE, GOLDEN = "act.onnx", "adapt.onnx", "state.npz", "golden.npz"
 MAX_BUNDLE = 256 * 2**20  # bytes
+MAX_MANIFEST = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def parse(data: bytes, path: Path) -> Bundle:
     if next(iter(members), None) != MANIFEST:
         raise BundleError(f"{path} does not begin with {MANIFEST}; it is not an Acclimate bundle")
     text = members.pop(MANIFEST)
+    if len(text) > MAX_MANIFEST:
+        raise BundleError(f"{path}: {MANIFEST} is {len(text)} bytes; at most {MAX_MANIFEST} are accepted")
     manifest = manifest_json.from_json(text, f"{path}: {MANIFEST}")
     _check_members(path, manifest, members)
     state = unpack_arrays(members[STATE], f"{path}: {STATE}")
@@ -89,10 +93,7 @@ def parse(data: bytes, path: Path) -> Bundle:
 
 def _read_file(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAX_BUNDLE:
-            raise BundleError(f"{path} is {size} bytes; a bundle has at most {MAX_BUNDLE}")
-        return path.read_bytes()
+        return read_whole(path, MAX_BUNDLE)
     except OSError as error:
         raise BundleError(f"cannot read bundle {path}: {error.strerror}") from None
 

@@ -153,6 +153,7 @@ class Manifest:
     """See docs/bundle_format.md for every field. `files` is filled in by `acclimate.bundle.file.write_bundle`.
 
     baselines: settings of tuned classical controllers that the policy is compared with, by the controller's name.
+    start: from where to where each sensor read when an episode of training began; a sensor not named may read anything.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Manifest:
     objectives: Objectives | None = None
     privileged: tuple[str, ...] = ()
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    start: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     tolerance: Tolerance = Tolerance()
     quantised: Quantised | None = None
     provenance: Mapping[str, Json] = field(default_factory=dict)
@@ -253,6 +255,7 @@ def check(m: Manifest) -> None:
         _graph(m, "adapt", m.graphs.adapt)
     _adaptation(m)
     _limits(m)
+    _start(m)
     _objectives(m)
     _privileged(m)
     _quantised(m)
@@ -341,6 +344,17 @@ def _limits(m: Manifest) -> None:
         raise ManifestError(
             f"limits.slew_rate names {unknown[0]!r}, which is no action channel; valid: {', '.join(names)}"
         )
+
+
+def _start(m: Manifest) -> None:
+    known = m.task.sensor_scalars
+    for name, (low, high) in m.start.items():
+        if name not in known:
+            raise ManifestError(f"start names {name!r}, which is no sensor; valid: {', '.join(known)}")
+        if not low <= high:
+            raise ManifestError(
+                f"start.{name} goes from {low:g} to {high:g}; the first must not be above the second"
+            )
 
 
 def _objectives(m: Manifest) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
+from acclimate.bundle.archive import MAX_MEMBER
 from acclimate.bundle.manifest import (
     FORMAT,
     SCHEMES,
@@ -30,6 +31,9 @@ from acclimate.bundle.manifest import (
 from acclimate.errors import ManifestError
 from acclimate.fields import Fields, Json, parse_object
 from acclimate.task.spec_json import read_spec, spec_tree
+
+LARGEST_TOLERANCE = 1e-3
+LARGEST_QUANTISED = 0.5  # of weights of 8 bits
 
 T = TypeVar("T")
 
@@ -66,7 +70,7 @@ def _read_manifest(f: Fields) -> Manifest:
         graphs=f.object(
             "graphs", lambda g: Graphs(g.object("act", _read_graph), g.optional("adapt", _read_graph))
         ),
-        noise=f.object("noise", lambda g: NoiseSpec(g.shape("shape"), g.choice("distribution", ("normal",)))),
+        noise=f.object("noise", lambda g: NoiseSpec(_shape(g), g.choice("distribution", ("normal",)))),
         limits=f.object("limits", _read_limits),
         family=f.object("family", _read_family),
         window=f.optional("window", lambda g: WindowSpec(g.count("episodes"), g.count("steps"))),
@@ -74,7 +78,8 @@ def _read_manifest(f: Fields) -> Manifest:
         objectives=f.object("objectives", _read_objectives) if "objectives" in f.names() else None,
         privileged=f.words("privileged"),
         baselines=f.table("baselines", _read_settings),
-        tolerance=f.object("tolerance", _read_tolerance),
+        start=f.table("start", lambda g, key: g.interval(key)) if "start" in f.names() else {},
+        tolerance=f.object("tolerance", lambda g: _read_tolerance(g, most=LARGEST_TOLERANCE)),
         quantised=f.object("quantised", _read_quantised) if "quantised" in f.names() else None,
         provenance=f.table("provenance", lambda g, key: g.raw(key)),
         files=f.table("files", lambda g, key: g.object(key, _read_file)),
@@ -85,7 +90,7 @@ def _read_state(f: Fields) -> StateTensor:
     f.choice("dtype", ("float32",))
     return StateTensor(
         name=f.identifier("name"),
-        shape=f.shape("shape"),
+        shape=_shape(f),
         reset=f.choice("reset", ("trial", "episode", "never")),
         written_by=f.choice("written_by", ("act", "adapt", None)),
     )
@@ -96,7 +101,12 @@ def _read_graph(f: Fields) -> GraphSpec:
 
 
 def _read_tensor(f: Fields) -> TensorSpec:
-    return TensorSpec(f.identifier("name"), f.shape("shape"))
+    return TensorSpec(f.identifier("name"), _shape(f))
+
+
+def _shape(f: Fields) -> tuple[int, ...]:
+    """Of an array that fits into a member."""
+    return f.shape("shape", most=MAX_MEMBER // 4)
 
 
 def _read_limits(f: Fields) -> Limits:
@@ -125,20 +135,24 @@ def _read_settings(f: Fields, name: str) -> dict[str, float]:
     return f.table(name, lambda g, setting: g.number(setting))
 
 
-def _read_tolerance(f: Fields) -> Tolerance:
-    return Tolerance(f.number("golden_rel", above=0.0), f.number("golden_abs", above=0.0))
+def _read_tolerance(f: Fields, most: float) -> Tolerance:
+    """Beyond `most` the golden check would prove nothing."""
+    return Tolerance(
+        f.number("golden_rel", above=0.0, most=most),
+        f.number("golden_abs", above=0.0, most=LARGEST_TOLERANCE),
+    )
 
 
 def _read_quantised(f: Fields) -> Quantised:
     return Quantised(
         scheme=f.choice("scheme", SCHEMES),
         constants=f.words("constants"),
-        tolerance=f.object("tolerance", _read_tolerance),
+        tolerance=f.object("tolerance", lambda g: _read_tolerance(g, most=LARGEST_QUANTISED)),
     )
 
 
 def _read_file(f: Fields) -> MemberFile:
-    return MemberFile(f.text("sha256"), f.count("size"))
+    return MemberFile(f.text("sha256"), f.count("size", most=MAX_MEMBER))
 
 
 def _to_tree(m: Manifest) -> dict[str, Json]:
@@ -167,6 +181,7 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
             "sha256": m.family.sha256,
         },
         "baselines": {name: dict(settings) for name, settings in m.baselines.items()},
+        **({"start": {name: list(ends) for name, ends in m.start.items()}} if m.start else {}),
         "tolerance": _tolerance_tree(m.tolerance),
         **({"quantised": _quantised_tree(m.quantised)} if m.quantised else {}),
         "provenance": dict(m.provenance),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
-import os
 import signal
 import sys
 import threading
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import NoReturn
 
-from acclimate.errors import AcclimateError, UsageError
+from acclimate.command import streams
+from acclimate.control.signals import stopping_on_signals
+from acclimate.errors import AcclimateError, OutputError, UsageError
 from acclimate.names import did_you_mean
 
 HELP = "help"
@@ -54,18 +56,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the process's exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _heed_interrupts()
+    streams.make_ready()
     try:
-        return _dispatch(arguments)
+        return _dispatched(arguments)
     except AcclimateError as error:
         print(f"acclimate: {error}", file=sys.stderr)
-        return error.exit_code
+        code = error.exit_code
     except KeyboardInterrupt:
         print("acclimate: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader has gone, as in `acclimate … | head`: stay silent, also when Python flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        code = 130
+    except BrokenPipeError:  # the reader has gone, as in `acclimate … | head`: stay silent
+        code = 141
+    with contextlib.suppress(OutputError, BrokenPipeError):
+        streams.settle()
+    return code
+
+
+def _dispatched(arguments: list[str]) -> int:
+    """The exit code, once all that was printed has been written."""
+    try:
+        code = _dispatch(arguments)
+    except SystemExit:  # of `--help`
+        streams.settle()
+        raise
+    streams.settle()
+    return code
 
 
 def _heed_interrupts() -> None:
@@ -108,9 +123,15 @@ class _Parser(argparse.ArgumentParser):
 def _run(verb: Verb, arguments: list[str]) -> int:
     parser = _Parser(prog=f"acclimate {verb.name}", description=verb.help)
     verb.configure(parser)
-    code = verb.main(parser.read(arguments))
-    sys.stdout.flush()
-    return code
+    with _stopping_on_signals():
+        return verb.main(parser.read(arguments))
+
+
+def _stopping_on_signals() -> contextlib.AbstractContextManager[None]:
+    """Whatever a verb drives ends with it; where `main` runs in another thread, its caller sees to that."""
+    if threading.current_thread() is threading.main_thread():
+        return stopping_on_signals()
+    return contextlib.nullcontext()
 
 
 def find_verbs() -> dict[str, Verb | BrokenVerb]:

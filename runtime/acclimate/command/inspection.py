@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import NamedTuple
 
 from acclimate.bundle import manifest_json
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import GraphSpec, Manifest
-from acclimate.engines import AUTO
+from acclimate.command.options import heed_trust
 from acclimate.errors import NoEngineError
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 from acclimate.policy.choice import Choice
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
@@ -27,11 +29,12 @@ class _Checked(NamedTuple):
     why: str = ""
 
 
-def inspect_bundle(path: str, engine: str = AUTO, *, as_json: bool) -> int:
-    """Print a bundle; raises as `load` and `Policy` do where it is refused."""
-    bundle = load(path)
-    checked = _check(bundle, engine)
-    print(json.dumps(_tree(bundle, checked), indent=2) if as_json else "\n".join(_lines(bundle, checked)))
+def inspect_bundle(args: argparse.Namespace) -> int:
+    """Print the bundle `args.bundle`; raises as `load` and `Policy` do where it is refused."""
+    bundle = load(args.bundle)
+    heed_trust(args, bundle)
+    checked = _check(bundle, args.engine)
+    print(json_text(_tree(bundle, checked)) if args.json else "\n".join(_lines(bundle, checked)))
     return 0
 
 

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from acclimate.atomic import check_writable
 from acclimate.errors import UsageError
+
+if TYPE_CHECKING:  # `acclimate --help` loads this module
+    from acclimate.bundle.file import Bundle
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust`, for verbs that load a bundle on an engine."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let this bundle's C run here, now and later: you know who made it",
+    )
+
+
+def heed_trust(args: argparse.Namespace, bundle: Bundle) -> None:
+    """Trust the bundle where `--trust` is given; say on stderr where that cannot be remembered."""
+    from acclimate.policy.trust import trust  # not before: `--help` needs none of it
+
+    if args.trust and (reason := trust(bundle)):
+        print(f"acclimate: {bundle.path} is trusted this time only: {reason}", file=sys.stderr)
 
 
 def at_least(option: str, value: int, least: int) -> int:
@@ -15,7 +39,7 @@ def at_least(option: str, value: int, least: int) -> int:
 
 
 def writable(option: str, path: str | None) -> Path | None:
-    """The path to write to later, if its folder is there: better told before the work than after it."""
+    """The path to write to later, if that will be possible: better told before the work than after it."""
     if path is None:
         return None
     target = Path(path)
@@ -23,4 +47,8 @@ def writable(option: str, path: str | None) -> Path | None:
         raise UsageError(f"{option} {target}: the folder {target.parent} does not exist")
     if target.is_dir():
         raise UsageError(f"{option} {target} is a folder, expected the name of a file")
+    try:
+        check_writable(target)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
     return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,13 +18,21 @@ class Channel(NamedTuple):
     minimum: float
     maximum: float
 
+    def contradiction(self) -> str | None:
+        """What is wrong with its range, as the rest of a sentence; None where it can be."""
+        low, high = self.minimum, self.maximum
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return None
+        return f"ranges from {low:g} to {high:g}, expected two finite numbers, the lower first"
+
 
 @dataclass(frozen=True)
 class DeviceCaps:
     """What a device says of itself when it is connected.
 
     `sensors` fixes the order of `Sample.values`, `actuators` the order of the targets of `Device.command`.
-    `rate_hz` is the rate at which the device samples and applies commands.
+    `rate_hz` is the rate at which the device samples and applies commands. `watchdog` is the shortest and the longest
+    time, in s, after which it goes safe by itself when no command comes; any, where it has no say in that.
     """
 
     sensors: tuple[Channel, ...]
@@ -30,17 +40,31 @@ class DeviceCaps:
     rate_hz: float
     boot_id: int
     firmware: str
+    watchdog: tuple[float, float] = (0.0, math.inf)
+
+    def contradictions(self) -> list[str]:
+        """What cannot be true of any device, a phrase each; empty for one that can be."""
+        found = []
+        for kind, channels in (("sensor", self.sensors), ("actuator", self.actuators)):
+            twice = [name for name, n in Counter(c.name for c in channels).items() if n > 1]
+            found += [f"two {kind}s are called {name!r}" for name in twice]
+            found += [f"{kind} {c.name!r} {wrong}" for c in channels if (wrong := c.contradiction())]
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0.0):
+            found.append(f"its rate is {self.rate_hz:g} Hz, expected a number above 0")
+        return found
 
 
 class Sample(NamedTuple):
     """One reading of all sensors.
 
-    values: (n_sensors,) float32, in the order of `DeviceCaps.sensors`. The device may reuse the array at its
-            next `latest()`.
-    t:      when it was measured, in seconds of the host's clock.
-    seq:    changes with every new reading; the same number twice means that nothing new has arrived.
-    stale:  the device or the link holds it for outdated.
-    faults: what keeps the device from obeying, as {"watchdog"} or {"estop"}; empty in normal running.
+    values:  (n_sensors,) float32, in the order of `DeviceCaps.sensors`; NaN for a sensor that gives none. The device
+             may reuse the array at its next `latest()`.
+    t:       when it was measured, in seconds of the host's clock.
+    seq:     changes with every new reading; the same number twice means that nothing new has arrived.
+    stale:   the device or the link holds it for outdated.
+    faults:  what keeps the device from obeying, as {"watchdog"}, {"estop"} or {"overload"}; empty in normal running.
+             An open set: whatever is in it, the device is not driven.
+    latches: how often the device has gone safe: tells one time from the next, so that `rearm` means just one.
     """
 
     values: FloatArray
@@ -48,19 +72,31 @@ class Sample(NamedTuple):
     seq: int
     stale: bool = False
     faults: frozenset[str] = frozenset()
+    latches: int = 0
 
 
 class Device(Protocol):
     """Something with sensors and actuators.
 
-    `start`, `latest` and `command` raise `DeviceFault` when the device or the link to it is lost.
+    It is safe (it obeys nothing until `start` or `rearm`), idle or driving. `start`, `rearm`, `latest`, `command` and
+    `idle` raise `DeviceFault` when the device or the link to it is lost.
     """
 
     @property
     def caps(self) -> DeviceCaps: ...
 
-    def start(self) -> None:
-        """Arm the device: clear latched faults, accept commands. May be called again after a fault."""
+    def start(self, period: float) -> None:
+        """Make it ready for a command every `period` s, and idle. May be called again after a fault.
+
+        Raises DeviceFault where something other than its watchdog or an earlier `stop` keeps it safe: an emergency stop
+        is released by a person.
+        """
+
+    def rearm(self, sample: Sample) -> None:
+        """Have it obey again after the watchdog, but only if it went safe no other time than `sample` tells of.
+
+        Returns at once; later readings show what became of it.
+        """
 
     def latest(self) -> Sample | None:
         """The newest reading, without waiting; None before the first one."""
@@ -71,8 +107,14 @@ class Device(Protocol):
         The newest wins, nothing is sent again. The array is the caller's: copy it before returning.
         """
 
+    def idle(self, targets: FloatArray) -> None:
+        """Go to neutral, which may last: the watchdog rests until the next command.
+
+        `targets` (n_actuators,) is what neutral is to the task, for a device that has no neutral of its own.
+        """
+
     def stop(self) -> None:
-        """Bring the actuators into their safe state; may be called at any time, any number of times."""
+        """Bring it into its safe state; may be called at any time, any number of times."""
 
     def close(self) -> None:
         """`stop`, then release the link."""

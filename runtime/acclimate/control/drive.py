@@ -30,19 +30,22 @@ class Drive:
         events: Events | None = None,
         rng: np.random.Generator | None = None,
         every: Callable[[], None] | None = None,
+        record: Callable[[Episode], None] | None = None,
     ) -> None:
         """reference (ticks, n_ref); events are called after the command of their tick, `every` after each; rng is for
-        exploration."""
+        exploration. `record` is given every episode as it ends, also one that is cut short."""
         self._loop, self._reference, self._rng = loop, reference, rng
-        self._events, self._every = events or {}, every
+        self._events, self._every, self._record = events or {}, every, record
         self._episodes: list[Episode] = []
         self._applied: list[FloatArray] = []
         self.tick = 0  # how many have been driven
 
     def on(self, until: int, explore: bool = False) -> Episode:
         """Drive on, as one episode, until `until` ticks are done: at least two more. Raises as `run_episode`."""
+        if self.tick:
+            self._loop.require_unbroken()
         reference = self._reference[self.tick : until]
-        episode = self._loop.run_episode(reference, explore, self._rng, self._happen)
+        episode = self._loop.run_episode(reference, explore, self._rng, self._happen, self._record)
         self._happen()  # an episode's last tick has no slack of its own
         self._episodes.append(episode)
         self._applied += [episode.applied, self._loop.applied[None]]

@@ -6,7 +6,8 @@ Whatever raises inside an episode, the device is stopped before the error leaves
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol
 
@@ -17,15 +18,19 @@ from acclimate.bundle.manifest import Manifest
 from acclimate.control.channel_map import ChannelMap
 from acclimate.control.commanding import Commander
 from acclimate.control.device import Clock, Device, Sample
+from acclimate.control.episode_inputs import check_reference, draw_noise, stretch
 from acclimate.control.loop_stats import LoopStats, Tally
 from acclimate.control.pacer import Pacer
-from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError, UsageError
+from acclimate.control.patience import Patience
+from acclimate.control.readings import Readings
+from acclimate.control.rearming import WATCHDOG, Rearming
+from acclimate.control.rows import Rows
+from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
 from acclimate.task.spec import TaskSpec
 
 _TOO_LATE = 0.5  # of a period: a tick this late measures another transition than the one trained on
-_WATCHDOG = frozenset({"watchdog"})
 
 
 class Controller(Protocol):
@@ -51,34 +56,39 @@ class ControlLoop:
         clock: Clock,
         manifest: Manifest,
         *,
-        max_bad_ticks: int = 5,
-        max_stale_ticks: int = 25,
-        max_rearms: int = 3,
+        max_action: float = 1.0,
+        every: Callable[[], None] | None = None,
     ) -> None:
-        """Raises MismatchError where the device's channels are not the bundle's.
+        """Raises MismatchError where the device's channels or its watchdog do not suit the bundle.
 
-        More than `max_bad_ticks` unusable readings in a row, or `max_stale_ticks` outdated ones, are a
-        DeviceFault. A tripped watchdog of the device is cleared up to `max_rearms` times: this loop is alive.
+        max_action: the share of the way from neutral to each limit of the action that may be used.
+        every: called after every command, where the slack of the period is.
+
+        How long the loop does without what it needs, see `Patience`: at first it commands neutral, then it stops the
+        device and raises DeviceFault. Only a tripped watchdog is cleared by the loop itself: it is alive.
         """
         self._channels = ChannelMap(manifest, device.caps)
+        self._readings = Readings(self._channels, device.caps)
         self._controller, self._device, self._clock = controller, device, clock
         self._manifest = manifest
-        self._max_bad, self._max_stale, self._max_rearms = max_bad_ticks, max_stale_ticks, max_rearms
+        self.patience = Patience.of(manifest.control_dt, device.caps.watchdog)
         self._tally = Tally()
-        self._commander = Commander(device, self._channels, self._tally)
+        self._commander = Commander(device, self._channels, self._tally, max_action)
+        self.every = every
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
-        self._explore_scale = manifest.adaptation.explore_scale if manifest.adaptation else 1.0
         self._allocate(manifest)
-        self._seq: int | None = None
-        self._bad_row = self._stale_row = 0
+        self._rearming = Rearming()
+        self._seq: int | None = None  # of the newest reading that a tick has used
+        self._looked: int | None = None  # and of the one that was measured outside of ticks
+        # When the last usable fresh reading came and the last finite action; when this run of ticks began.
+        self._seen_at = self._sane_at = self._begun_at = -math.inf
 
     def _allocate(self, manifest: Manifest) -> None:
-        n_sensors = len(self._channels.sensors)
-        self._obs = np.zeros(manifest.n_obs, np.float32)
-        self._sensed = np.zeros(n_sensors, np.float32)
-        self._finite_sensed = np.zeros(n_sensors, np.bool_)
-        self._finite_action = np.zeros(manifest.n_act, np.bool_)
-        self._has_obs = self._acted = False
+        self._obs: FloatArray = np.zeros(manifest.n_obs, np.float32)
+        self._quiet: FloatArray = np.zeros(manifest.noise.shape, np.float32)
+        self._places: list[int] = self._channels.from_device.tolist()
+        self._referred = stretch(self._channels.from_reference)
+        self._fresh = self._acted = self._armed = False
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -90,9 +100,13 @@ class ControlLoop:
         self.stop()
 
     def start(self, timeout: float = 1.0) -> None:
-        """Arm the device and wait for its first reading. Raises DeviceFault if none comes in `timeout` s."""
+        """Arm the device and wait for a reading from after that. Raises DeviceFault if none comes in `timeout` s."""
         try:
-            self._device.start()
+            before = self._device.latest()
+            self._seq = before.seq if before is not None else None
+            self._looked = None
+            self._device.start(self._manifest.control_dt)
+            self._armed = True
             self._commander.rearm()
             self._await_reading(timeout)
         except BaseException:
@@ -100,21 +114,27 @@ class ControlLoop:
             raise
 
     def _await_reading(self, timeout: float) -> None:
+        self._readings.forget()
         self._pacer.begin()
-        end = self._clock.now() + timeout
-        while self._clock.now() < end:
+        end, problem = self._pacer.now + timeout, "gives no new reading"
+        while self._pacer.now < end:
             self._pacer.wait()
-            told = self._commander.neutral()
             sample = self._device.latest()
-            if sample is not None and self._problem(sample) is None:
-                self._accept()
-                if not told:
-                    self._commander.neutral()  # now it is known what to hold
-                return
-        raise DeviceFault(f"the device gave no usable reading within {timeout:g} s after it was started")
+            if sample is None or sample.stale or sample.seq == self._seq:
+                continue
+            problem = self._problem(sample) or ""
+            if not problem:
+                self._see(sample, self._pacer.now)
+                if self._commander.neutral():
+                    return
+                problem = "does not measure where it is to be held"
+        raise DeviceFault(
+            f"the device was started, but {problem} within {timeout:g} s; check it and the link"
+        )
 
     def stop(self) -> None:
         """Bring the actuators into their safe state, also where the link is already lost."""
+        self._armed = False
         with contextlib.suppress(AcclimateError):
             self._device.stop()
 
@@ -140,19 +160,36 @@ class ControlLoop:
     @property
     def applied(self) -> FloatArray:
         """The action that was commanded last, (n_act,)."""
-        return self._commander.applied.copy()
+        return np.array(self._commander.applied, np.float32)
+
+    @property
+    def obs(self) -> FloatArray:
+        """The observation of the newest tick, (n_obs,)."""
+        return self._obs.copy()
 
     def stats(self) -> LoopStats:
         return self._tally.summary()
 
     def measure(self) -> FloatArray:
-        """The newest observation (n_obs,), outside of any tick; reference entries are the last ones given."""
-        sample = self._device.latest()
-        if sample is not None and self._problem(sample) is None:
-            self._accept()
-        if not self._has_obs:
-            raise DeviceFault("the device has given no usable reading yet; start the loop first")
-        return self._obs.copy()
+        """A fresh observation (n_obs,), outside of any tick, also before the start; references are the last given.
+
+        Waits where the newest reading is too old to drive by. Raises DeviceFault where no other comes.
+        """
+        self._readings.forget()  # whoever measures may have put the machine back
+        end = self._clock.now() + self.patience.lost
+        while True:
+            sample, now = self._device.latest(), self._clock.now()
+            problem = "gives no reading" if sample is None else self._problem(sample)
+            if sample is not None and problem is None:
+                if sample.seq not in (self._seq, self._looked) and not sample.stale:
+                    self._take_reading()
+                    self._looked, self._seen_at = sample.seq, now
+                if now - self._seen_at <= self.patience.blind:
+                    return self._obs.copy()
+                problem = "has sent nothing new"
+            if now >= end:
+                raise DeviceFault(f"the device {problem} for {self.patience.lost:g} s; check it and the link")
+            self._clock.sleep_until(now + self._manifest.control_dt / 2)
 
     def rest(self, ticks: int) -> None:
         """Keep the actuators in neutral for `ticks` periods."""
@@ -161,146 +198,200 @@ class ControlLoop:
             self._pacer.wait()
             self._commander.neutral()
 
+    def require_unbroken(self) -> None:
+        """Raises DeviceFault if this program was held up since the last tick: nothing moves again by itself."""
+        self._require_no_pause(self._clock.now() - self._pacer.now - self._manifest.control_dt)
+
+    def _require_no_pause(self, lateness: float) -> None:
+        if lateness > self.patience.pause:
+            raise DeviceFault(
+                f"this program was held up for {lateness:.2g} s in the middle of a drive; the device was stopped. Look "
+                "at the machine, then run again"
+            )
+
     def run_episode(
         self,
         reference: FloatArray,
         explore: bool = False,
         rng: np.random.Generator | None = None,
         between: Callable[[], None] | None = None,
+        record: Callable[[Episode], None] | None = None,
     ) -> Episode:
-        """One episode along `reference` (steps + 1, n_ref); ends in neutral.
+        """One episode along `reference` (steps + 1, n_ref); ends in neutral, where it may stay as long as you like.
 
         explore: give the controller noise drawn from `rng` instead of zeros.
         between: called after every command, where the slack of the period is.
+        record: given the episode, also where it is cut short, as far as it went.
         Raises DeviceFault, PolicyError; UsageError for a reference that does not fit.
         """
-        self._check_reference(reference)
-        noise = self._draw_noise(len(reference) - 1, explore, rng)
+        check_reference(reference, self._manifest.task.n_references, self._channels.reaches)
+        noise = draw_noise(self._manifest, len(reference) - 1, rng) if explore else None
+        rows = Rows(len(reference) - 1, self._manifest)
         try:
-            return self._episode(reference, noise, between)
+            self._episode(reference, noise, between, rows)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            if record is not None and rows.ticks > 1:
+                record(rows.episode())
+        return rows.episode()
+
+    def _episode(
+        self,
+        reference: FloatArray,
+        noise: FloatArray | None,
+        between: Callable[[], None] | None,
+        rows: Rows,
+    ) -> None:
+        obs, action, applied = rows.obs, rows.action, rows.applied
+        measured, driven, acted = rows.measured, rows.driven, rows.acted
+        asked = reference[:, self._channels.of_reference].tolist()
+        commander = self._commander
+        commander.explores(noise is not None)
+        self._begin()
+        for k in range(len(reference) - 1):
+            usable = self._observe(reference[k])
+            commander.asked = asked[k + 1]
+            obs[k], measured[k] = self._obs, usable and self._fresh
+            self._acted = False
+            driven[k] = usable and self._drive(self._quiet if noise is None else noise[k], action[k])
+            acted[k + 1] = self._acted
+            applied[k] = commander.applied
+            rows.ticks = k + 1
+            self._happen(between)
+        measured[-1] = self._observe(reference[-1]) and self._fresh
+        obs[-1] = self._obs
+        rows.ticks += 1
+        commander.neutral()
+
+    def follow(self, rows: Iterable[FloatArray | None], between: Callable[[], None] | None = None) -> None:
+        """Drive noise-free along rows of reference (n_ref,), one a tick, as long as there are any; neutral for None.
+
+        Keeps no record, and ends in neutral. Raises as `run_episode`.
+        """
+        action: FloatArray = np.zeros(self._manifest.n_act, np.float32)
+        try:
+            self._commander.explores(False)
+            self._begin()
+            for row in rows:
+                if row is None:
+                    self._stand_by()
+                elif self._observe(row):
+                    self._commander.asked = row[self._channels.of_reference].tolist()
+                    self._drive(self._quiet, action)
+                self._happen(between)
+            self._commander.neutral()
         except BaseException:
             self.stop()
             raise
 
-    def _episode(
-        self, reference: FloatArray, noise: FloatArray, between: Callable[[], None] | None
-    ) -> Episode:
-        steps, m, asked = len(noise), self._manifest, reference[:, self._channels.of_reference]
-        obs = np.zeros((steps + 1, m.n_obs), np.float32)
-        action, applied = np.zeros((steps, m.n_act), np.float32), np.zeros((steps, m.n_act), np.float32)
-        measured, driven = np.zeros(steps + 1, np.bool_), np.zeros(steps, np.bool_)
-        acted = np.ones(
-            steps + 1, np.bool_
-        )  # a tick earlier: if not, what the policy remembers is not on record
+    def _begin(self) -> None:
+        if not self._armed:
+            raise DeviceFault("the device is not armed: the loop was not started, or was stopped since")
         self._controller.reset("episode")
+        self._readings.forget()
         self._pacer.begin()
-        for k in range(steps):
-            usable = self._observe(reference[k])
-            self._commander.asked[...] = asked[k + 1]
-            obs[k], measured[k] = self._obs, usable and self._fresh
-            self._acted = False
-            driven[k] = usable and self._drive(noise[k], action[k])
-            acted[k + 1] = self._acted
-            applied[k] = self._commander.applied
-            if between is not None:
-                between()
-        measured[steps] = self._observe(reference[steps]) and self._fresh
-        obs[steps] = self._obs
-        self._commander.neutral()
-        mask = (measured[:-1] & measured[1:] & driven & acted[:-1]).astype(np.float32)
-        return Episode(obs, action, mask, applied)
+        self._sane_at = self._begun_at = self._pacer.now
+        if self._pacer.now - self._seen_at > self._manifest.control_dt:
+            self._seq = self._looked  # what was measured then is not news any more
 
-    def _observe(self, reference: FloatArray) -> bool:
+    def _happen(self, between: Callable[[], None] | None) -> None:
+        if between is not None:
+            between()
+        if self.every is not None:
+            self.every()
+
+    def _stand_by(self) -> None:
+        """A tick in neutral, in which the device is watched all the same."""
+        if self._observe(None):
+            self._commander.neutral()
+            self._sane_at = self._pacer.now
+
+    def _observe(self, reference: FloatArray | None) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
+        patience = self.patience
         lateness = self._pacer.wait()
+        if lateness > patience.pause:
+            self._require_no_pause(lateness)
         sample = self._device.latest()
+        if reference is not None:
+            self._obs[self._referred] = reference
         problem = "gives no reading" if sample is None else self._problem(sample)
-        self._obs[self._channels.from_reference] = reference
-        if problem is not None:
-            self._fresh = False
-            self._bad_tick(problem, sample)
-            return False
-        assert sample is not None
-        self._accept()
-        self._note_freshness(sample, lateness)
-        return True
+        if sample is not None and problem is None:
+            fresh = sample.seq != self._seq and not sample.stale
+            self._see(sample, self._pacer.now, fresh)
+            self._fresh = fresh and lateness < _TOO_LATE * self._manifest.control_dt
+            if fresh or self._pacer.now - self._seen_at <= patience.blind:
+                return True
+            self._tally.blind += 1
+            problem = "has sent nothing new"
+        self._fresh = False
+        self._unusable(problem or "", sample)
+        return False
 
     def _problem(self, sample: Sample) -> str | None:
-        """What makes a reading unusable, if anything; a usable one is left in `_sensed`."""
+        """What makes a reading unusable, if anything; a usable one is left in `_readings.sensed`."""
+        misshapen = self._readings.misshapen(sample)
+        if misshapen is not None:
+            return misshapen
         self._commander.note(sample)
-        if sample.faults:
+        if sample.faults and self._armed:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        np.take(sample.values, self._channels.sensors, out=self._sensed, mode="clip")
-        if np.isfinite(self._sensed, out=self._finite_sensed).all():
-            return None
-        worst = int(np.argmin(self._finite_sensed))
-        name = self._device.caps.sensors[self._channels.sensors[worst]].name
-        return f"measures {name!r} as {self._sensed[worst]}, expected a finite number,"
+        return self._readings.problem(sample, self._commander.applied)
 
-    def _accept(self) -> None:
-        self._obs[self._channels.from_device] = self._sensed
-        self._has_obs = True
-
-    def _note_freshness(self, sample: Sample, lateness: float) -> None:
-        stale = sample.stale or sample.seq == self._seq
+    def _see(self, sample: Sample, now: float, fresh: bool = True) -> None:
+        """Take a usable reading."""
+        self._take_reading()
         self._seq = sample.seq
-        self._fresh = not stale and lateness < _TOO_LATE * self._manifest.control_dt
-        self._tally.stale += stale
-        self._stale_row = self._stale_row + 1 if stale else 0
-        if self._stale_row > self._max_stale:
-            raise DeviceFault(f"the device has sent nothing new for {self._stale_row} ticks; check the link")
+        self._rearming.obeys()
+        if fresh:
+            self._seen_at = now
+        else:
+            self._tally.stale += 1
 
-    def _bad_tick(self, problem: str, sample: Sample | None) -> None:
+    def _take_reading(self) -> None:
+        obs = self._obs
+        for i, value in zip(self._places, self._readings.sensed, strict=True):
+            obs[i] = value
+
+    def _unusable(self, problem: str, sample: Sample | None) -> None:
         self._commander.neutral()
         self._tally.bad += 1
-        self._bad_row += 1
-        if sample is not None and sample.faults == _WATCHDOG and self._tally.rearmed < self._max_rearms:
-            self._tally.rearmed += 1
-            self._device.start()
-            self._commander.rearm()
-        elif sample is not None and not sample.faults:
+        if sample is not None and sample.faults:
+            self._in_fault(sample)
+        elif sample is not None and self._seq != sample.seq:
             self._tally.nonfinite += 1
-        if self._bad_row > self._max_bad:
-            raise DeviceFault(
-                f"the device {problem} for {self._bad_row} ticks in a row; it was put into neutral"
-            )
+        gone = self._pacer.now - max(self._seen_at, self._begun_at)
+        if gone > self.patience.lost:
+            raise DeviceFault(f"the device {problem} for {gone:.2g} s; it was stopped. Check it and the link")
+
+    def _in_fault(self, sample: Sample) -> None:
+        """Arm it again where its watchdog alone has tripped; whatever else it is, a person has to look at it."""
+        if sample.faults != WATCHDOG:
+            raise DeviceFault(f"the device is in fault ({', '.join(sorted(sample.faults))}); it was stopped")
+        if self._rearming.is_new(sample, self._pacer.now):
+            self._tally.rearmed += 1
+        self._device.rearm(sample)  # again and again until a reading shows that it has arrived
+        self._commander.rearm()
 
     def _drive(self, noise: FloatArray, raw: FloatArray) -> bool:
         """Act and command; `raw` receives the controller's action. False where it did not get through."""
         action = self._controller.act(self._obs, noise)
-        if not np.isfinite(action, out=self._finite_action).all():
-            self._nonfinite_action()
+        through = self._commander.act(action)
+        if through is None:
+            self._nonfinite_action(action)
             return False
-        self._bad_row, self._acted = 0, True
+        self._sane_at, self._acted = self._pacer.now, True
         raw[...] = action
-        return self._commander.act(action)
+        return through
 
-    def _nonfinite_action(self) -> None:
+    def _nonfinite_action(self, action: FloatArray) -> None:
         self._commander.neutral()
         self._tally.bad += 1
         self._tally.nonfinite += 1
-        self._bad_row += 1
-        if self._bad_row > self._max_bad:
-            names = self.task.action_scalars
-            worst = names[int(np.argmin(self._finite_action))]
+        if self._pacer.now - self._sane_at > self.patience.blind:
+            worst = self.task.action_scalars[int(np.argmin(np.isfinite(action)))]
             raise PolicyError(
-                f"the controller's action {worst!r} is not finite for {self._bad_row} ticks in a row; "
-                "the device was put into neutral"
+                f"the controller's action {worst!r} is not finite any more; the device was stopped"
             )
-
-    def _check_reference(self, reference: FloatArray) -> None:
-        wanted = len(self._channels.from_reference)
-        if reference.ndim != 2 or len(reference) < 2 or reference.shape[1] != wanted:
-            raise UsageError(
-                f"reference has shape {list(reference.shape)}, expected [steps + 1, {wanted}] with steps >= 1"
-            )
-        if not np.isfinite(reference).all():
-            raise UsageError("reference holds values that are not finite")
-
-    def _draw_noise(self, steps: int, explore: bool, rng: np.random.Generator | None) -> FloatArray:
-        shape = (steps, *self._manifest.noise.shape)
-        if not explore:
-            return np.zeros(shape, np.float32)
-        if rng is None:
-            raise UsageError("an exploring episode needs rng, the generator that its noise is drawn from")
-        return rng.standard_normal(shape, dtype=np.float32) * np.float32(self._explore_scale)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 _KEPT = 2**14  # latest ticks that the percentiles look at
 
@@ -19,7 +19,8 @@ class LoopStats:
     jitter_*:  percentiles of how long after its deadline a tick began.
     bias:      mean period minus the nominal one.
     stale:     ticks without a new reading.
-    bad:       ticks without a usable reading (none, not finite, device in fault): neutral was commanded.
+    blind:     of these, ticks after too long without one: neutral was commanded.
+    bad:       ticks without a usable reading (none, not finite, device in fault, or blind): neutral was commanded.
     nonfinite: ticks whose observation or action was not finite.
     clamped:   ticks whose action was beyond the channels' limits.
     slewed:    ticks whose action was held back by the slew limit.
@@ -33,6 +34,7 @@ class LoopStats:
     jitter_p99: float
     bias: float
     stale: int
+    blind: int
     bad: int
     nonfinite: int
     clamped: int
@@ -45,41 +47,33 @@ class LoopStats:
 
 @dataclass
 class Tally:
-    """What the loop counts while it runs; nothing here allocates in a tick."""
+    """What the loop counts while it runs."""
 
     ticks: int = 0
     late: int = 0
     skipped: int = 0
     stale: int = 0
+    blind: int = 0
     bad: int = 0
     nonfinite: int = 0
     clamped: int = 0
     slewed: int = 0
     rearmed: int = 0
-    _lateness: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_KEPT))
-    _drift: float = 0.0  # s, summed over the periods below
-    _periods: int = 0
-
-    def tick(self, lateness: float) -> None:
-        self._lateness[self.ticks % _KEPT] = lateness
-        self.ticks += 1
-
-    def period(self, excess: float) -> None:
-        """The time from one tick to the next, less the nominal period."""
-        self._drift += excess
-        self._periods += 1
+    drift: float = 0.0  # s: the times from one tick to the next, less the nominal period, …
+    periods: int = 0  # … summed over so many
+    lateness: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))  # s, of the latest ticks
 
     def summary(self) -> LoopStats:
-        lateness = self._lateness[: min(self.ticks, _KEPT)]
-        p50, p99 = (float(p) for p in np.percentile(lateness, [50, 99])) if self.ticks else (0.0, 0.0)
+        p50, p99 = (float(p) for p in np.percentile(self.lateness, [50, 99])) if self.lateness else (0.0, 0.0)
         return LoopStats(
             ticks=self.ticks,
             late=self.late,
             skipped=self.skipped,
             jitter_p50=p50,
             jitter_p99=p99,
-            bias=self._drift / max(self._periods, 1),
+            bias=self.drift / max(self.periods, 1),
             stale=self.stale,
+            blind=self.blind,
             bad=self.bad,
             nonfinite=self.nonfinite,
             clamped=self.clamped,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -50,12 +52,14 @@ class TrialPlan:
     episodes:    noise-free episodes per measurement.
     rest_ticks:  periods in neutral before every episode.
     rollback:    undo an adaptation that the guard finds to have made things worse.
+    fresh:       begin with what the bundle came with; if not, with what the policy has learned so far.
     """
 
     shots: int = 2
     episodes: int = 4
     rest_ticks: int = 0
     rollback: bool = False
+    fresh: bool = True
 
 
 class Measurement(NamedTuple):
@@ -74,13 +78,18 @@ class Measurement(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """One adaptation step: what it computed, whether it went live and stayed, and what was measured after it."""
+    """One adaptation step: what it computed, whether it went live, and what was measured after it.
+
+    valid:  share of the window that was not masked.
+    undone: whether it was taken back, since what it gave was not to be kept.
+    """
 
     result: AdaptResult
     accepted: Verdict
     kept: Verdict
-    valid: float  # share of the window that was not masked
+    valid: float
     after: Measurement
+    undone: bool = False
 
 
 class TrialReport(NamedTuple):
@@ -100,7 +109,7 @@ class Trial:
         rng: np.random.Generator,
         record: Callable[[EpisodeKey, Episode], None] | None = None,
     ) -> None:
-        """`record` is given every episode as it ends.
+        """`record` is given every episode as it ends, also one that is cut short.
 
         Raises UsageError for a plan that cannot be, and MismatchError where the device lacks the headline's reward.
         """
@@ -110,6 +119,8 @@ class Trial:
             )
         self._loop, self._references, self._judged = loop, references, _judged(loop)
         self._plan, self._rng, self._record = plan, rng, record
+        self._live = False  # whether the step of this shot drives
+        self._begun = False
 
     def measure(self, shot: int = 0) -> Measurement:
         """Noise-free episodes with whatever controller the loop has; all that a non-adaptive one needs."""
@@ -120,30 +131,48 @@ class Trial:
         return Measurement(pool.values(), tuple(each))
 
     def run(self, policy: Policy, adapter: Adapter, guard: Guard) -> TrialReport:
-        """The whole trial, from a fresh `policy`, which must be the loop's controller."""
+        """The whole trial with `policy`, which must be the loop's controller."""
         if self._plan.shots and not policy.can_adapt:
             raise UsageError(f"policy {policy.manifest.name!r} has no adapt graph; run it with 0 shots")
         if self._plan.shots:
             self._loop.require_rewards()
-        policy.reset("trial")
-        before = self.measure()
+        if self._plan.fresh:
+            policy.reset("trial")
+        before = standing = self.measure()
         shots: list[Shot] = []
         for number in range(1, self._plan.shots + 1):
-            last = shots[-1].after if shots else before
-            shots.append(self._shot(number, last, policy, adapter, guard))
+            shot = self._shot(number, standing, policy, adapter, guard)
+            if not shot.undone:
+                standing = shot.after
+            shots.append(shot)
         return TrialReport(before, tuple(shots), self._loop.stats())
 
-    def _shot(self, number: int, last: Measurement, policy: Policy, adapter: Adapter, guard: Guard) -> Shot:
+    def _shot(
+        self, number: int, standing: Measurement, policy: Policy, adapter: Adapter, guard: Guard
+    ) -> Shot:
+        """One step, judged against `standing`: what was measured of the state that it starts from."""
         window = self._explore(number - 1, policy.manifest)
         adapter.submit(window)
-        result, accepted = self._wait(number - 1, window, policy, adapter, guard)
-        after = self.measure(number)
-        kept = (
-            guard.keep(self._judged.headline, last.headline, after.headline) if accepted.ok else Verdict(True)
-        )
-        if self._plan.rollback and not kept.ok:
+        with self._judged_or_undone(policy):
+            result, accepted = self._wait(number - 1, window, policy, adapter, guard)
+            after, kept = self.measure(number), Verdict(True)
+        if accepted.ok:
+            kept = guard.keep(self._judged.headline, standing.headline, after.headline)
+        undone = self._plan.rollback and not kept.ok and policy.can_roll_back
+        if undone:
             policy.rollback()
-        return Shot(result, accepted, kept, float(np.mean(window.mask)), after)
+        return Shot(result, accepted, kept, float(np.mean(window.mask)), after, undone)
+
+    @contextmanager
+    def _judged_or_undone(self, policy: Policy) -> Iterator[None]:
+        """A step that goes live in the block, and that nobody comes to judge, is taken back."""
+        self._live = False
+        try:
+            yield
+        except BaseException:
+            if self._live and self._plan.rollback and policy.can_roll_back:
+                policy.rollback()
+            raise
 
     def _explore(self, shot: int, manifest: Manifest) -> Window:
         assert manifest.window is not None  # a policy that can adapt has a window
@@ -159,9 +188,13 @@ class Trial:
         def between() -> None:
             result = None if decision else adapter.poll()
             if result is not None:
-                decision.append((result, guard.accept(result, window)))
-                if decision[0][1].ok:
+                verdict = guard.accept(result, window)
+                if verdict.ok and not policy.can_commit:
+                    verdict = Verdict(False, "the state was set or reset while it was computed")
+                decision.append((result, verdict))
+                if verdict.ok:
                     policy.commit()
+                    self._live = True
 
         number = 0
         while not decision:
@@ -170,12 +203,13 @@ class Trial:
         return decision[0]
 
     def _run(self, key: EpisodeKey, between: Callable[[], None] | None = None) -> Episode:
+        if self._begun:
+            self._loop.require_unbroken()
+        self._begun = True
         self._loop.rest(self._plan.rest_ticks)
         reference = self._references(self._loop.measure(), key)
-        episode = self._loop.run_episode(reference, key.purpose == "explore", self._rng, between)
-        if self._record is not None:
-            self._record(key, episode)
-        return episode
+        record = None if self._record is None else partial(self._record, key)
+        return self._loop.run_episode(reference, key.purpose == "explore", self._rng, between, record)
 
 
 def _judged(loop: ControlLoop) -> TaskSpec:

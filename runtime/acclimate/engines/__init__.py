@@ -59,6 +59,10 @@ class Engine(Protocol):
     @property
     def suffix(self) -> str: ...
 
+    @property
+    def remark(self) -> str:
+        """Why loading has taken longer than it must, in a sentence; empty where it has not."""
+
     def load(self, model: bytes, spec: GraphSpec, where: str) -> Program:
         """Raises EngineError unless the graph has exactly the inputs and outputs of `spec`."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from acclimate.engines.c_compiler import Compiler
@@ -19,16 +20,30 @@ def compiled(source: bytes, compiler: Compiler, where: str, flags: Sequence[Sequ
 
     Raises EngineError with what the compiler says first; `where` names the source.
     """
-    with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
-        (Path(folder) / _CODE).write_bytes(source)
+    with scratch() as folder:
+        (folder / _CODE).write_bytes(source)
         for known in flags:
             refusal = _run([*compiler.command, *known, "-o", _LIBRARY, _CODE, "-lm"], folder)
             if not refusal:
-                return (Path(folder) / _LIBRARY).read_bytes()
+                return (folder / _LIBRARY).read_bytes()
     raise EngineError(f"{where} is refused by {compiler.command[0]}: {refusal}")
 
 
-def _run(command: list[str], folder: str) -> str:
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards. Raises EngineError where none can be made or written to."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="acclimate-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise EngineError(
+            f"engine 'native' has no folder to compile in ({reason}); set $TMPDIR to one that can be written, or use "
+            "another engine"
+        ) from None
+
+
+def _run(command: list[str], folder: Path) -> str:
     """Empty where it worked, or else the line that says why not."""
     try:
         done = subprocess.run(

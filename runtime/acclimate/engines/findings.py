@@ -1,7 +1,7 @@
 """What choosing an engine found, kept in the user's cache folder: one small JSON per bundle.
 
 It holds for one bundle on one processor with the very engines that were there. Anything else, and a file that is
-damaged, is as if nothing were remembered; a folder that cannot be written is no error.
+damaged, is as if nothing were remembered; a folder that cannot be written is no error, but is told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from acclimate.fields import Json
 VARIABLE = "ACCLIMATE_CHOOSE"  # "anew": nothing remembered is believed
 _FORMAT = 1
 _CPUINFO = Path("/proc/cpuinfo")
+_CPU_LINES = 100_000  # at most, of thousands of cores
 _CPU_KEYS = ("model name", "flags", "CPU implementer", "CPU variant", "CPU part", "Features")
 
 
@@ -61,11 +63,11 @@ def recall(key: Key) -> Found | None:
         return None
 
 
-def remember(key: Key, found: Found) -> None:
-    """Keep what was found, whole or not at all; where that is not possible, it is found again at every start."""
+def remember(key: Key, found: Found) -> str:
+    """Keep what was found, whole or not at all; why not, where that is not possible: every start finds it again."""
     path = _path(key)
     if path is None:
-        return
+        return "there is no home to keep it in"
     tree: Json = {
         "key": _key_tree(key),
         "engine": found.engine,
@@ -75,8 +77,11 @@ def remember(key: Key, found: Found) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(tree, indent=2).encode())
-    except (OSError, UsageError):
-        return
+    except OSError as error:
+        return f"cannot write {path}: {error.strerror}"
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _path(key: Key) -> Path | None:
@@ -106,14 +111,21 @@ def _sound(found: Found) -> bool:
 
 
 def processor() -> str:
-    """The processor: what a card that was moved to another board, or a home that several share, differ in."""
+    """The processor: what a card that was moved to another board, or a home that several share, differ in.
+
+    Of each core's description the lines that do not change while it runs, as its clock does; alike cores count once,
+    in whatever order they are listed.
+    """
+    told: set[str] = set()
     try:
         with _CPUINFO.open(encoding="utf-8", errors="replace") as file:
-            lines = file.read(4096).splitlines()
+            for line in islice(file, _CPU_LINES):
+                name, _, value = line.partition(":")
+                if name.strip() in _CPU_KEYS:
+                    told.add(f"{name.strip()}: {' '.join(value.split())}")
     except OSError:
-        lines = []
-    told = [line for line in lines if line.startswith(_CPU_KEYS)]
-    return "\n".join([os.uname().machine, *dict.fromkeys(" ".join(line.split()) for line in told)])
+        pass
+    return "\n".join([os.uname().machine, *sorted(told)])
 
 
 def _identity(engine: str) -> str:

@@ -60,6 +60,7 @@ class LitertEngine:
 
     name = "litert"
     suffix = "tflite"
+    remark = ""
 
     def __init__(self) -> None:
         self._package = next(name for name in PACKAGES if importlib.util.find_spec(name) is not None)

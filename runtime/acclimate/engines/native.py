@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import GraphSpec
 from acclimate.engines import Graph, arrays_for
-from acclimate.engines.c_library import build
+from acclimate.engines.c_library import build, is_kept
 from acclimate.engines.c_source import Face, read_face
 from acclimate.engines.signature import check_signature
 
 _ENTRY = "acclimate_run"
+_NOT_KEPT = (
+    "engine 'native' compiles anew at every start, since the user's cache folder cannot be written to, or others may; "
+    "$ACCLIMATE_CACHE names another"
+)
 _ALIGNMENT = 64  # bytes
 _Function: TypeAlias = Callable[..., None]
 
@@ -31,12 +35,16 @@ class NativeEngine:
 
     name = "native"
     suffix = "c"
+    remark = ""
 
     def load(self, model: bytes, spec: GraphSpec, where: str) -> NativeProgram:
         face = read_face(model, where)
         check_signature(face.inputs, spec.inputs, f"{where}: input")
         check_signature(face.outputs, spec.outputs, f"{where}: output")
-        function = build(model + _trampoline(face), where)[_ENTRY]
+        library = build(model + _trampoline(face), where)
+        if not is_kept(library):
+            self.remark = _NOT_KEPT
+        function = library[_ENTRY]
         function.restype = None
         return NativeProgram(function, face)
 

@@ -19,6 +19,7 @@ class OnnxEngine:
 
     name = "onnxruntime"
     suffix = "onnx"
+    remark = ""
 
     def load(self, model: bytes, spec: GraphSpec, where: str) -> OnnxProgram:
         return OnnxProgram(_open_session(model, where), spec, where)

@@ -11,7 +11,7 @@ class AdaptResult(NamedTuple):
 
     info:   the graph's scalars, such as loss, reward, grad_norm, step_norm.
     finite: whether every value that it wrote is finite.
-    change: Euclidean norm of the difference to the live slot, over all tensors that adapt writes.
+    change: Euclidean norm of the difference to the live slot, over what adapt writes and act reads.
     """
 
     info: Mapping[str, float]

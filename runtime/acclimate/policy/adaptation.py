@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol
 
+from acclimate.errors import PolicyError
 from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
@@ -43,10 +44,18 @@ class AdaptWorker:
         self._policy = policy
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acclimate-adapt")
         self._future: Future[AdaptResult] | None = None
+        self._closed = False
 
     def submit(self, window: Window) -> None:
+        """As of `Adapter`. Raises PolicyError after `close`, too."""
+        if self._closed:
+            raise PolicyError("cannot adapt: this worker is closed; make another one")
         self._policy.stage(window)
-        self._future = self._pool.submit(self._policy.adapt_staged)
+        try:
+            self._future = self._pool.submit(self._policy.adapt_staged)
+        except BaseException:
+            self._policy.unstage()
+            raise
 
     def poll(self) -> AdaptResult | None:
         if self._future is None or not self._future.done():
@@ -55,7 +64,8 @@ class AdaptWorker:
         return future.result()
 
     def close(self) -> None:
-        """Wait for what is running, then end the thread."""
+        """Wait for what is running, then end the thread; at any time, any number of times."""
+        self._closed = True
         self._pool.shutdown()
 
     def __enter__(self) -> AdaptWorker:

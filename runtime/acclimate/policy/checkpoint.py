@@ -6,23 +6,36 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
+
 from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.digest import sha256_hex
+from acclimate.bundle.file import MAX_BUNDLE
 from acclimate.bundle.npz import check_arrays, pack_arrays, unpack_arrays
 from acclimate.errors import AcclimateError, CheckpointError
 from acclimate.fields import parse_object
 from acclimate.policy.policy import Policy
+from acclimate.whole_files import read_whole
 
 FORMAT = 1
 _HEADER, _STATE = "checkpoint.json", "state.npz"
 
 
 def save_checkpoint(path: str | Path, policy: Policy) -> None:
-    """Write every state tensor that the graphs change; a power cut leaves the old file or the new one."""
+    """Write every state tensor that the graphs change; a power cut leaves the old file or the new one.
+
+    Raises CheckpointError, and writes nothing, where a value is not finite.
+    """
     names = [tensor.name for tensor in policy.manifest.state if tensor.written_by is not None]
-    state = pack_arrays({name: policy.state(name) for name in names})
+    arrays = {name: policy.state(name) for name in names}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"state {name!r} is not finite, and not saved to {path}: reset the policy first"
+            )
+    state = pack_arrays(arrays)
     header = {
         "format": FORMAT,
         "bundle": policy.manifest.name,
@@ -46,13 +59,12 @@ def load_checkpoint(path: str | Path, policy: Policy) -> None:
         raise
     except AcclimateError as error:
         raise CheckpointError(str(error)) from None
-    for name, array in arrays.items():
-        policy.set_state(name, array)
+    policy.set_states(arrays)
 
 
 def _read(path: Path, policy: Policy) -> dict[str, FloatArray]:
     try:
-        members = archive.unpack(io.BytesIO(path.read_bytes()), str(path))
+        members = archive.unpack(io.BytesIO(read_whole(path, MAX_BUNDLE)), str(path))
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from None
     if set(members) != {_HEADER, _STATE}:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from acclimate.bundle.file import Bundle
 from acclimate.engines import ENGINES, findings, missing
 from acclimate.errors import EngineError, GoldenError, NoEngineError
+from acclimate.policy.trust import untrusted
 
 if TYPE_CHECKING:
     from acclimate.engines.child_process import ChildProcess
@@ -32,6 +33,7 @@ class Choice:
     act_us:      of each engine that was measured, the median time of one `act`, hot, in µs.
     passed_over: of each other engine that was not, why not, in one sentence.
     remembered:  whether this was found at an earlier start.
+    remark:      why starting takes longer than it must, where it does.
     """
 
     engine: str
@@ -39,12 +41,14 @@ class Choice:
     act_us: Mapping[str, float] = field(default_factory=dict)
     passed_over: Mapping[str, str] = field(default_factory=dict)
     remembered: bool = False
+    remark: str = ""
 
     def lines(self) -> list[str]:
-        """For people: the engine and why, then a line for each that was passed over."""
+        """For people: the engine and why, then a line for each that was passed over, and the remark."""
         return [
             f"{self.engine}: {self.why}",
             *(f"not {name}: {reason}" for name, reason in self.passed_over.items()),
+            *([self.remark] if self.remark else []),
         ]
 
 
@@ -71,8 +75,10 @@ def choose(bundle: Bundle, *, anew: bool = False) -> Choice:
         return Choice(found.engine, _ranking(found.act_us), found.act_us, {**unfit, **found.failed}, True)
     choice = _measured(bundle, fit, unfit)
     failed = {name: reason for name, reason in choice.passed_over.items() if name in fit}
-    findings.remember(key, findings.Found(choice.engine, choice.act_us, failed))
-    return choice
+    reason = findings.remember(key, findings.Found(choice.engine, choice.act_us, failed))
+    return (
+        replace(choice, remark=f"all engines are tried at every start, since {reason}") if reason else choice
+    )
 
 
 def _unfit(name: str, bundle: Bundle) -> str:
@@ -82,7 +88,9 @@ def _unfit(name: str, bundle: Bundle) -> str:
     stems = ["act"] if bundle.manifest.graphs.adapt is None else ["act", "adapt"]
     lacking = [f"{stem}.{ENGINES[name].suffix}" for stem in stems]
     lacking = [member for member in lacking if member not in bundle.members]
-    return f"the bundle has no {' and no '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"the bundle has no {' and no '.join(lacking)}"
+    return untrusted(ENGINES[name].suffix, bundle)
 
 
 def _measured(bundle: Bundle, fit: list[str], unfit: Mapping[str, str]) -> Choice:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +21,7 @@ from acclimate.policy import golden_check
 from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.choice import choose, named
 from acclimate.policy.slots import StateMemory
+from acclimate.policy.trust import untrusted
 from acclimate.task.episode import Window
 
 Scope: TypeAlias = Literal["trial", "episode"]
@@ -30,6 +33,9 @@ class Policy:
     `act` belongs to one thread, the control loop. `adapt` may run in another one at the same time. Everything
     else is for the loop's thread, between two ticks, and what changes the state raises PolicyError while an
     adaptation is running, except for `reset("episode")`.
+
+    What was set or reset is never overtaken by an older adaptation: setting a tensor that `adapt` writes leaves nothing
+    to commit and nothing to roll back to.
     """
 
     def __init__(self, bundle: Bundle, engine: str | Engine = AUTO) -> None:
@@ -43,8 +49,9 @@ class Policy:
         if engine == AUTO:
             self._choose()
         else:
-            self._bring_up(open_engine(engine) if isinstance(engine, str) else engine)
-            self.choice = named(self.engine.name)
+            engine = open_engine(engine) if isinstance(engine, str) else engine
+            self.choice = named(engine.name)
+            self._bring_up(engine)
 
     def __repr__(self) -> str:
         return f"<Policy {self.manifest.summary}, on {self.engine.name}>"
@@ -67,8 +74,10 @@ class Policy:
         self._adapts = self._bind_adapts()
         self._find_buffers()
         self._busy = threading.Lock()
+        self._staged = False
         self._spare: Literal["void", "adapted", "previous"] = "void"
         self.deviations = golden_check.check(self, self.bundle)
+        self.choice = replace(self.choice, remark=self.choice.remark or engine.remark)
 
     def _load(self, stem: str) -> tuple[bytes, str]:
         member = f"{stem}.{self.engine.suffix}"
@@ -76,6 +85,8 @@ class Policy:
             raise EngineError(
                 f"{self.bundle.path} has no {member!r}, which engine {self.engine.name!r} needs"
             )
+        if reason := untrusted(self.engine.suffix, self.bundle):
+            raise EngineError(reason)
         return self.bundle.members[member], f"{self.bundle.path}: {member}"
 
     def _bind_acts(self) -> tuple[Graph, Graph]:
@@ -109,6 +120,7 @@ class Policy:
         self._noise = graph.inputs.get("noise", np.zeros(self.manifest.noise.shape, np.float32))
         self._action = graph.outputs["action"]
         running = self._memory.running()
+        self._driving = [name for name in self._memory.slot(0) if f"state.{name}" in graph.inputs]
         self._carry = [(array, graph.outputs[f"next.{name}"]) for name, array in running.items()]
 
     def reset(self, scope: Scope) -> None:
@@ -172,14 +184,26 @@ class Policy:
         for name, array in window._asdict().items():
             self._check_window(name, array)
         self._acquire("stage a window")
-        for name, array in window._asdict().items():
-            if f"window.{name}" in inputs:
-                inputs[f"window.{name}"][...] = array
-        self._memory.take_snapshot()
+        try:
+            for name, array in window._asdict().items():
+                if f"window.{name}" in inputs:
+                    inputs[f"window.{name}"][...] = array
+            self._memory.take_snapshot()
+            self._staged = True
+        except BaseException:
+            self._busy.release()
+            raise
+
+    def unstage(self) -> None:
+        """Let go of a staged window that nobody is going to adapt to."""
+        if self._staged:
+            self._staged = False
+            self._busy.release()
 
     def adapt_staged(self) -> AdaptResult:
-        """Second half of `adapt`, for any thread."""
-        assert self._adapts is not None
+        """Second half of `adapt`, for any thread. Raises PolicyError where no window is staged."""
+        if self._adapts is None or not self._staged:
+            raise PolicyError("cannot adapt: no window is staged; call stage(window) first")
         try:
             self._spare = "void"
             live = self._memory.live
@@ -188,13 +212,24 @@ class Policy:
             before, after = self._memory.slot(live), self._memory.slot(1 - live)
             finite = all(bool(np.isfinite(array).all()) for array in after.values())
             self._spare = "adapted"
-            return AdaptResult(_infos(graph), finite, _distance(before, after))
+            return AdaptResult(_infos(graph), finite, _distance(before, after, self._driving))
         finally:
-            self._busy.release()
+            self.unstage()
+
+    @property
+    def can_commit(self) -> bool:
+        """Whether there is an adaptation that `commit` would make live."""
+        return self._spare == "adapted"
+
+    @property
+    def can_roll_back(self) -> bool:
+        """Whether there is a commit that `rollback` would undo."""
+        return self._spare == "previous"
 
     def commit(self) -> None:
         """Make the adapted slot live. Raises PolicyError where there is no new adaptation."""
-        self._swap("adapted", "previous", "commit: nothing has been adapted since the last commit or reset")
+        why = "nothing has been adapted since the state was last committed, reset or set"
+        self._swap("adapted", "previous", f"commit: {why}")
 
     def rollback(self) -> None:
         """Undo the last commit. Raises PolicyError where the slot of before it is gone."""
@@ -214,6 +249,19 @@ class Policy:
 
     def set_state(self, name: str, value: FloatArray) -> None:
         """Set what the next `act` reads. Raises PolicyError for another shape or values not finite."""
+        self.set_states({name: value})
+
+    def set_states(self, values: Mapping[str, FloatArray]) -> None:
+        """Set several tensors at once, or none. Raises PolicyError as `set_state`."""
+        for name, value in values.items():
+            self._check_settable(name, value)
+        with self._exclusive("set state"):
+            for name, value in values.items():
+                self._memory.current(name)[...] = value
+            if any(self.manifest.state_tensor(name).written_by == "adapt" for name in values):
+                self._spare = "void"
+
+    def _check_settable(self, name: str, value: FloatArray) -> None:
         self._known(name)
         quantised, suffix = self.manifest.quantised_as(self.engine.suffix), self.engine.suffix
         if quantised and name in quantised.constants:
@@ -221,14 +269,11 @@ class Policy:
                 f"state {name!r} cannot be set on engine {self.engine.name!r}: act.{suffix} is quantised, "
                 "and has it as a constant; use another engine"
             )
-        target = self._memory.current(name)
-        if value.shape != target.shape or not np.isfinite(value).all():
+        shape = self._memory.current(name).shape
+        if value.shape != shape or not np.isfinite(value).all():
             raise PolicyError(
-                f"state {name!r} needs finite values of shape {list(target.shape)}, "
-                f"got shape {list(value.shape)}"
+                f"state {name!r} needs finite values of shape {list(shape)}, got shape {list(value.shape)}"
             )
-        with self._exclusive("set state"):
-            target[...] = value
 
     def _known(self, name: str) -> None:
         if name not in self._memory.names():
@@ -273,5 +318,6 @@ def _infos(graph: Graph) -> dict[str, float]:
     return {n.removeprefix("info."): float(a[0]) for n, a in graph.outputs.items() if n.startswith("info.")}
 
 
-def _distance(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray]) -> float:
-    return float(np.sqrt(sum(float(np.square(a[name] - b[name], dtype=np.float64).sum()) for name in a)))
+def _distance(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray], names: Sequence[str]) -> float:
+    """Euclidean, over the tensors named."""
+    return math.sqrt(sum(float(np.square(np.subtract(a[n], b[n], dtype=np.float64)).sum()) for n in names))

@@ -2,6 +2,7 @@
 
 Tensors that `adapt` writes have two slots: one is live, the other spare. Tensors that `act` writes are one
 running set, carried from output to input after every tick. Tensors that nobody writes are shared by everyone.
+What may change while `adapt` runs, since `act` writes it or an episode resets it, `adapt` reads in a snapshot.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class StateMemory:
         self._initial = initial
         self._slots = tuple(_copies(initial, self._written_by("adapt")) for _ in range(2))
         self._running = _copies(initial, self._written_by("act"))
-        self._snapshot = _copies(initial, self._written_by("act"))
         self._shared = _copies(initial, self._written_by(None))
+        passing = [t.name for t in self._tensors if t.written_by is None and t.reset == "episode"]
+        self._snapshot = _copies(initial, [*self._running, *passing])
         self.live = 0  # index of the live slot; assigning it is atomic, so a swap falls between two ticks
 
     def _written_by(self, writer: str | None) -> list[str]:
@@ -37,8 +39,8 @@ class StateMemory:
         return {**self._slots[slot], **self._running, **self._shared}
 
     def adapt_inputs(self, slot: int) -> dict[str, FloatArray]:
-        """State as `adapt` reads it while `slot` is live: of running tensors it sees a snapshot."""
-        return {**self._slots[slot], **self._snapshot, **self._shared}
+        """State as `adapt` reads it while `slot` is live: of what changes meanwhile it sees a snapshot."""
+        return {**self._slots[slot], **self._shared, **self._snapshot}
 
     def slot(self, slot: int) -> dict[str, FloatArray]:
         return self._slots[slot]
@@ -47,8 +49,8 @@ class StateMemory:
         return self._running
 
     def take_snapshot(self) -> None:
-        for name, array in self._running.items():
-            np.copyto(self._snapshot[name], array)
+        for name, array in self._snapshot.items():
+            np.copyto(array, self.current(name))
 
     def current(self, name: str) -> FloatArray:
         """The array that the next `act` will read for tensor `name`."""

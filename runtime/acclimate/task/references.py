@@ -47,28 +47,40 @@ def follow(
 
 def _raw(kind: TrackingReference, rng: np.random.Generator, n: int, steps: int, dt: float) -> Doubles:
     """What a machine without inertia would follow, within ±1: (n, steps + 1). Half are steps, half are sines."""
-    stepwise = rng.random((n, 1)) < 0.5
-    return np.where(stepwise, _steps(kind, rng, n, steps, dt), _sines(kind, rng, n, steps, dt))
+    stepwise = rng.random(n) < 0.5
+    raw = np.empty((n, steps + 1))
+    raw[stepwise] = _steps(kind, rng, stepwise, steps, dt)
+    raw[~stepwise] = _sines(kind, rng, ~stepwise, steps, dt)
+    return raw
 
 
-def _steps(kind: TrackingReference, rng: np.random.Generator, n: int, steps: int, dt: float) -> Doubles:
-    """Random levels, each held for a random time."""
+def _steps(
+    kind: TrackingReference, rng: np.random.Generator, which: NDArray[np.bool_], steps: int, dt: float
+) -> Doubles:
+    """Random levels, each held for a random time; drawn for all, and worked out for those `which` (n,) need them."""
+    n = len(which)
     count = math.ceil((steps + 1) * dt / kind.dwell[0]) + 1
     level = rng.uniform(-1.0, 1.0, (n, count))
-    until = np.cumsum(rng.uniform(*kind.dwell, (n, count)), axis=1)
+    until = np.cumsum(rng.uniform(*kind.dwell, (n, count)), axis=1)[which]
     now = np.arange(steps + 1) * dt
-    index = (now[None, :, None] >= until[:, None, :]).sum(axis=2)
-    return np.take_along_axis(level, np.minimum(index, count - 1), axis=1)
+    index = np.empty((len(until), steps + 1), np.intp)
+    for each, found in zip(until, index, strict=True):
+        found[...] = np.searchsorted(each, now, side="right")
+    return np.take_along_axis(level[which], np.minimum(index, count - 1), axis=1)
 
 
-def _sines(kind: TrackingReference, rng: np.random.Generator, n: int, steps: int, dt: float) -> Doubles:
-    """Sums of sines, log-uniform in frequency; slow ones are larger."""
+def _sines(
+    kind: TrackingReference, rng: np.random.Generator, which: NDArray[np.bool_], steps: int, dt: float
+) -> Doubles:
+    """Sums of sines, log-uniform in frequency; slow ones are larger. `which` as of `_steps`."""
+    n = len(which)
     low, high = math.log(kind.sine_hz[0]), math.log(kind.sine_hz[1])
     frequency = np.exp(rng.uniform(low, high, (n, kind.sines, 1)))
     share = rng.uniform(0.1, 1.0, (n, kind.sines, 1)) / frequency**0.5
     share *= rng.uniform(0.4, 1.0, (n, 1, 1)) / share.sum(axis=1, keepdims=True)
     phase = rng.uniform(0.0, 2.0 * np.pi, (n, kind.sines, 1))
     now = np.arange(steps + 1) * dt
+    share, frequency, phase = share[which], frequency[which], phase[which]
     return np.asarray((share * np.sin(2.0 * np.pi * frequency * now + phase)).sum(axis=1))
 
 

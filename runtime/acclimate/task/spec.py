@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias, get_args
 
 from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
+from acclimate.plain import is_plain
 
 Source: TypeAlias = Literal["device", "reference", "reward"]
 Scale: TypeAlias = Literal["linear", "log", "sign"]
@@ -28,6 +29,8 @@ MetricKind: TypeAlias = Literal["rms", "reward", "success", "chatter", "energy",
 TermKind: TypeAlias = Literal["error", "jerk", "action", "change"]
 Penalty: TypeAlias = Literal["magnitude", "square", "nearness"]
 Shape: TypeAlias = tuple[int, ...]
+SHORTEST = 1e-6  # s, of a control tick
+MOST_SCALARS = 65_536  # observed and commanded together
 HOLD: Literal["hold"] = "hold"
 """As the neutral of an action channel: whatever is measured when neutral is called for."""
 
@@ -69,6 +72,7 @@ class ActionChannel:
     """One entry of the action; `minimum` and `maximum` are the limits that the loop clamps to.
 
     neutral: the value that is safe, or "hold": whatever the sensor of the same name measures.
+    exploring_rate: how fast it may change while a policy explores, in its unit per s; None: no limit of its own.
     """
 
     name: str
@@ -77,6 +81,7 @@ class ActionChannel:
     maximum: float
     shape: Shape = (1,)
     neutral: float | Literal["hold"] = 0.0
+    exploring_rate: float | None = None
 
     @property
     def size(self) -> int:
@@ -306,8 +311,12 @@ def check(spec: TaskSpec) -> None:
 
 
 def _broken(spec: TaskSpec) -> Iterator[str]:
+    if spec.n_obs + spec.n_act > MOST_SCALARS:
+        yield f"its channels have more than {MOST_SCALARS} values"
     if not (math.isfinite(spec.control_dt) and spec.control_dt > 0.0):
         yield f"control_dt must be above 0 s, found {spec.control_dt}"
+    elif spec.control_dt < SHORTEST:
+        yield f"control_dt must be at least {SHORTEST:g} s, found {spec.control_dt:g}"
     for name, count in (("horizon", spec.horizon), ("episodes", spec.episodes)):
         if count < 1:
             yield f"{name} must be at least 1, found {count}"
@@ -324,6 +333,10 @@ def _broken_names(spec: TaskSpec) -> Iterator[str]:
     for name in (spec.name, *(part.name for named in parts for part in named)):
         if not is_identifier(name):
             yield f"the name {name!r} must be of letters, digits, '_', '.' and '-', and begin with a letter"
+    measured = (spec.observation, spec.action, spec.parameters, spec.metrics)
+    for text in (*(part.unit for parts in measured for part in parts), *(f.meaning for f in spec.features)):
+        if not is_plain(text):
+            yield f"the text {text!r} holds characters that cannot be shown"
 
 
 def _broken_channels(spec: TaskSpec) -> Iterator[str]:
@@ -352,6 +365,9 @@ def _broken_channels(spec: TaskSpec) -> Iterator[str]:
                 )
         elif not action.minimum <= float(neutral) <= action.maximum:
             yield f"action {action.name!r}: neutral {neutral} lies outside {action.minimum:g} to {action.maximum:g}"
+        rate = action.exploring_rate
+        if rate is not None and not 0.0 < rate < math.inf:
+            yield f"action {action.name!r}: exploring_rate must be above 0 and finite, or null, found {rate:g}"
     if sum(c.source == "reward" for c in spec.observation) > 1:
         yield "at most one observation channel may be the reward"
     low, high = spec.limits()

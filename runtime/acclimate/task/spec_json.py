@@ -29,6 +29,7 @@ from acclimate.task.spec import (
     TrackingReference,
 )
 
+_LONGEST = 3600.0  # s, of a control tick
 _TRACKING = "tracking"  # the one kind of reference that there is
 
 
@@ -43,7 +44,7 @@ def read_spec(f: Fields) -> TaskSpec:
 def _read(f: Fields) -> TaskSpec:
     return TaskSpec(
         name=f.identifier("name"),
-        control_dt=f.number("control_dt", above=0.0),
+        control_dt=f.number("control_dt", above=0.0, most=_LONGEST),
         observation=f.items("observation", _read_observation),
         action=f.items("action", _read_action),
         parameters=f.items("parameters", _read_parameter),
@@ -76,11 +77,18 @@ def _read_action(f: Fields) -> ActionChannel:
         maximum=f.number("maximum"),
         shape=f.shape("shape"),
         neutral=_read_neutral(f),
+        exploring_rate=_read_rate(f),
     )
 
 
 def _read_neutral(f: Fields) -> float | Literal["hold"]:
     return HOLD if f.raw("neutral") == HOLD else f.number("neutral")
+
+
+def _read_rate(f: Fields) -> float | None:
+    """Bundles from before there was this limit lack it."""
+    name = "exploring_rate"
+    return None if name not in f.names() or f.raw(name) is None else f.number(name, above=0.0)
 
 
 def _read_parameter(f: Fields) -> Parameter:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import torch
 from acclimate.cache import VARIABLE
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
+from acclimate_trainer.algorithms.rl2.ppo import Ppo, PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
+from acclimate_trainer.algorithms.rl2.student import Student, StudentConfig
 from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
 from acclimate_trainer.compiled import driving
 from acclimate_trainer.contract.complete import Complete
@@ -30,7 +33,7 @@ from acclimate_trainer.tasks.point import PointFamily, PointFrameFamily
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from torch import Tensor
 
-from tests.trainer.cart import Cart, CartSession
+from tests.trainer.cart import Cart, Carts, CartSession
 from tests.trainer.families import GliderFamily
 
 SMALL = TrainingConfig(meta_batch_size=5, task_clip=1e9, clip=1e9)
@@ -123,6 +126,55 @@ def test_a_student_is_driven_by_itself_and_no_gradient_passes_through_the_machin
     assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-5
 
 
+def test_a_student_has_torchs_gradient() -> None:
+    """While it imitates its teacher, and when it is on its own."""
+    oracle = Reactive(ServoFamily(), ReactiveConfig(hidden=8), oracle=True)
+    teacher = oracle.policy(oracle.initial(np.random.default_rng(2)))
+    config = StudentConfig(hidden=9, side_by_side=3, episode_steps=20, block=10, teacher="somewhere")
+    algorithm = Student(ServoFamily(), config, lambda: teacher)
+    assert_compiled_and_same(algorithm, 0.2)
+    assert_compiled_and_same(algorithm, 0.9)
+
+
+def ppo_of(family: TaskFamily[object]) -> Ppo[object]:
+    return Ppo(family, PpoConfig(hidden=9, episodes=2, episode_steps=20, side_by_side=3, stretch=20))
+
+
+def test_proximal_policy_optimisation_plays_and_learns_as_with_torch() -> None:
+    """What a critic is told of machines that change in mid-trial as well."""
+    algorithm = ppo_of(ServoFamily(preset="miswired"))
+    meta = {n: x.requires_grad_() for n, x in algorithm.initial(np.random.default_rng(0)).items()}
+    trial = partial(algorithm.trial, 6, progress=0.6)
+    found = []
+    for on in (False, True):
+        with driving.compiling(on):
+            played = algorithm.play(meta, trial(np.random.default_rng(1)))
+            next(iter(algorithm.updates(meta, SMALL, np.random.default_rng(1), 0.6)))
+        columns = [x.flatten() for part in played.episodes for x in (part.obs, part.action, part.reward)]
+        gradient = torch.cat([x.grad.flatten() for x in meta.values() if x.grad is not None])
+        found.append((torch.cat(columns), played.facts, gradient))
+    assert driving.notes() == []
+    assert len(driving._state.kinds) == 1
+    (seen, facts, gradient), (seen_in_c, facts_in_c, gradient_in_c) = found
+    torch.testing.assert_close(seen_in_c, seen, atol=1e-5, rtol=1e-5)
+    assert (facts[0] != facts[-1]).any()
+    assert torch.equal(facts_in_c, facts)
+    assert float((gradient_in_c - gradient).norm() / gradient.norm()) < 1e-5
+
+
+def test_a_family_that_tells_its_critic_of_every_step_is_played_by_torch() -> None:
+    algorithm = ppo_of(Cart())
+    meta = algorithm.initial(np.random.default_rng(0))
+    driving.notes()
+    with driving.compiling():
+        for _ in range(2):
+            algorithm.play(meta, algorithm.trial(3, np.random.default_rng(1), 0.6))
+    assert driving.notes() == [
+        "Rl2Policy on CartSession is driven by torch and not compiled, since the family tells its critic something of "
+        "every step"
+    ]
+
+
 def test_a_session_goes_on_from_where_a_compiled_roll_out_has_left_it() -> None:
     """What is observed at the end, the ticks of what is drawn, and the state."""
     family, algorithm = ServoFamily(), reactive_of(ServoFamily())
@@ -139,6 +191,30 @@ def test_a_session_goes_on_from_where_a_compiled_roll_out_has_left_it() -> None:
         ends.append(torch.cat([episodes.obs.flatten(), around.session.obs.flatten()]))
     assert driving.notes() == []
     torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-5)
+
+
+class OneAstray(Cart):
+    """The second of the machines has no force that is a number."""
+
+    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Carts:
+        made = super().sample(n, rng, progress)
+        return made._replace(push=torch.where(torch.arange(n).unsqueeze(-1) == 1, torch.nan, made.push))
+
+
+@pytest.mark.parametrize("make", [reactive_of, rl2_of, maml_of])
+def test_a_task_that_goes_astray_is_left_out_either_way(
+    make: Callable[[TaskFamily[object]], PerTask],
+) -> None:
+    algorithm, found = make(OneAstray()), []
+    for on in (False, True):
+        meta = {n: x.requires_grad_() for n, x in algorithm.initial(np.random.default_rng(0)).items()}
+        with driving.compiling(on):
+            figures = meta_gradient(algorithm, meta, SMALL, np.random.default_rng(1), 0.6)
+        assert figures["skipped"] == 1.0
+        found.append(torch.cat([x.grad.flatten() for x in meta.values() if x.grad is not None]))
+    assert driving.notes() == []
+    assert bool(found[0].isfinite().all())
+    assert float((found[1] - found[0]).norm() / found[0].norm()) < (1e-4 if make is maml_of else 1e-5)
 
 
 def test_many_roll_outs_are_one_kind() -> None:
@@ -164,6 +240,11 @@ class Judging(CartSession):
         return super().step(action if action.sum() > 0.0 else 0.5 * action)
 
 
+class Bent(CartSession):
+    def step(self, action: Tensor) -> Step:
+        return super().step(torch.i0(action) - 1.0)
+
+
 class Crowd(CartSession):
     """Feels what the others do."""
 
@@ -187,6 +268,7 @@ class Variants(Cart):
     [
         (Kicked, r"Kicked is driven by torch and not compiled, since its obs differs from torch's"),
         (Judging, r"since it branches on data \(test_driving.py:\d+: return super\(\)"),
+        (Bent, r"Bent is driven by torch and not compiled, since operator aten.i0.default has no C"),
         (Crowd, r"since its (obs|action) differs from torch's"),
     ],
 )
@@ -219,12 +301,18 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "no such luck" in note
 
 
-def test_a_cache_that_cannot_be_written_is_no_hindrance(
+def test_a_cache_that_cannot_be_written_is_said_and_no_hindrance(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "file" / "cache"))
-    assert_compiled_and_same(reactive_of(Cart()))
+    algorithm = maml_of(Cart())
+    expected, found = (gradient_of(algorithm, on) for on in (False, True))
+    assert 0.0 < float((found - expected).norm() / expected.norm()) < 1e-4
+    assert driving.notes() == [
+        f"what is compiled is not kept for the next run, since {tmp_path}/file/cache cannot be written; "
+        f"name another folder in ${VARIABLE}"
+    ]
 
 
 def test_a_policy_whose_constants_are_never_the_same_is_left_to_torch() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from acclimate_trainer.algorithms.maml.policy_gradient import row_likelihood
@@ -26,23 +28,23 @@ def given(request: pytest.FixtureRequest) -> tuple[dict[str, Tensor], dict[str, 
     shapes = layer_shapes(4, 9, 2, 2)
     params = {n: (0.4 * normal(TASKS, *s)).requires_grad_() for n, s in shapes.items()}
     params["sigma"] = (0.3 + 0.1 * normal(TASKS, *shapes["sigma"]).abs()).requires_grad_()
-    row = {"x": normal(TASKS, rows, 4).requires_grad_(), "action": normal(TASKS, rows, 2).requires_grad_()}
+    sizes = {"x": 4, "action": 2, "x_before": 4, "action_before": 2, "follows": 1}
+    row = {name: normal(TASKS, rows, size).requires_grad_() for name, size in sizes.items()}
     return params, row, normal(TASKS, rows).requires_grad_()
 
 
-def by_torch(params: Tensors, rows: Tensors, count: Tensor) -> Tensors:
-    gradient: Tensors = torch.func.grad(lambda p: (row_likelihood(p, rows) * count).sum())(params)
-    return gradient
-
-
+@pytest.mark.parametrize("memory", [0.0, 0.8])
 def test_the_gradient_and_the_one_through_it_are_torchs(
-    given: tuple[dict[str, Tensor], dict[str, Tensor], Tensor],
+    given: tuple[dict[str, Tensor], dict[str, Tensor], Tensor], memory: float
 ) -> None:
     params, rows, count = given
-    compiled = RowGradient(row_likelihood, params, rows)
-    assert_close(compiled.values(params, rows), row_likelihood(params, rows).detach(), "values", 1e-5)
+    rows = rows if memory else {name: rows[name] for name in ("x", "action")}
+    function = partial(row_likelihood, memory=memory)
+    compiled = RowGradient(function, params, rows)
+    assert_close(compiled.values(params, rows), function(params, rows).detach(), "values", 1e-5)
+    theirs: Tensors = torch.func.grad(lambda p: (function(p, rows) * count).sum())(params)
     wanted, further = [*params.values(), *rows.values(), count], []
-    for found in (by_torch(params, rows, count), compiled(params, rows, count)):
+    for found in (theirs, compiled(params, rows, count)):
         weights = torch.Generator().manual_seed(4)
         total = torch.stack(
             [(torch.rand(x.shape, generator=weights) * x).sum() for x in found.values()]

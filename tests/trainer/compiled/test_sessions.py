@@ -82,8 +82,8 @@ def test_what_is_drawn_is_read_from_where_a_session_has_got_to() -> None:
     gusts, readings = (ahead(found, session, one, 3) for one in sorted(found.drawn))
     assert torch.equal(gusts, torch.stack(session.gusts[2:5]))
     assert torch.equal(readings, session.readings[:, :, 2:5].movedim(2, 0))
-    assert fits(found, session, 4)
-    assert not fits(found, session, 5)
+    assert fits(found, session, (3, 5), 4)
+    assert not fits(found, session, (3, 5), 5)
 
 
 def test_sessions_of_another_build_are_told_apart() -> None:
@@ -91,9 +91,9 @@ def test_sessions_of_another_build_are_told_apart() -> None:
     slower, flat, other = Session(3, 5), Session(3, 5), Session(2, 7)
     slower.dt = 0.2
     flat.tasks = flat.tasks._replace(wind=torch.zeros(3, 5, 2))
-    assert fits(found, other, TICKS)
-    assert not fits(found, slower, TICKS)
-    assert not fits(found, flat, TICKS)
+    assert fits(found, other, (2, 7), TICKS)
+    assert not fits(found, slower, (3, 5), TICKS)
+    assert not fits(found, flat, (3, 5), TICKS)
 
 
 def test_a_copy_shares_no_container_and_every_tensor() -> None:

@@ -16,6 +16,12 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", metavar="FOLDER", help="the run's folder (default: runs/NAME, the config's name)")
     add("--seed", type=int, metavar="N", help="instead of the config's seed")
+    add(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train N times, with that seed and those after it, each in a folder seedS of the run's",
+    )
     add("--iterations", type=int, metavar="N", help="instead of the config's iterations")
     add(
         "--set",

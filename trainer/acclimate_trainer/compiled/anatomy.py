@@ -21,7 +21,7 @@ from torch import Tensor, fx
 
 from acclimate_trainer.compiled.leaves import Path, copied, leaves, name_of, same
 from acclimate_trainer.compiled.ticks.errors import NotCompiled
-from acclimate_trainer.compiled.ticks.trace import traced
+from acclimate_trainer.compiled.ticks.trace import ancestors, traced
 from acclimate_trainer.contract.family import Differentiable, Session
 
 _SELECT = torch.ops.aten.select.int
@@ -216,15 +216,8 @@ class _Steps:
         return needed
 
     def _ancestors(self, node: object) -> set[Path]:
-        found: set[Path] = set()
-        waiting, seen = [node], set[fx.Node]()
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, fx.Node) and one not in seen:
-                seen.add(one)
-                found |= {self.path_of[one]} if one in self.path_of else set()
-                waiting += one.all_input_nodes
-        return found
+        nodes = ancestors([node]) if isinstance(node, fx.Node) else set()
+        return {self.path_of[x] for x in nodes if x in self.path_of}
 
 
 class _Read(NamedTuple):

@@ -10,14 +10,18 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Never, TypeAlias
+
+from acclimate.cache import VARIABLE, cache_folder
 
 from acclimate_trainer.compiled.comparison import compare
 from acclimate_trainer.compiled.ride import Ridden, Ride
 from acclimate_trainer.compiled.rollout import Rollout
 from acclimate_trainer.compiled.rows import RowFunction, RowGradient
+from acclimate_trainer.compiled.stopwatch import COMPILING, STOPWATCH
 from acclimate_trainer.compiled.ticks.errors import NotCompiled
-from acclimate_trainer.contract.policy import Tensors
+from acclimate_trainer.contract.family import Session
+from acclimate_trainer.contract.policy import Policy, Tensors
 
 Driver: TypeAlias = Callable[[Ride], Ridden]
 _MOST_KINDS = 16  # of roll-outs of one policy on one session
@@ -62,8 +66,7 @@ def forget() -> None:
 
 def drive(asked: Ride, by_torch: Driver) -> Ridden:
     """In C where that is wanted and possible, else by torch."""
-    both = type(asked.policy), type(asked.session)
-    if not _state.on or both in _state.refused:
+    if not wanted(asked.policy, asked.session):
         return by_torch(asked)
     untouched = asked._replace(
         session=copy.copy(asked.session)
@@ -72,13 +75,27 @@ def drive(asked: Ride, by_torch: Driver) -> Ridden:
         kind = _kind_of(asked)
         ridden, is_new = kind.ride(asked)
         if is_new:
-            compare(kind, untouched, ridden, by_torch)
+            with STOPWATCH.on(COMPILING):
+                compare(kind, untouched, ridden, by_torch)
+            _note_unkept(kind)
     except NotCompiled as why:
+        refuse(asked.policy, asked.session, str(why))
+        return by_torch(untouched)
+    return ridden
+
+
+def wanted(policy: Policy, session: Session[Never]) -> bool:
+    """Whether roll-outs of such a policy on such a session are to be compiled, as far as is known."""
+    return _state.on and (type(policy), type(session)) not in _state.refused
+
+
+def refuse(policy: Policy, session: Session[Never], why: str) -> None:
+    """Leave them to torch from now on, and say so once."""
+    both = type(policy), type(session)
+    if both not in _state.refused:
         _state.refused.add(both)
         names = f"{both[0].__name__} on {both[1].__name__}"
         _state.notes[f"{names} is driven by torch and not compiled, since {why}"] = None
-        return by_torch(untouched)
-    return ridden
 
 
 def _kind_of(asked: Ride) -> Rollout:
@@ -88,7 +105,8 @@ def _kind_of(asked: Ride) -> Rollout:
     both = type(asked.policy), type(asked.session)
     if sum(kind.types == both for kind in _state.kinds) >= _MOST_KINDS:
         raise NotCompiled("something in them that should be constant is another one in every roll-out")
-    kind = Rollout(asked)
+    with STOPWATCH.on(COMPILING):
+        kind = Rollout(asked)
     _state.kinds.append(kind)
     return kind
 
@@ -109,8 +127,19 @@ def row_gradient(
     key = (what, *sizes, *settings)
     if key not in _state.rows:
         try:
-            _state.rows[key] = RowGradient(function, weights, row)
+            with STOPWATCH.on(COMPILING):
+                made = _state.rows[key] = RowGradient(function, weights, row)
+            _note_unkept(made)
         except NotCompiled as why:
             _state.rows[key] = None
             _state.notes[f"{what} is left to torch and not compiled, since {why}"] = None
     return _state.rows[key]
+
+
+def _note_unkept(compiled: Rollout | RowGradient) -> None:
+    if not compiled.kept:
+        folder = cache_folder()
+        why = "there is no home folder for a cache" if folder is None else f"{folder} cannot be written"
+        _state.notes[
+            f"what is compiled is not kept for the next run, since {why}; name another folder in ${VARIABLE}"
+        ] = None

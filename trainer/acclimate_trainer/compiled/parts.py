@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Never
 
 import torch
@@ -13,11 +13,10 @@ from acclimate_trainer.compiled.leaves import Path, at, copied, same, tensor_at
 from acclimate_trainer.contract.family import Session
 
 
-def fits(anatomy: Anatomy, session: Session[Never], ticks: int) -> bool:
-    """Whether a session is of this build, and has so many ticks left of what is drawn."""
+def fits(anatomy: Anatomy, session: Session[Never], lanes: Sequence[int], ticks: int) -> bool:
+    """Whether a session of so many tasks and episodes is of this build, and has `ticks` left of what is drawn."""
     if type(session) is not type(anatomy.tiny):
         return False
-    lanes = session.obs.shape[:2]
     for leaf in (*anatomy.carried, *anatomy.constants):
         x = at(session, leaf.path)
         if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.shape != leaf.real_shape(lanes):

@@ -51,13 +51,18 @@ class Rollout:
         self._constants = self._taken_from(self._policy)
         self._checked: set[tuple[int, int]] = set()
 
+    @property
+    def kept(self) -> bool:
+        """Whether the next process finds in the cache what was compiled."""
+        return self._compiled.kept
+
     def fits(self, asked: Ride) -> bool:
         """Whether this is the kind that is asked for."""
         return (
             (type(asked.policy), type(asked.session)) == self.types
             and (asked.decay > 0.0) == self._passes
             and _Names(asked) == self._names
-            and fits(self._anatomy, asked.session, asked.ticks)
+            and fits(self._anatomy, asked.session, asked.noise.shape[:2], asked.ticks)
             and self._is_policy(asked.policy)
         )
 

@@ -45,6 +45,11 @@ class RowGradient:
         self.first = Kernel(values, ["weights"], 0)
         self.second = Kernel(derivatives, ["weights", "now"], 0, directions)
 
+    @property
+    def kept(self) -> bool:
+        """Whether the next process finds in the cache what was compiled."""
+        return self.first.library.kept and self.second.library.kept
+
     def __call__(self, weights: Tensors, rows: Tensors, cotangent: Tensor) -> dict[str, Tensor]:
         """G by name, (T, …), from weights (T, …), rows (T, N, …), and c (T, N)."""
         tasks = len(cotangent)

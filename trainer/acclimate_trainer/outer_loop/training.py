@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from acclimate_trainer.compiled.stopwatch import OPTIMIZER, STOPWATCH
 from acclimate_trainer.contract.policy import Policy, Tensors
-from acclimate_trainer.settings.limits import COUNT, POSITIVE, SHARE, require
+from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
+_APART = 20  # iterations between two validations, at least
+_BATCHES, _KEPT = 4, 1 << 20  # of machines for validation; and the first of the seeds that draw them
 FOR_TRAINING = "training."
 """How the names of meta-parameters begin that only training has, as those of a critic: no bundle holds them."""
 
@@ -53,6 +56,19 @@ class Iterative(Protocol):
     def policy(self, meta: Tensors) -> Policy: ...
 
 
+LossesOf: TypeAlias = Callable[[Tensors], Losses]
+"""The losses of some tasks under meta-parameters, stacked."""
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """An algorithm with a loss for each task, whose iteration comes in pieces: a step of the optimizer after each."""
+
+    def pieces(self, tasks: int, rng: np.random.Generator, progress: float) -> Iterator[LossesOf]:
+        """As `PerTask.losses`; each piece is called once, before the next one is asked for."""
+        ...
+
+
 Algorithm: TypeAlias = PerTask | Iterative
 
 
@@ -73,6 +89,10 @@ class TrainingConfig:
     Of no effect with [ppo], whose gradients are not taken task by task."""
     clip: float = 0.3
     """Largest norm of the gradient of one step."""
+    validations: int = 10
+    """Times, evenly spread over the second half of training and at least 20 iterations apart, at which the policy is
+    judged on machines that are kept for that; the best is what is exported. With 0, and with [ppo] and [successor], it
+    is the last."""
     compiled: bool = True
     """Whether roll-outs and their gradients run as compiled C, in a run of 50 iterations or more, where there is a
     compiler; else by torch."""
@@ -81,7 +101,21 @@ class TrainingConfig:
         """Raises UsageError for what no training can be."""
         counts = dict.fromkeys(("iterations", "meta_batch_size"), COUNT)
         steps = dict.fromkeys(("outer_lr", "task_clip", "clip"), POSITIVE)
-        require(self, {**counts, **steps, "final_lr": SHARE})
+        require(self, {**counts, **steps, "final_lr": SHARE, "validations": NOT_NEGATIVE})
+
+    def validates(self, iteration: int) -> bool:
+        """Whether the policy is judged after so many iterations."""
+        half = self.iterations // 2
+        times = min(self.validations, half // _APART)
+        return any(iteration == self.iterations - k * half // times for k in range(times))
+
+
+class Best(NamedTuple):
+    """What did best on the machines that are kept for validation: after which iteration, and with what loss."""
+
+    iteration: int
+    meta: Tensors
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -91,6 +125,12 @@ class Progress:
     iteration: int
     meta: Tensors
     optimizer: Mapping[str, object]
+    best: Best | None = None
+
+    @property
+    def chosen(self) -> Tensors:
+        """The meta-parameters to use: the best on validation, or else the newest."""
+        return self.meta if self.best is None else self.best.meta
 
 
 def start(algorithm: Algorithm, seed: int) -> Progress:
@@ -115,14 +155,40 @@ def train(
     adam = torch.optim.Adam(meta.values(), lr=config.outer_lr)
     if progress.optimizer:
         adam.load_state_dict(copy.deepcopy(dict(progress.optimizer)))
+    best = progress.best
     for iteration in range(progress.iteration, config.iterations):
         done = iteration / config.iterations
         for group in adam.param_groups:
             group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
         rng = np.random.default_rng([seed, 1 + iteration])
         steps = _gradients(algorithm, meta, config, rng, done)
-        figures = [_stepped(adam, found) for found in steps]
-        report(_copy(iteration + 1, meta, adam), _means(figures))
+        figures = _means([_stepped(adam, found) for found in steps])
+        now = _copy(iteration + 1, meta, adam)
+        if not isinstance(algorithm, Iterative) and config.validates(now.iteration):
+            loss = validation(algorithm, now.meta, config, seed)
+            figures["validation"] = loss
+            if best is None or not loss >= best.loss:
+                best = Best(now.iteration, now.meta, loss)
+        report(replace(now, best=best), figures)
+
+
+def validation(algorithm: PerTask, meta: Tensors, config: TrainingConfig, seed: int) -> float:
+    """The mean loss at the end of training on machines that no iteration draws: the same ones every time.
+
+    A machine whose loss is not finite counts as the worst of the others.
+    """
+    tasks, last = config.meta_batch_size, 1.0 - 1.0 / config.iterations
+    copies = {name: value.expand(tasks, *value.shape).clone() for name, value in meta.items()}
+    found = []
+    for number in range(_BATCHES):
+        rng = np.random.default_rng([seed, 0, _KEPT + number])
+        with torch.no_grad():
+            found.append(algorithm.losses(copies, tasks, rng, last).total.detach())
+    losses = torch.cat(found)
+    finite = losses[torch.isfinite(losses)]
+    return (
+        float(torch.where(torch.isfinite(losses), losses, finite.max()).mean()) if len(finite) else math.inf
+    )
 
 
 def _gradients(
@@ -130,12 +196,16 @@ def _gradients(
 ) -> Iterator[Mapping[str, float]]:
     if isinstance(algorithm, Iterative):
         yield from algorithm.updates(meta, config, rng, progress)
+    elif isinstance(algorithm, Piecewise):
+        for losses in algorithm.pieces(config.meta_batch_size, rng, progress):
+            yield _gradient(losses, meta, config)
     else:
         yield meta_gradient(algorithm, meta, config, rng, progress)
 
 
 def _stepped(adam: torch.optim.Adam, figures: Mapping[str, float]) -> Mapping[str, float]:
-    adam.step()
+    with STOPWATCH.on(OPTIMIZER):
+        adam.step()
     return figures
 
 
@@ -154,7 +224,13 @@ def clip_gradient(loss: Tensor, meta: Tensors, limit: float) -> float:
 def meta_gradient(
     algorithm: PerTask, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
 ) -> dict[str, float]:
-    """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures.
+    """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures."""
+    tasks = config.meta_batch_size
+    return _gradient(lambda copies: algorithm.losses(copies, tasks, rng, progress), meta, config)
+
+
+def _gradient(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> dict[str, float]:
+    """As `meta_gradient`.
 
     Each task has a copy of the meta-parameters, so that its gradient can be seen, and clipped, by itself. A
     task whose gradient is not finite is left out.
@@ -164,7 +240,7 @@ def meta_gradient(
         name: value.detach().expand(tasks, *value.shape).clone().requires_grad_()
         for name, value in meta.items()
     }
-    losses = algorithm.losses(copies, tasks, rng, progress)
+    losses = losses_of(copies)
     gradients = torch.autograd.grad(losses.total.sum(), list(copies.values()), materialize_grads=True)
     norm = torch.stack([g.flatten(1).square().sum(-1) for g in gradients]).sum(0).sqrt()  # (T,)
     finite = torch.isfinite(norm)

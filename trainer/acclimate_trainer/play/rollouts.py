@@ -78,16 +78,17 @@ def draw(
     shape = (*session.obs.shape[:2], steps, spec.n_act if n_noise is None else n_noise)
     noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
     noise[:, explore:] = 0.0
-    tiny = partial(_tiny, family, tasks, steps)
-    return Surroundings(session, _references(spec, session.obs, steps, rng), noise, tiny)
+    tiny = partial(one_machine, family, tasks, steps)
+    return Surroundings(session, references_from(spec, session.obs, steps, rng), noise, tiny)
 
 
-def _tiny(family: TaskFamily[Tasks] | Complete[Tasks], tasks: Tasks, steps: int) -> Session[Tasks]:
+def one_machine(family: TaskFamily[Tasks] | Complete[Tasks], tasks: Tasks, steps: int) -> Session[Tasks]:
+    """A session of one episode on the first of `tasks`, for a trace."""
     first: Tasks = type(tasks)(*(column[:1] for column in tasks))  # type: ignore[attr-defined]
     return family.open(first, 1, steps, np.random.default_rng(0))
 
 
-def _references(spec: TaskSpec, obs: Tensor, steps: int, rng: np.random.Generator) -> Tensor:
+def references_from(spec: TaskSpec, obs: Tensor, steps: int, rng: np.random.Generator) -> Tensor:
     """References that begin where each machine stands, (T, E, steps + 1, n_references)."""
     start = obs.detach().numpy()
     drawn = references.draw(spec, rng, start.reshape(-1, start.shape[-1]), steps)
@@ -130,7 +131,7 @@ def drive(
     asked = Ride(
         policy=policy,
         live=live,
-        anew=initial_of(policy, session.obs.shape[:2], ("episode",)),
+        anew=initial_of(policy, surroundings.noise.shape[:2], ("episode",)),
         session=session,
         tiny=surroundings.tiny,
         compose=composer(spec),

@@ -66,13 +66,19 @@ def draw_trial(
     explore: how many of those side by side get noise.
     """
     before = family.sample(tasks, rng, progress)
-    ticks = episodes * steps
-    at = rng.integers(ticks // 4, 3 * ticks // 4 + 1, tasks)
-    happens = rng.random(tasks) < (change if family.changes else 0.0)
-    after = family.change(before, rng, progress)
-    course = Course(before, after, torch.from_numpy(np.where(happens, at, ticks)))
+    at = times_of_change(family, tasks, episodes * steps, change, rng)
+    course = Course(before, family.change(before, rng, progress), at)
     one = partial(draw, explore=explore, measure=side_by_side - explore, steps=steps, n_noise=n_noise)
     return Trial(course, tuple(one(family, before, rng) for _ in range(episodes)))
+
+
+def times_of_change(
+    family: Complete[Tasks], tasks: int, ticks: int, share: float, rng: np.random.Generator
+) -> Tensor:
+    """Ticks (T,) at which something happens to that share of machines; at the others, after the trial's end."""
+    at = rng.integers(ticks // 4, 3 * ticks // 4 + 1, tasks)
+    happens = rng.random(tasks) < (share if family.changes else 0.0)
+    return torch.from_numpy(np.where(happens, at, ticks))
 
 
 def run_trial(
@@ -90,7 +96,7 @@ def run_trial(
         live["task"] = trial.course.told(family, 0)
     for part in trial.episodes:
         live |= initial_of(policy, axes, ("episode",))
-        change = _change(family, trial.course, first, tells=tells)
+        change = change_in(family, trial.course, first, tells=tells)
         earned = out[-1].reward[:, :, -1] if out else None
         episodes, live = drive(policy, live, family.spec, part, adjoint_decay, change, earned)
         out.append(episodes)
@@ -98,7 +104,7 @@ def run_trial(
     return out
 
 
-def _change(family: Complete[Tasks], course: Course[Tasks], first: int, *, tells: bool) -> Change | None:
+def change_in(family: Complete[Tasks], course: Course[Tasks], first: int, *, tells: bool) -> Change | None:
     """What happens in an episode that begins at tick `first` of the trial; None in a family where nothing ever does."""
     if not family.changes:
         return None
@@ -108,6 +114,12 @@ def _change(family: Complete[Tasks], course: Course[Tasks], first: int, *, tells
 
     told = ({"task": family.parameters(tasks)} for tasks in (course.before, course.after))
     return Change(become, course.at - first, tuple(told) if tells else None)  # type: ignore[arg-type]
+
+
+def some(tasks: Tasks, which: Tensor) -> Tasks:
+    """Machines by index (N,)."""
+    chosen: Tasks = type(tasks)(*(column[which] for column in tasks))  # type: ignore[attr-defined]
+    return chosen
 
 
 def trial_costs(family: Complete[Tasks], episodes: Sequence[Episodes]) -> list[Cost]:

@@ -1,7 +1,8 @@
 """Trials in which every machine is driven by one and the same policy, and what only training knows is written down.
 
 Machines and episodes of a trial become the rows of one batch, so that a network is one product for all of them. Before
-each step a critic's facts are noted; the policy does not see them.
+each step a critic's facts are noted; the policy does not see them. Where these are no more than the parameters, nobody
+has to look, and the trial may be compiled.
 """
 
 from __future__ import annotations
@@ -64,19 +65,47 @@ def play(policy: Policy, family: Complete[Tasks], trial: Trial[Tasks], scale: Te
 
     scale: (n_noise,) factor on the policy's noise.
     """
+    if scale is not None:
+        parts = (part._replace(noise=part.noise * scale) for part in trial.episodes)
+        trial = trial._replace(episodes=tuple(parts))
+    session = trial.episodes[0].session
+    if isinstance(family.family, Criticised):
+        if compiled.wanted(policy, session):
+            compiled.refuse(policy, session, "the family tells its critic something of every step")
+    elif compiled.wanted(policy, session):
+        return _unwatched(policy, family, trial)
+    return _watched(policy, family, trial)
+
+
+def _unwatched(policy: Policy, family: Complete[Tasks], trial: Trial[Tasks]) -> Played:
+    """With facts that are known without looking: compiled, unless that turns out to be impossible."""
+    tasks, side_by_side = trial.episodes[0].session.obs.shape[:2]
+    episodes = run_trial(policy, _weights(policy, tasks), family, trial)
+    rows = (Episodes(*(column.flatten(0, 1).unsqueeze(0) for column in part)) for part in episodes)
+    told = family.standard(trial.course.told(family, torch.arange(trial.ticks).unsqueeze(1)))  # (L, T, P)
+    return Played(tuple(rows), told.repeat_interleave(side_by_side, dim=1))
+
+
+def _weights(policy: Policy, tasks: int) -> dict[str, Tensor]:
+    """The initial values of what `act` does not write, stacked."""
+    initial = policy.initial()
+    names = [t.name for t in policy.state if t.written_by != "act"]
+    return {name: initial[name].expand(tasks, *initial[name].shape) for name in names}
+
+
+def _watched(policy: Policy, family: Complete[Tasks], trial: Trial[Tasks]) -> Played:
+    """By torch, looking at every step."""
     watched = [Watched(part.session, family, trial.course.before) for part in trial.episodes]
     parts = (
         part._replace(
             session=session,
             reference=part.reference.flatten(0, 1).unsqueeze(0),
-            noise=(part.noise if scale is None else part.noise * scale).flatten(0, 1).unsqueeze(0),
+            noise=part.noise.flatten(0, 1).unsqueeze(0),
         )
         for part, session in zip(trial.episodes, watched, strict=True)
     )
-    initial = policy.initial()
-    state = {t.name: initial[t.name].unsqueeze(0) for t in policy.state if t.written_by != "act"}
     with compiled.compiling(False):  # what a session notes is no part of its step
-        episodes = run_trial(policy, state, family, trial._replace(episodes=tuple(parts)))
+        episodes = run_trial(policy, _weights(policy, 1), family, trial._replace(episodes=tuple(parts)))
     return Played(tuple(episodes), torch.stack([fact for session in watched for fact in session.facts]))
 
 

@@ -72,7 +72,7 @@ def teacher_of(config: Config) -> Policy:
         )
     if progress is None:
         raise UsageError(f"[student] teacher: nothing is trained in {path} yet; `acclimate train` does it")
-    meta = {name: value.detach() for name, value in progress.meta.items()}
+    meta = {name: value.detach() for name, value in progress.chosen.items()}
     return Reactive(taught.opened.family, taught.oracle, oracle=True).policy(meta)
 
 

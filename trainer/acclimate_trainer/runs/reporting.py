@@ -6,6 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
+
+from acclimate_trainer.compiled.stopwatch import COMPILING, OPTIMIZER, ROLL_OUTS
 
 _PLAIN_LINES = 10  # over the whole run
 _WIDTH, _NARROWEST = 28, 8  # of the bar
@@ -16,6 +19,24 @@ def headline(figures: Mapping[str, float], metric: str = "error") -> dict[str, f
     """The figures by which training is judged: the family's headline metric, errors, or returns."""
     judged = (metric, "error", "return")
     return {name: value for name, value in figures.items() if name.startswith(judged)}
+
+
+class Pace(NamedTuple):
+    """How fast a process has trained, and the shares of its time by what they went into."""
+
+    iterations_per_s: float
+    shares: Mapping[str, float]
+
+    def __str__(self) -> str:
+        parts = [f"{name} {100.0 * share:.0f} %" for name, share in self.shares.items() if share >= 0.005]
+        return f"{self.iterations_per_s:.3g} iterations/s; of the time {', '.join(parts)}"
+
+
+def pace(iterations: int, seconds: float, spent: Mapping[str, float]) -> Pace:
+    """spent: seconds by name, of the whole; what has no name here is torch's."""
+    seconds = max(seconds, 1e-9)
+    named = {name: spent.get(name, 0.0) / seconds for name in (ROLL_OUTS, OPTIMIZER, COMPILING)}
+    return Pace(iterations / seconds, {"torch": max(0.0, 1.0 - sum(named.values())), **named})
 
 
 class ProgressBar:
@@ -49,9 +70,11 @@ class ProgressBar:
 
     def _line(self, done: int, now: float, figures: Mapping[str, float]) -> str:
         elapsed = now - self._begin
-        left = elapsed / max(done - self._first, 1) * (self._total - done)
+        made = max(done - self._first, 1)
+        left = elapsed / made * (self._total - done)
+        times = f"{made / max(elapsed, 1e-9):.3g}/s  {elapsed:.0f} s, {left:.0f} s left"
         shown = "  ".join(f"{name} {value:.4f}" for name, value in headline(figures, self._metric).items())
-        return f"{self._title} {done}/{self._total}  {elapsed:.0f} s, {left:.0f} s left  {shown}"
+        return f"{self._title} {done}/{self._total}  {times}  {shown}"
 
     @staticmethod
     def _bar(line: str, share: float) -> str:

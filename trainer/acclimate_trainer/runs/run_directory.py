@@ -18,7 +18,7 @@ import torch
 from acclimate.atomic import write_atomically
 from acclimate.errors import UsageError
 
-from acclimate_trainer.outer_loop.training import Progress
+from acclimate_trainer.outer_loop.training import Best, Progress
 from acclimate_trainer.runs.configuration import Config, load_config, to_toml
 
 CONFIG, METRICS, CHECKPOINT, CLASSICAL, CURVE = (
@@ -77,7 +77,8 @@ class RunDirectory:
             return None
         try:
             saved = torch.load(path, weights_only=True)
-            return Progress(saved["iteration"], saved["meta"], saved["optimizer"])
+            best = None if saved["best"] is None else Best(*saved["best"])
+            return Progress(saved["iteration"], saved["meta"], saved["optimizer"], best)
         except Exception as error:  # noqa: BLE001  (torch raises many kinds for a damaged file)
             raise UsageError(
                 f"{path} cannot be read ({type(error).__name__}); begin anew with --fresh"
@@ -86,7 +87,10 @@ class RunDirectory:
     def save(self, progress: Progress) -> None:
         buffer = io.BytesIO()
         meta = {name: value.detach() for name, value in progress.meta.items()}
-        saved = {"iteration": progress.iteration, "meta": meta, "optimizer": progress.optimizer}
+        best = None if progress.best is None else tuple(progress.best)
+        saved = {
+            "iteration": progress.iteration, "meta": meta, "optimizer": progress.optimizer, "best": best,
+        }  # fmt: skip
         torch.save(saved, buffer)
         write_atomically(self.path / CHECKPOINT, buffer.getvalue())
 

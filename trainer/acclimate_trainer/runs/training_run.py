@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from acclimate.errors import UsageError
 
 from acclimate_trainer.compiled.driving import compiling, notes
+from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.family import HasClassical
 from acclimate_trainer.outer_loop.training import Algorithm, Progress, TrainingConfig, start, train
 from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
 from acclimate_trainer.runs.configuration import Config
 from acclimate_trainer.runs.curves import draw_curve
-from acclimate_trainer.runs.reporting import ProgressBar
+from acclimate_trainer.runs.reporting import Pace, ProgressBar, pace
 from acclimate_trainer.runs.run_directory import CURVE, RunDirectory
 from acclimate_trainer.tasks.registry import BUILT_IN
 from acclimate_trainer.testing import check_family
@@ -25,8 +27,16 @@ _SAVE_EVERY = 20.0  # s
 _WORTH_IT = 50  # iterations from which a compiler's seconds come back
 
 
-def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDirectory, int]:
-    """Bring the run in `out` to its end; returns it, and the iteration that it went on from.
+class Trained(NamedTuple):
+    """A run that has come to its end. resumed_from: the iteration that this process went on from."""
+
+    run: RunDirectory
+    resumed_from: int
+    pace: Pace
+
+
+def train_into(out: Path, config: Config, *, fresh: bool = False) -> Trained:
+    """Bring the run in `out` to its end.
 
     Raises UsageError for what cannot be trained, before anything is written: a family that comes from elsewhere is
     held to the contract first.
@@ -38,11 +48,11 @@ def train_into(out: Path, config: Config, *, fresh: bool = False) -> tuple[RunDi
     if config.student is not None:
         teacher_of(config)
     run = RunDirectory.create(out, config, fresh=fresh)
-    return run, _train(run, config, algorithm)
+    return Trained(run, *_train(run, config, algorithm))
 
 
-def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
-    """Bring a run to its end; returns the iteration that it went on from."""
+def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> tuple[int, Pace]:
+    """Bring a run to its end; returns the iteration that it went on from, and how fast that was."""
     torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
     _tune_classical(run, config)
     newest = _begin(run, algorithm, config.seed)
@@ -50,8 +60,8 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
     run.truncate_metrics(first)
     metric = config.opened.family.spec.headline
     bar = ProgressBar(config.name, config.training.iterations, first, metric.name)
-    saved = time.monotonic()
-    begin = saved - run.seconds()
+    spent, began = dict(STOPWATCH.seconds), time.monotonic()
+    begin, saved = began - run.seconds(), began
 
     def report(progress: Progress, figures: Mapping[str, float]) -> None:
         nonlocal newest, saved
@@ -76,7 +86,10 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> int:
         raise
     run.save(newest)
     draw_curve(run.metrics(), config.name, metric, run.path / CURVE)
-    return first
+    found = pace(newest.iteration - first, time.monotonic() - began, STOPWATCH.since(spent))
+    if newest.iteration > first:
+        bar.remark(f"{config.name}: {found}")
+    return first, found
 
 
 def is_compiled(config: TrainingConfig) -> bool:

@@ -29,6 +29,7 @@ _HERE = "acclimate_trainer.tasks"
 BUILT_IN: Mapping[str, str] = {
     "servo": f"{_HERE}.servo.family:ServoFamily",
     "arm": f"{_HERE}.arm.family:ArmFamily",
+    "quadrotor": f"{_HERE}.quadrotor.family:QuadrotorFamily",
     "pendulum": f"{_HERE}.pendulum:PendulumFamily",
     "point": f"{_HERE}.point:PointFamily",
     "point_frame": f"{_HERE}.point:PointFrameFamily",

@@ -127,7 +127,10 @@ def _figure(s: Subject, obs: Tensor, reward: Tensor) -> Tensor:
 
 
 def traceable(s: Subject) -> Iterator[str]:
-    """A step is one graph for all states and actions, so that it can be compiled."""
+    """A step is one graph for all states and actions, so that it can be compiled.
+
+    In the quick form it may branch: what is about to be trained can do without, by torch.
+    """
     if not s.spec.differentiable:
         return
     tasks = s.tasks()
@@ -135,13 +138,14 @@ def traceable(s: Subject) -> Iterator[str]:
     s.play(elsewhere, s.actions(steps=3, seed=3))
     if not isinstance(elsewhere, Differentiable):
         return
-    yield from tracing.faults(
+    found = tracing.faults(
         s,
         "step",
         lambda: _tick_of(s.open(tasks, seed=1)),
         (torch.zeros_like(action) + action.mean(), *_state_of(s.open(tasks, seed=1))),
         (action, *elsewhere.state),
     )
+    yield from (fault for fault in found if not (s.quick and tracing.BRANCHES in fault))
 
 
 def _state_of(session: Session[Tasks]) -> tuple[Tensor, ...]:

@@ -8,12 +8,14 @@ from typing import TypeAlias
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from acclimate_trainer.compiled.ticks.errors import place_of
 from acclimate_trainer.testing.subject import Subject
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 _EXPECTED = "expected tensor operations only: no branch on data, no item(), no numpy"
+BRANCHES = "branches on data"
 _READERS = {
-    Tensor.__bool__: "branches on data",
+    Tensor.__bool__: BRANCHES,
     Tensor.__float__: "makes a Python number of data",
     Tensor.__int__: "makes a Python number of data",
     Tensor.__index__: "makes a Python number of data",
@@ -58,7 +60,7 @@ def faults(
         with _Watch():
             make()(*data)
     except _ReadError as error:
-        yield f"{member} {error}, {_EXPECTED}"
+        yield f"{member} {error}{place_of(error)}, {_EXPECTED}"
         return
     if not s.quick:  # what traces brings in half of sympy, which takes seconds
         yield from _graph_faults(member, make, data, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -29,6 +30,33 @@ _PLAIN = {
     "delay": (0.0, 0.0),
     "polarity": (1.0, 1.0),
 }
+
+
+class Beyond(NamedTuple):
+    """What lies outside the ranges of training: one property, by up to a factor."""
+
+    what: Property
+    factor: float
+
+    def ranges(self, trained: Ranges, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+        """What to draw a deployment from, beyond one end or the other where both are ends of a ratio."""
+        found, upwards = dict(trained), rng.random() < 0.5
+        name = _RANGES.get(self.what)
+        if name is not None:
+            low, high = trained.get(name, _PLAIN[name])
+            below = (low / self.factor, low)
+            found[name] = below if self.what == "gain" and not upwards else (high, high * self.factor)
+        return found
+
+    def friction(self, spread: float, rng: np.random.Generator) -> float:
+        """A factor on the servo's own friction, which training varies by `spread`; 1 where that is not what differs."""
+        drawn = math.exp(rng.uniform(0.0, math.log(self.factor)))
+        return spread * drawn if self.what == "friction" else 1.0
+
+
+Property: TypeAlias = Literal["gain", "inertia", "friction", "delay"]
+PROPERTIES: tuple[Property, ...] = get_args(Property)
+_RANGES: Mapping[Property, str] = {"gain": "drive_gain", "inertia": "inertia_ratio", "delay": "delay"}
 
 
 def draw_deployment(servo: Servo, ranges: Ranges, rng: np.random.Generator) -> Deployment:

@@ -20,7 +20,9 @@ from acclimate_bridge.simulation.choice import Choice
 from acclimate_bridge.simulation.seeding import MACHINE, generator, named
 from acclimate_bridge.simulation.servo.changes import KINDS
 from acclimate_bridge.simulation.servo.deployments import (
+    PROPERTIES,
     WIDE,
+    Beyond,
     Ranges,
     draw_deployment,
     stated_deployment,
@@ -33,43 +35,61 @@ from acclimate_bridge.simulation.servo.plant import Deployment
 from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo
 
 TASK = "task.json"  # what the trainer states of servos, as a manifest has it; a test holds them equal
+SPREAD = 1.3  # of the trainer's ranges, where a bundle says no other
 _FIRST_ANGLE = 1.0  # rad; the joint stands anywhere within ± this at first
 _TYPICAL = "MX-64"
 
 
 @dataclass(frozen=True)
 class ServoGroup:
-    """The held-out servos of one type."""
+    """The held-out servos of one type.
+
+    spread: by what factor training varies a motor's own figures. beyond: what of them lies outside its ranges.
+    """
 
     servo: Servo
     ranges: Ranges
     friction: Friction = "m6"
+    spread: float = SPREAD
+    beyond: Beyond | None = None
 
     @property
     def name(self) -> str:
-        return self.servo.name
+        if self.beyond is None:
+            return self.servo.name
+        return f"{self.servo.name} {self.beyond.what} x{self.beyond.factor:g}"
 
     def machine(self, seed: int, number: int) -> ServoSpecimen:
-        """Deployed as drawn from the ranges, but for what the servo's description states."""
+        """Deployed as drawn from the ranges, or from beyond them, but for what the servo's description states."""
         rng = generator(seed, named(self.name), number, MACHINE)
-        deployment = draw_deployment(self.servo, self.ranges, rng)
+        if self.beyond is None:
+            return self._deployed(self.servo, self.ranges, rng)
+        more = self.beyond.friction(self.spread, rng)
+        servo = _scaled(self.servo, {"kt": 1.0, "resistance": 1.0, "coulomb": more, "viscous": more})
+        return self._deployed(servo, self.beyond.ranges(self.ranges, rng), rng)
+
+    def _deployed(self, servo: Servo, ranges: Ranges, rng: np.random.Generator) -> ServoSpecimen:
+        deployment = draw_deployment(servo, ranges, rng)
         return ServoSpecimen(
-            self.servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), self.friction
+            servo, deployment, float(rng.uniform(-_FIRST_ANGLE, _FIRST_ANGLE)), self.friction
         )
 
 
 class ServoWorld:
     """See the module. A `World`, and `Wired`: on the wire its servos live in continuous time."""
 
-    def __init__(self, ranges: Ranges = WIDE) -> None:
-        self._ranges = ranges
+    def __init__(self, ranges: Ranges = WIDE, spread: float = SPREAD) -> None:
+        self._ranges, self._spread = ranges, spread
 
     @classmethod
     def open(cls, name: str, use: str | None, options: Mapping[str, Json]) -> ServoWorld:
         """An `acclimate.task.world.Opener`. options: of the trainer's servo family, with its ranges written out."""
         del name, use
         ranges = options.get("ranges")
-        return cls(_ranges(ranges) if isinstance(ranges, Mapping) else WIDE)
+        if not isinstance(ranges, Mapping):
+            return cls()
+        spread = ranges.get("spread")
+        return cls(_ranges(ranges), float(spread) if isinstance(spread, int | float) else SPREAD)
 
     @cached_property
     def spec(self) -> TaskSpec:
@@ -96,9 +116,18 @@ class ServoWorld:
         return with_truth(chosen, choice.values, self.spec) if choice.values else chosen
 
     def groups(
-        self, servos: Sequence[Servo] = tuple(BUILT_IN.values()), friction: Friction = "m6"
+        self,
+        servos: Sequence[Servo] = tuple(BUILT_IN.values()),
+        friction: Friction = "m6",
+        outside: float | None = None,
     ) -> tuple[ServoGroup, ...]:
-        return tuple(ServoGroup(servo, self._ranges, friction) for servo in servos)
+        """Held-out servos of these types; outside the ranges, by up to that factor, each with every property."""
+        beyond = [None] if outside is None else [Beyond(what, outside) for what in PROPERTIES]
+        return tuple(
+            ServoGroup(servo, self._ranges, friction, self._spread, each)
+            for servo in servos
+            for each in beyond
+        )
 
     def _held_out(self, seed: int, number: int) -> ServoSpecimen:
         device, kind = divmod(number, len(BUILT_IN))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from acclimate.bundle.file import load
 from acclimate.command.bench import chart, report
 from acclimate.command.bench.measuring import Effort, chosen, measure
 from acclimate.command.bench.subjects import names
+from acclimate.command.options import heed_trust
 from acclimate.errors import EngineError, UsageError
+from acclimate.json_text import json_text
 from acclimate.names import did_you_mean
 
 _SHORTEST, _LONGEST = 0.1, 600.0  # s
@@ -23,6 +24,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if not _SHORTEST <= args.seconds <= _LONGEST:
         raise UsageError(f"--seconds must be from {_SHORTEST:g} to {_LONGEST:g}, found {args.seconds:g}")
     bundle, plot, effort = load(args.bundle), _drawable(args.plot), Effort(args.seconds)
+    heed_trust(args, bundle)
     subjects = _selected(args.only)
     try:
         choice = chosen(bundle.path)
@@ -36,7 +38,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if plot is not None:
         write_atomically(plot, chart.draw(bundle.manifest.name, found).encode())
     if args.json:
-        print(json.dumps(report.tree(bundle, choice, effort, found), indent=2))
+        print(json_text(report.tree(bundle, choice, effort, found)))
     else:
         print("\n".join(report.table(bundle, choice, found)))
     return 0

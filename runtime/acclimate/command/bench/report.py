@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -10,6 +9,7 @@ from statistics import median
 from acclimate.bundle.file import Bundle
 from acclimate.command.bench.measuring import PACES, Effort, Measured, Start
 from acclimate.command.bench.percentiles import Times
+from acclimate.cores import usable_cores
 from acclimate.engines.findings import processor
 from acclimate.fields import Json
 
@@ -34,7 +34,7 @@ def machine() -> str:
     """Processor, cores that this process may use, Python."""
     lines = processor().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return f"{models[0] if models else lines[0]}, {cores} cores, Python {platform.python_version()}"
 
 

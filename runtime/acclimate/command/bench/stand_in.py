@@ -21,8 +21,11 @@ class StandIn:
         self._values = np.array([0.5 * (c.minimum + c.maximum) for c in sensors], np.float32)
         self._clock, self._seq = clock, 0
 
-    def start(self) -> None:
+    def start(self, period: float) -> None:
         """Always ready."""
+
+    def rearm(self, sample: Sample) -> None:
+        """It never goes safe."""
 
     def latest(self) -> Sample:
         self._seq += 1
@@ -30,6 +33,9 @@ class StandIn:
 
     def command(self, targets: FloatArray) -> None:
         """Moves nothing."""
+
+    def idle(self, targets: FloatArray) -> None:
+        """Rests as it drives."""
 
     def stop(self) -> None:
         """Never moves."""

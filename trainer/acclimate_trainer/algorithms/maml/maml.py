@@ -163,11 +163,10 @@ class MamlPolicy:
 
     def _gradient(self, params: Tensors, window: Window) -> tuple[Tensors, tuple[Tensor, Tensor]]:
         """∇θ L(θ) of each task, L and the mean reward, (T,); in compiled C where training is."""
-        activation, rows = self._config.activation, pg.rows_of(self._view, pg.bounded(window))
-        compiled = None
-        if self._config.exploration_memory == 0.0:
-            likelihood = partial(pg.row_likelihood, activation=activation)
-            compiled = driving.row_gradient("the inner step", likelihood, params, rows, activation)
+        activation, memory = self._config.activation, self._config.exploration_memory
+        rows = pg.rows_of(self._view, pg.bounded(window), memory)
+        likelihood = partial(pg.row_likelihood, memory=memory, activation=activation)
+        compiled = driving.row_gradient("the inner step", likelihood, params, rows, activation, memory)
         if compiled is None:
             by_torch: tuple[Tensors, tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)(
                 params, window

@@ -100,16 +100,34 @@ def log_likelihood(
     return (-0.5 * z * z - torch.log(spread)).sum(-1)
 
 
-def row_likelihood(params: Tensors, row: Tensors, activation: Activation = "tanh") -> Tensor:
-    """As `log_likelihood` without memory, of rows of inputs `x` and of actions within ±1, `action`: (T, rows)."""
-    spread = sigma(params)
-    z = (row["action"] - mean_action(params, row["x"], activation)) / spread
+def row_likelihood(
+    params: Tensors, row: Tensors, memory: float = 0.0, activation: Activation = "tanh"
+) -> Tensor:
+    """As `log_likelihood`, (T, rows), of rows of inputs `x` and actions within ±1, `action`.
+
+    With memory also of `x_before` and `action_before`, those of the tick before, where one `follows` (1, else 0).
+    """
+    innovation, spread = row["action"] - mean_action(params, row["x"], activation), sigma(params)
+    if memory > 0.0:
+        before = row["action_before"] - mean_action(params, row["x_before"], activation)
+        innovation = innovation - memory * row["follows"] * before
+        spread = spread * math.sqrt(1.0 - memory * memory)
+    z = innovation / spread
     return (-0.5 * z * z - torch.log(spread)).sum(-1)
 
 
-def rows_of(view: View, window: Window) -> dict[str, Tensor]:
+def rows_of(view: View, window: Window, memory: float = 0.0) -> dict[str, Tensor]:
     """The window's transitions as `row_likelihood` takes them."""
     action = view.normal(window.action)
-    previous = torch.cat([torch.zeros_like(action[:, :, :1]), F.hardtanh(action[:, :, :-1])], dim=2)
-    x = view.inputs(window.obs[:, :, :-1], previous)
-    return {"x": x.flatten(1, 2), "action": action.flatten(1, 2)}
+    before = _delayed(action)
+    x = view.inputs(window.obs[:, :, :-1], F.hardtanh(before))
+    rows = {"x": x, "action": action}
+    if memory > 0.0:
+        follows = _delayed(torch.ones_like(action[..., :1]))
+        rows |= {"x_before": _delayed(x), "action_before": before, "follows": follows}
+    return {name: column.flatten(1, 2) for name, column in rows.items()}
+
+
+def _delayed(column: Tensor) -> Tensor:
+    """What was one tick before (T, K, S, n); zeros at the beginning."""
+    return torch.cat([torch.zeros_like(column[:, :, :1]), column[:, :, :-1]], dim=2)

@@ -14,6 +14,7 @@ The oracle that is compared with it is the same network with the same memory, to
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
+from acclimate.errors import UsageError
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
@@ -31,10 +33,11 @@ from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
 from acclimate_trainer.networks.feedforward import SIGMA_START, bounded, sigma
 from acclimate_trainer.networks.recurrent import gru, initial_gru
 from acclimate_trainer.networks.view import View
-from acclimate_trainer.outer_loop.training import Losses
-from acclimate_trainer.play.rollouts import headline, total_cost
+from acclimate_trainer.outer_loop.training import Losses, LossesOf
+from acclimate_trainer.play.rollouts import Episodes, headline, total_cost
 from acclimate_trainer.play.trials import Trial, draw_trial, run_trial, trial_costs
-from acclimate_trainer.settings.limits import COUNT, SHARE, require
+from acclimate_trainer.play.windows import Windowing, Windows
+from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, SHARE, require
 
 _INPUT_SCALE = 2.6  # of the initial weights, relative to 1/√n_in: the errors of a good controller are small
 _OUTPUT_SCALE = 0.1  # of the last layer's initial weights
@@ -71,11 +74,21 @@ class Rl2Config(RecurrentConfig):
     """Factor on the gradient through the simulated state and the hidden one, per tick backwards."""
     block: int = 25
     """Ticks over which the error is averaged before its root is taken: short ones make small errors count."""
+    window: int = 0
+    """Ticks after each of which the optimizer takes a step, and the trial goes on from there without the gradient of
+    what was before; whole ones make an episode. With 0, it takes one step per trial, by its whole gradient."""
+    trials: int = 4
+    """With windows: trials that follow one another in an iteration. Each machine begins at another window of its first
+    one, so that some trials begin in every window; the rest of them are whole."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
         super().__post_init__()
-        require(self, {"block": COUNT, "adjoint_decay": SHARE})
+        require(self, {"block": COUNT, "adjoint_decay": SHARE, "window": NOT_NEGATIVE, "trials": COUNT})
+        if self.window and self.episode_steps % self.window:
+            raise UsageError(
+                f"window must divide episode_steps, {self.episode_steps}, found {self.window}; or 0 for none"
+            )
 
 
 class Rl2Policy:
@@ -196,10 +209,24 @@ class Rl2(Generic[Tasks]):
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """The costs by block, roots taken, averaged over the trial; each task's own."""
-        c, trial = self._config, self.trial(tasks, rng, progress)
-        episodes = run_trial(self.policy(meta), meta, self._family, trial, c.adjoint_decay)
+        trial = self.trial(tasks, rng, progress)
+        return self._losses(
+            run_trial(self.policy(meta), meta, self._family, trial, self._config.adjoint_decay)
+        )
+
+    def pieces(self, tasks: int, rng: np.random.Generator, progress: float) -> Iterator[LossesOf]:
+        """The whole trial, or windows of several."""
+        c = self._config
+        if not c.window:
+            yield lambda meta: self.losses(meta, tasks, rng, progress)
+            return
+        windows = Windows(self._family, windowing(c, tasks, progress), rng)
+        for _ in range(windows.count):
+            yield lambda meta: self._losses([windows.play(self.policy(meta), meta, c.adjoint_decay)])
+
+    def _losses(self, episodes: Sequence[Episodes]) -> Losses:
         costs = trial_costs(self._family, episodes)
-        return Losses(total_cost(costs, c.block), {costs[0].name: headline(costs[0])})
+        return Losses(total_cost(costs, self._config.block), {costs[0].name: headline(costs[0])})
 
     def trial(self, tasks: int, rng: np.random.Generator, progress: float, explore: int = 0) -> Trial[Tasks]:
         """A trial on newly drawn machines, as they come at that share of training."""
@@ -207,6 +234,20 @@ class Rl2(Generic[Tasks]):
 
     def policy(self, meta: Tensors) -> Rl2Policy:
         return Rl2Policy(meta, self._view, told=self._oracle)
+
+
+def windowing(config: Rl2Config, tasks: int, progress: float) -> Windowing:
+    """What is played in an iteration at that share of training."""
+    return Windowing(
+        places=tasks,
+        side_by_side=config.side_by_side,
+        episodes=config.episodes,
+        steps=config.episode_steps,
+        window=config.window,
+        trials=config.trials,
+        change=config.change,
+        progress=risen(progress, config.curriculum),
+    )
 
 
 def new_trial(

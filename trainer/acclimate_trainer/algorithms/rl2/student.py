@@ -48,6 +48,10 @@ class StudentConfig(Rl2Config):
         """Raises UsageError for what no training can be."""
         super().__post_init__()
         require(self, {"imitation": SHARE, "tolerance": POSITIVE})
+        if self.window:
+            raise UsageError(
+                f"window must be 0, found {self.window}: a teacher is imitated over whole trials"
+            )
         if not self.teacher:
             raise UsageError("teacher must name the folder of a run of an oracle")
         if not 0 <= self.explore <= self.side_by_side:

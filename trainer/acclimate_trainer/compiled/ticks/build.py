@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from acclimate.engines.c_compiler import COMPILERS, find_compiler
 from acclimate.engines.c_library import build as build_library
+from acclimate.engines.c_library import is_kept
 from acclimate.errors import EngineError
 
 from acclimate_trainer.compiled.ticks.errors import NotCompiled
@@ -38,6 +39,7 @@ class Library(NamedTuple):
     """Both functions take a job, and the first block and the one after the last to do."""
 
     lanes: int
+    kept: bool  # in the cache
     forward: Callable[[int, int, int], int | None]
     backward: Callable[[int, int, int], int | None] | None
 
@@ -54,6 +56,7 @@ def build(source: str, *, backward: bool) -> Library:
         raise NotCompiled(str(error)) from None
     return Library(
         int(library.acclimate_lanes()),
+        is_kept(library),
         _declared(library.acclimate_forward, None),
         _declared(library.acclimate_backward, ctypes.c_int32) if backward else None,
     )

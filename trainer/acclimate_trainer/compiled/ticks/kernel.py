@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from acclimate_trainer.compiled.stopwatch import ROLL_OUTS, STOPWATCH
 from acclimate_trainer.compiled.ticks.build import Job, Library, build
 from acclimate_trainer.compiled.ticks.source import Sizes, c_source, sizes
 from acclimate_trainer.compiled.ticks.trace import Graph
@@ -166,12 +167,13 @@ def _run(function: Callable[[int, int, int], int | None], job: Job, shared: Plan
     threads = min(torch.get_num_threads(), shared.blocks)
     bounds = [shared.blocks * k // threads for k in range(threads + 1)]
     address = ctypes.addressof(job)
-    if threads == 1:
-        results = [function(address, 0, shared.blocks)]
-    else:
-        results = list(
-            _pool(threads).map(lambda k: function(address, bounds[k], bounds[k + 1]), range(threads))
-        )
+    with STOPWATCH.on(ROLL_OUTS):
+        if threads == 1:
+            results = [function(address, 0, shared.blocks)]
+        else:
+            results = list(
+                _pool(threads).map(lambda k: function(address, bounds[k], bounds[k + 1]), range(threads))
+            )
     if any(results):
         raise MemoryError("no memory for the backward pass of a compiled roll-out")
 

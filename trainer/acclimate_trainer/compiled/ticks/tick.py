@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
+from acclimate_trainer.compiled.stopwatch import COMPILING, STOPWATCH
 from acclimate_trainer.compiled.ticks.kernel import Arguments, Kernel
-from acclimate_trainer.compiled.ticks.trace import GROUPS, Inputs, Tick, Traced, trace
+from acclimate_trainer.compiled.ticks.trace import GROUPS, Inputs, Tick, Traced, trace, traced
 from acclimate_trainer.contract.policy import Tensors
 
 _FEW = 64  # numbers that may differ from task to task before each task gets lanes of its own
@@ -30,6 +31,7 @@ class CompiledTick:
         self._names = {group: list(members) for group, members in zip(GROUPS, example, strict=True)}
         self._shapes = {name: x.shape for name, x in example.carried.items()}
         self._traced: Traced = trace(tick, example, fading)
+        self._before: dict[tuple[str, int], fx.GraphModule] = {}
         self._kernels: dict[tuple[frozenset[int], tuple[str, ...]], Kernel] = {}
 
     @property
@@ -41,6 +43,11 @@ class CompiledTick:
     def kernels(self) -> int:
         """How many versions there are by now."""
         return len(self._kernels)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the next process finds all versions in the cache."""
+        return all(kernel.library.kept for kernel in self._kernels.values())
 
     def __call__(self, inputs: Inputs, segment: Tensor | None = None, decay: float = 1.0) -> Ticked:
         """Run S ticks.
@@ -82,12 +89,12 @@ class CompiledTick:
         kept = [own[k] for k in before.kept]
         if before.module is None:
             return kept
-        module, (tasks, segments) = before.module, own[0].shape[:2]
-
-        def made(*each: Tensor) -> tuple[Tensor, ...]:
-            return tuple(module(*(x.unsqueeze(0) for x in each)))
-
-        results = torch.vmap(made)(*(x.flatten(0, 1) for x in own))
+        tasks, segments = own[0].shape[:2]
+        given = [own[k].flatten(0, 1) for k in before.taken]
+        key = group, tasks * segments
+        if key not in self._before:
+            self._before[key] = _batched(before.module, given)
+        results = self._before[key](*given)
         return kept + [x.reshape(tasks, segments, *x.shape[1:]) for x in results]
 
     def _placement(self, weights: Sequence[Tensor], tasks: int) -> tuple[frozenset[int], bool]:
@@ -127,8 +134,18 @@ class CompiledTick:
                 ("machine" if k in moved else group, shape) for k, (group, shape) in enumerate(graph.inputs)
             ]
             regrouped = graph._replace(inputs=tuple(inputs))
-            self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
+            with STOPWATCH.on(COMPILING):
+                self._kernels[moved, wanted] = Kernel(regrouped, wanted, self._traced.fading)
         return self._kernels[moved, wanted]
+
+
+def _batched(module: fx.GraphModule, example: Sequence[Tensor]) -> fx.GraphModule:
+    """What is made of one task's inputs (1, …), made of many tasks' (N, …): written out once, since vmap is slow."""
+
+    def made(*each: Tensor) -> tuple[Tensor, ...]:
+        return tuple(module(*(x.unsqueeze(0) for x in each)))
+
+    return traced(torch.vmap(made), [x.detach().clone() for x in example], decomposed=False)
 
 
 def _wanted(arguments: Arguments) -> tuple[str, ...]:

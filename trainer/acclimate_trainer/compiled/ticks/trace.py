@@ -7,9 +7,7 @@ machine's numbers, is taken out of it: it is the same in every tick, and torch c
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from acclimate_trainer.compiled.ticks.decompositions import decompositions
-from acclimate_trainer.compiled.ticks.errors import NotCompiled
+from acclimate_trainer.compiled.ticks.errors import NotCompiled, place_of
 from acclimate_trainer.contract.policy import Tensors
 
 Tick: TypeAlias = Callable[[Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -67,7 +65,8 @@ class Before(NamedTuple):
     """What a group's inputs of a graph are made of, once per roll-out: some of the tick's own, then others of them."""
 
     kept: tuple[int, ...]
-    module: fx.GraphModule | None  # of all of the tick's own, with one task
+    taken: tuple[int, ...]  # of the tick's own, what the module takes
+    module: fx.GraphModule | None  # with one task
 
 
 class Traced(NamedTuple):
@@ -165,13 +164,7 @@ def traced(
 
 
 def _refusal(error: Exception) -> str:
-    ours = Path(__file__).parents[1]
-    frames = (
-        frame
-        for frame in reversed(traceback.extract_tb(error.__traceback__))
-        if frame.line and "/torch/" not in frame.filename and ours not in Path(frame.filename).parents
-    )
-    place = next((f" ({Path(f.filename).name}:{f.lineno}: {f.line})" for f in frames), "")
+    place = place_of(error)
     if "data-dependent control flow" in str(error):
         return f"it branches on data{place}, where a compiled tick does the same in all episodes"
     said = " ".join(str(error).split()) or type(error).__name__
@@ -200,9 +193,11 @@ def _taken_out(graph: Graph, group: str) -> tuple[Graph, Before]:
     groups = dict(zip(placeholders, graph.inputs, strict=True))
     inputs = [groups[node] for node in rest] + [(group, node.meta["val"].shape) for node in hoisted]
     after = _extract(graph.module, [*rest, *hoisted], _outputs(graph.module))
-    module = _extract(graph.module, own, hoisted) if hoisted else None
-    places = tuple(k for k, node in enumerate(own) if node in kept)
-    return Graph(after, tuple(inputs), graph.outputs), Before(places, module)
+    read = ancestors(hoisted)
+    taken = [node for node in own if node in read]
+    module = _extract(graph.module, taken, hoisted) if hoisted else None
+    places, needed = (tuple(k for k, node in enumerate(own) if node in some) for some in (kept, taken))
+    return Graph(after, tuple(inputs), graph.outputs), Before(places, needed, module)
 
 
 def _computed(nodes: Iterable[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
@@ -217,6 +212,18 @@ def _computed(nodes: Iterable[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
             is_view = node.target in _VIEWS and same.issuperset(node.all_input_nodes)
             (same if is_view else computed).add(node)
     return computed
+
+
+def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """All that these are made of, and they themselves."""
+    found: set[fx.Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
 
 
 def _outputs(module: fx.GraphModule) -> list[fx.Node]:

@@ -29,7 +29,8 @@ OBSERVATION = (
     ObservationChannel("target", "rad", -END_STOP, END_STOP, "reference"),
     ObservationChannel("target_velocity", "rad/s", -_REFERENCE.speed[1], _REFERENCE.speed[1], "reference"),
 )
-ACTION = (ActionChannel("duty", "1", -1.0, 1.0),)
+EXPLORING_RATE = 50.0  # 1/s: half of full scale from tick to tick, which spares the gears
+ACTION = (ActionChannel("duty", "1", -1.0, 1.0, exploring_rate=EXPLORING_RATE),)
 FEATURES = (
     Feature(
         "accurate",

@@ -39,6 +39,7 @@ INLINE void multiply(lanes *restrict y, const lanes *restrict x, const float *re
     }
 }
 
+/* Sums of a tile: 4 by 4, then 1 by 8 and 8 by 1 for what is left, so that no sum waits for itself. */
 #define TAKE(k) lanes z0##k = {}, z1##k = {}, z2##k = {}, z3##k = {};
 #define TERMS(k)                                                         \
     {                                                                    \
@@ -50,44 +51,58 @@ INLINE void multiply(lanes *restrict y, const lanes *restrict x, const float *re
     }
 #define GIVE_TERMS(k)                                                    \
     {                                                                    \
-        lanes *to = sum + i * by_row + (j + k) * by_column;              \
+        lanes *to = at + k * by_column;                                  \
         to[0] += z0##k;                                                  \
         to[by_row] += z1##k;                                             \
         to[2 * by_row] += z2##k;                                         \
         to[3 * by_row] += z3##k;                                         \
     }
+#define TERM(k) y##k += q[k] * v;
+#define GIVE_TERM(k) at[k * step] += y##k;
+
+/* at[k·step] += Σ one·many[k] over ticks, for `count` of many. */
+INLINE void add_line(lanes *restrict at, long step, const lanes *restrict one, const lanes *restrict many, long every,
+                     long ticks, long count)
+{
+    for (; count >= 8; count -= 8, many += 8, at += 8 * step) {
+        const lanes *p = one, *q = many;
+        SUMS(CLEAR)
+        for (long t = 0; t < ticks; t++, p += every, q += every) {
+            lanes v = *p;
+            SUMS(TERM)
+        }
+        SUMS(GIVE_TERM)
+    }
+    for (; count > 0; count--, many++, at += step) {
+        const lanes *p = one, *q = many;
+        lanes y0 = {}, y1 = {};
+        for (long t = 0; t + 2 <= ticks; t += 2, p += 2 * every, q += 2 * every) {
+            y0 += p[0] * q[0];
+            y1 += p[every] * q[every];
+        }
+        if (ticks & 1)
+            y0 += *p * *q;
+        *at += y0 + y1;
+    }
+}
 
 /* sum[i·by_row + j·by_column] += Σ a[i]·b[j] over ticks, whose a and b are `every` apart */
 INLINE void add_outer(lanes *restrict sum, long by_row, long by_column, const lanes *restrict a,
                       const lanes *restrict b, long every, long ticks, long rows, long columns)
 {
-    long i = 0;
-    for (; i + 4 <= rows; i += 4) {
-        long j = 0;
-        for (; j + 4 <= columns; j += 4) {
+    long i = 0, whole = columns & ~3L;
+    for (; i + 4 <= rows; i += 4)
+        for (long j = 0; j < whole; j += 4) {
             const lanes *p = a + i, *q = b + j;
+            lanes *at = sum + i * by_row + j * by_column;
             HALF(TAKE)
             for (long t = 0; t < ticks; t++, p += every, q += every) {
                 HALF(TERMS)
             }
             HALF(GIVE_TERMS)
         }
-        for (; j < columns; j++) {
-            const lanes *p = a + i, *q = b + j;
-            TAKE(0)
-            for (long t = 0; t < ticks; t++, p += every, q += every)
-                TERMS(0)
-            long k = 0;
-            (void)k;
-            GIVE_TERMS(0)
-        }
-    }
+    for (long j = whole; j < columns; j++)
+        add_line(sum + j * by_column, by_row, b + j, a, every, ticks, i);
     for (; i < rows; i++)
-        for (long j = 0; j < columns; j++) {
-            const lanes *p = a + i, *q = b + j;
-            lanes z = {};
-            for (long t = 0; t < ticks; t++, p += every, q += every)
-                z += *p * *q;
-            sum[i * by_row + j * by_column] += z;
-        }
+        add_line(sum + i * by_row, by_column, a + i, b, every, ticks, columns);
 }

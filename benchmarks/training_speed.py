@@ -1,0 +1,203 @@
+"""How much faster compiled roll-outs train, by the built-in configs: env-steps with their gradient, on one thread.
+
+Iterations by torch and compiled ones alternate and are told the same random numbers, so that their gradients can be
+compared. What they took is the thread's own time: whatever else the machine does falls on neither. Libraries go into a
+cache of this run's own, which is empty at first. Beside the ratios: a kernel written by hand, and whole trainings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from acclimate.cache import VARIABLE
+from acclimate.stats import mean_interval
+from acclimate_trainer.compiled.driving import compiling, forget, notes
+from acclimate_trainer.compiled.stopwatch import ROLL_OUTS, STOPWATCH
+from acclimate_trainer.contract.policy import Tensors
+from acclimate_trainer.outer_loop.training import Iterative, meta_gradient, start
+from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.built_in import built_in
+from acclimate_trainer.runs.configuration import Config, load_config
+from torch import Tensor
+
+from benchmarks._by_hand import Case
+from benchmarks.harness import BenchmarkError, Figure
+
+FOLDER = Path("runs/bench/training_speed")
+ROWS = {
+    "rl2_servo": "servo_wide_rl2",
+    "maml_servo": "servo_wide_maml",
+    "reactive_servo": "servo_wide_robust",
+    "rl2_arm": "arm_rl2",
+}
+"""Names of figures, and the configs that they are of."""
+WHOLE = ("servo_wide_rl2", "servo_wide_maml")
+ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 40
+Work = Callable[[], object]
+
+
+def run(seed: int) -> Mapping[str, Figure]:
+    """By row: env-steps per second of both, their ratio, the gradients' difference, seconds to compile, what a second
+    thread gives; the compiled tick beside the one by hand; what whole trainings take."""
+    torch.set_num_threads(1)
+    figures: dict[str, Figure] = {}
+    with _own_cache():
+        for name, config in ROWS.items():
+            found = _row(Row(load_config(built_in()[config]), seed))
+            figures |= {f"{name}.{key}": figure for key, figure in found.items()}
+        figures |= _beside_by_hand(seed)
+    for name in WHOLE:
+        figures |= {f"{name}.{key}": figure for key, figure in _trained(name, seed).items()}
+    return figures
+
+
+class Row:
+    """Iterations of a config's training, none of which changes what is trained."""
+
+    def __init__(self, config: Config, seed: int) -> None:
+        algorithm = algorithm_of(config)
+        assert not isinstance(algorithm, Iterative)
+        self._algorithm, self._seed = algorithm, seed
+        self._training = replace(config.training, task_clip=1e9, clip=1e9)  # the gradient as it is
+        self._meta: Tensors = {n: x.requires_grad_() for n, x in start(algorithm, seed).meta.items()}
+        self.steps = config.training.meta_batch_size * _steps_per_task(config)
+
+    def gradient(self, number: int, *, compiled: bool) -> Tensor:
+        """Of an iteration with these random numbers, all parameters side by side."""
+        rng = np.random.default_rng([self._seed, number])
+        with compiling(compiled):
+            meta_gradient(self._algorithm, self._meta, self._training, rng, 1.0)
+        return torch.cat([x.grad.flatten() for x in self._meta.values() if x.grad is not None])
+
+
+def _row(row: Row) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {"compile_s": _compiling(row), "compile_again_s": _compiling(row)}
+    rounds = [_round(row, k) for k in range(1 + ROUNDS)][1:]  # the first one warms up
+    if said := notes():
+        raise BenchmarkError(f"not all is compiled: {said[0]}")
+    figures["env_steps_per_s"] = mean_interval([row.steps / r.compiled for r in rounds])
+    figures["torch_env_steps_per_s"] = mean_interval([row.steps / r.by_torch for r in rounds])
+    figures["compiled_over_torch"] = mean_interval([r.by_torch / r.compiled for r in rounds])
+    figures["gradient_difference"] = max(r.difference for r in rounds)
+    figures["two_threads_over_one"] = _two_threads(row)
+    return figures
+
+
+class _Round(NamedTuple):
+    """Seconds of one iteration each way, and how far their gradients are from each other, of their size."""
+
+    by_torch: float
+    compiled: float
+    difference: float
+
+
+def _round(row: Row, number: int) -> _Round:
+    by_torch, expected = _own_time(lambda: row.gradient(number, compiled=False))
+    compiled, found = _own_time(lambda: row.gradient(number, compiled=True))
+    return _Round(by_torch, compiled, float((found - expected).norm() / expected.norm()))
+
+
+def _own_time(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    begin = time.thread_time()
+    result = work()
+    return time.thread_time() - begin, result
+
+
+def _compiling(row: Row) -> float:
+    """Seconds that the first iteration takes beyond the second: trace, C, the machine's compiler, the comparison."""
+    forget()
+    first, second = (_all_time(lambda: row.gradient(0, compiled=True)) for _ in range(2))
+    return first - second
+
+
+def _all_time(work: Callable[[], object]) -> float:
+    """The processor's, also in processes that this one starts."""
+    before = os.times()
+    work()
+    return sum(os.times()[:4]) - sum(before[:4])
+
+
+def _two_threads(row: Row) -> Figure:
+    """What a second thread makes of roll-outs; with what torch does around them it has nothing to do."""
+    ratios = []
+    for k in range(THREADS_ROUNDS):
+        one, two = (_in_c(row, k, threads) for threads in (1, 2))
+        ratios.append(one / two)
+    return mean_interval(ratios)
+
+
+def _in_c(row: Row, number: int, threads: int) -> float:
+    before = dict(STOPWATCH.seconds)
+    torch.set_num_threads(threads)
+    row.gradient(number, compiled=True)
+    torch.set_num_threads(1)
+    return STOPWATCH.since(before)[ROLL_OUTS]
+
+
+def _beside_by_hand(seed: int) -> dict[str, Figure]:
+    """RL²'s tick on servos with its adjoint: the compiled one's time over that of the one by hand."""
+    case = Case(seed)
+    rounds = [case.compare() for _ in range(2 + BY_HAND_ROUNDS)][2:]
+    return {
+        "rl2_servo.over_by_hand": min(r.compiled for r in rounds) / min(r.by_hand for r in rounds),
+        "rl2_servo.by_hand_difference": max(r.difference for r in rounds),
+        "rl2_servo.us_per_tick": 1e6 * min(r.compiled for r in rounds) / case.ticks,
+        "rl2_servo.by_hand_us_per_tick": 1e6 * min(r.by_hand for r in rounds) / case.ticks,
+    }
+
+
+def _trained(name: str, seed: int) -> dict[str, Figure]:
+    """A whole training by the built-in config: wall time, the processor's, and the errors that it came to."""
+    out = FOLDER / name
+    command = [sys.executable, "-m", "acclimate", "train", name, "--out", str(out), "--seed", str(seed)]
+    with tempfile.TemporaryDirectory(prefix="acclimate-") as cache:
+        environment = {**os.environ, VARIABLE: cache, "OMP_NUM_THREADS": "1"}
+        before, begin = os.times(), time.perf_counter()
+        done = subprocess.run(
+            [*command, "--fresh", "--json"], env=environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+        wall, after = time.perf_counter() - begin, os.times()
+    if done.returncode:
+        raise BenchmarkError(f"training {name} ended with exit code {done.returncode}; see its output above")
+    result = json.loads(done.stdout)
+    errors = {key: value for key, value in result["figures"].items() if key.startswith("error")}
+    cpu = sum(b - a for a, b in zip(before[2:4], after[2:4], strict=True))
+    shares = {f"{part}_share": value for part, value in result["shares"].items()}
+    return {"wall_s": wall, "cpu_s": cpu, **errors, **shares}
+
+
+def _steps_per_task(config: Config) -> int:
+    """Of one iteration."""
+    if (m := config.maml) is not None:
+        exploring = m.adapt_steps * m.support_episodes
+        return (exploring + (m.adapt_steps + 1) * m.query_episodes) * m.episode_steps
+    if (r := config.rl2 or config.rl2_oracle) is not None:
+        return r.side_by_side * r.episodes * r.episode_steps
+    one = config.robust or config.oracle
+    assert one is not None
+    return one.episodes * one.episode_steps
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """An empty one, in which all is compiled anew."""
+    before = os.environ.get(VARIABLE)
+    with tempfile.TemporaryDirectory(prefix="acclimate-") as cache:
+        os.environ[VARIABLE] = cache
+        try:
+            yield
+        finally:
+            forget()
+            os.environ.pop(VARIABLE) if before is None else os.environ.update({VARIABLE: before})

@@ -1,0 +1,63 @@
+"""The bridge's verbs that look at a link, or make it a bad one. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+
+from acclimate.command.cli import Verb
+
+_REQUIRES = ("serial", "cobs")
+
+
+def _configure_faults(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--upstream",
+        required=True,
+        metavar="PORT",
+        help="where the device is; sim:NAME for a simulated servo",
+    )
+    add("--baud", type=int, default=115_200, help="of that port (115200)")
+    add("--seed", type=int, default=0, help="of all that happens (0)")
+    add("--link", metavar="PATH", help="keep a symbolic link to the port at PATH, also after --unplug")
+    of_frames = parser.add_argument_group("shares of the frames in each direction (0)").add_argument
+    of_frames("--flip", type=float, metavar="SHARE", help="one bit is flipped")
+    of_frames("--drop", type=float, metavar="SHARE", help="lost")
+    of_frames("--duplicate", type=float, metavar="SHARE", help="sent twice")
+    of_frames("--reorder", type=float, metavar="SHARE", help="overtaken by the next one")
+    of_frames("--merge", type=float, metavar="SHARE", help="the zero behind it is lost")
+    of_frames("--split", type=float, metavar="SHARE", help="a zero comes in the middle")
+    of_time = parser.add_argument_group("time").add_argument
+    of_time("--latency", type=float, metavar="MS", help="of every frame")
+    of_time("--jitter", type=float, metavar="MS", help="up to so much on top")
+    of_time(
+        "--burst",
+        type=float,
+        metavar="MS",
+        help="the host gets what has come only this often (a latency timer)",
+    )
+    of_time("--pace", type=float, metavar="BAUD", help="let bytes take the time that they take at this rate")
+    of_time("--drift", type=float, metavar="SHARE", help="the device's clock runs fast by so much: .01")
+    of_time("--stall", type=float, metavar="S", help="on average this often nothing comes through …")
+    of_time("--stalled", type=float, metavar="S", help="… for up to so long (.2)")
+    once = parser.add_argument_group("once, after so many seconds of traffic").add_argument
+    once("--unplug", type=float, metavar="S", help="the port vanishes …")
+    once("--unplugged", type=float, metavar="S", help="… and comes back after so long (1)")
+    once("--reset", type=float, metavar="S", help="the device restarts")
+    once("--brown-out", type=float, metavar="S", help="it babbles, and restarts")
+
+
+def _faults(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.faults import run_faults
+
+    return run_faults(args)
+
+
+FAULTS = Verb(
+    "faults",
+    "a link on which things go wrong, in front of a device; prints the port",
+    _configure_faults,
+    _faults,
+    _REQUIRES,
+    "serial",
+)
