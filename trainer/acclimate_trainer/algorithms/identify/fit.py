@@ -12,7 +12,9 @@ projection of Golub and Pereyra 1973): else the noise of a differentiated encode
 errors are out of all proportion, as where a joint meets its end stop, counts for less (Cauchy's weights).
 
 Everything that a step tries is simulated side by side: a chain of a few ticks for each step of the descent, made of
-products, sums and comparisons of static shapes, which every engine has.
+products, sums and comparisons of static shapes, which every engine has. All of it is in float64: slopes are small
+differences, normal equations square what parameters that can hardly be told apart leave, and what one engine rounds in
+another way than the next must not be seen in the estimate.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ from acclimate_trainer.settings.limits import COUNT, POSITIVE, require
 
 _MACHINES, _SEED, _START_SEED = 4096, 20261204, 20261205  # from which the prior is taken, and the starts
 _RIDGE = 1e-3  # of the prior's covariance
-_NEAR = 2e-3  # in typical units and in half ranges: float32 is too coarse for less, and friction too bent for more
-_LEAST = 3e-5  # half ranges: no sensor is more exact, nor float32 after a few ticks
+_NEAR = 1e-5  # differences that slopes are taken from, in typical units and in half ranges
+_LEAST = 3e-5  # half ranges: no sensor is more exact
 _DAMPINGS = (1e-3, 0.1, 10.0)  # tried in every step, relative to the curvature
 _FIRST_DAMPING = 0.03
 _ODD = 6.0  # squared errors of a stretch, in σ², from which on it hardly counts
@@ -48,6 +50,11 @@ class Belief(NamedTuple):
 
     mean: Tensor  # m (T, P)
     precision: Tensor  # Λ (T, P, P); 0 in the rows and columns of signs
+
+    @property
+    def exact(self) -> Belief:
+        """In float64."""
+        return Belief(self.mean.double(), self.precision.double())
 
     def each(self, times: int) -> Belief:
         """Of each machine, `times` times over."""
@@ -118,7 +125,7 @@ class Fit:
         self._family, self._config = family, config
         self._cutter = Cutter(family, config.stretch)
         parameters, n = family.spec.parameters, self._cutter.n_sensors
-        self._free = torch.tensor([float(p.scale != "sign") for p in parameters])
+        self._free = torch.tensor([float(p.scale != "sign") for p in parameters], dtype=torch.float64)
         self._directions = torch.diag(self._free)[self._free > 0.0]  # (F, P)
         fitted, p = self._directions.shape
         # Of the machines simulated around each point, by what they differ from it: nothing, a parameter, their begin.
@@ -127,7 +134,6 @@ class Fit:
             _NEAR * torch.cat([torch.zeros(1 + fitted, n), torch.eye(n)]),
         )
         low, high = family.standard(torch.tensor([[p.low for p in parameters], [p.high for p in parameters]]))
-        self._unknown = torch.maximum(self._free, (low < high).float())
         # Where logarithms are drawn, their ends are no walls: clipped, a step right for all together is right for none.
         beyond = torch.tensor([_BEYOND * (p.scale == "log") for p in parameters])
         self._low, self._high = low - beyond, high + beyond
@@ -138,13 +144,13 @@ class Fit:
         drawn = self._family.sample(_MACHINES, np.random.default_rng(_SEED))
         z = self._family.standard(self._family.parameters(drawn)) * self._free
         covariance = z.T @ z / len(z) + torch.diag(_RIDGE + 1.0 - self._free)
-        precision = torch.linalg.inv(covariance.double()).float()
-        return Belief(torch.zeros_like(self._free), self._free.unsqueeze(-1) * precision * self._free)
+        precision = self._free.unsqueeze(-1) * torch.linalg.inv(covariance) * self._free
+        return Belief(torch.zeros(len(precision)), precision.float())
 
     @property
     def unknown(self) -> Tensor:
         """The standard deviation of each parameter over the family, (P,); of a sign that is always the same 0."""
-        return self._unknown
+        return torch.maximum(self._free, (self._low < self._high).double()).float()
 
     @property
     def needs(self) -> int:
@@ -155,10 +161,11 @@ class Fit:
     def _starts(self) -> Tensor:
         """(C, P)."""
         drawn = self._family.sample(self._config.starts, np.random.default_rng(_START_SEED))
-        return self._family.standard(self._family.parameters(drawn))
+        return self._family.standard(self._family.parameters(drawn)).double()
 
     def __call__(self, belief: Belief, window: Window) -> Found:
         """What is thought of T machines after a window."""
+        belief = belief.exact
         stretches = self._cutter.cut(window)
         point, dampings = self._begun(belief, stretches), torch.tensor(_DAMPINGS)
         count = len(_DAMPINGS)
@@ -175,6 +182,7 @@ class Fit:
 
     def imagined(self, z: Tensor, belief: Belief, window: Window, noise: Tensor) -> Belief:
         """What a fit of true parameters z (T, P) would find, were the machines linear: drawn by `noise` (T, P)."""
+        z, noise, belief = z.double(), noise.double(), belief.exact
         point = self._projected(self._around(z, self._cutter.cut(window)), belief)
         values, vectors = torch.linalg.eigh(point.curvature)
         root = vectors * values.clamp_min(0.0).sqrt().unsqueeze(1)
@@ -185,7 +193,7 @@ class Fit:
 
     def doubt(self, belief: Belief) -> Tensor:
         """Standard deviation of each parameter, (T, P); of a sign 0."""
-        variances = (self._inverse(belief.precision) * torch.eye(len(self._free))).sum(-1)
+        variances = (self._inverse(belief.exact.precision) * torch.eye(len(self._free))).sum(-1)
         return variances.clamp_min(0.0).sqrt() * self._free
 
     def _inverse(self, precision: Tensor) -> Tensor:
@@ -229,8 +237,10 @@ class Fit:
         slopes = (ahead[:, 1:] - ahead[:, :1]) * (valid / _NEAR)
         rest = (stretches.measured - ahead[:, 0]) * valid[:, 0]
         scales = _Scales(_variance(rest, stretches.valid), stretches.valid)
-        unweighed = (torch.zeros(len(z)), torch.zeros_like(z), torch.zeros(len(z), z.shape[1], z.shape[1]))
-        return _Point(z, rest, slopes[:, :-n], slopes[:, -n:], stretches.valid, *unweighed, *scales)
+        cost, slope, curvature = (torch.zeros(len(z), *[z.shape[1]] * k, dtype=z.dtype) for k in range(3))
+        return _Point(
+            z, rest, slopes[:, :-n], slopes[:, -n:], stretches.valid, cost, slope, curvature, *scales
+        )
 
     def _projected(self, point: _Point, belief: Belief) -> _Point:
         """Weighed by what is left of errors where each stretch begins as suits it best."""

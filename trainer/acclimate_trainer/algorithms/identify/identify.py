@@ -106,7 +106,7 @@ class Identify(Generic[Tasks]):
         belief = self._fit.imagined(z, Belief(unknown["estimate"], unknown["precision"]), window, noise)
         known = torch.from_numpy(rng.random((tasks, 1)) >= c.unknown)
         return {
-            "estimate": torch.where(known, belief.mean, unknown["estimate"]),
-            "doubt": torch.where(known, self._fit.doubt(belief), unknown["doubt"]),
+            "estimate": torch.where(known, belief.mean.float(), unknown["estimate"]),
+            "doubt": torch.where(known, self._fit.doubt(belief).float(), unknown["doubt"]),
             "precision": unknown["precision"],
         }

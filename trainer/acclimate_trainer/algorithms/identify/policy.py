@@ -84,9 +84,9 @@ class IdentifyPolicy:
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         """The fit; where there is nothing to learn from, nothing changes."""
         found = self._fit(Belief(state["estimate"], state["precision"]), window)
-        thought = {"estimate": found.belief.mean, "doubt": self._fit.doubt(found.belief)}
+        thought = {"estimate": found.belief.mean.float(), "doubt": self._fit.doubt(found.belief).float()}
         seen = found.ticks.unsqueeze(-1) > 0.0
         after = {name: torch.where(seen, value, state[name]) for name, value in thought.items()}
         step = torch.cat([value - state[name] for name, value in after.items()], dim=-1)
-        info = {"loss": found.error, "step_norm": step.square().sum(-1).sqrt()}
-        return Adapt({**after, "precision": found.belief.precision}, info)
+        info = {"loss": found.error.float(), "step_norm": step.square().sum(-1).sqrt()}
+        return Adapt({**after, "precision": found.belief.precision.float()}, info)

@@ -35,18 +35,18 @@ class Stretches(NamedTuple):
 
 
 class Cutter:
-    """Cuts windows of a family's machines, and predicts what follows where a stretch begins."""
+    """Cuts windows of a family's machines, and predicts what follows where a stretch begins; in float64, see `fit`."""
 
     def __init__(self, family: Complete[object], ticks: int) -> None:
         """ticks: of a stretch, H."""
         assert isinstance(family.family, Resumable)  # `needs` has asked
         self._family, self._machines, self._ticks = family, family.family, ticks
-        self._mean, self._spread = family.typical
+        self._mean, self._spread = family.typical.double()
         sensors = [c for c in family.spec.sensors for _ in range(c.size)]
         names = [name for channel in family.spec.sensors for name in channel.scalars]
         self._columns = torch.tensor([family.spec.index(name) for name in names])
-        self._half = torch.tensor([0.5 * (c.maximum - c.minimum) for c in sensors])
-        self._middle = torch.tensor([0.5 * (c.maximum + c.minimum) for c in sensors])
+        self._half = torch.tensor([0.5 * (c.maximum - c.minimum) for c in sensors], dtype=torch.float64)
+        self._middle = torch.tensor([0.5 * (c.maximum + c.minimum) for c in sensors], dtype=torch.float64)
         self.n_sensors = len(sensors)
 
     @property
@@ -58,7 +58,8 @@ class Cutter:
         """All that the window has room for, each after as many actions as a machine remembers."""
         past, ticks = self._machines.n_past, self._ticks
         obs = self._scaled(window.obs.index_select(-1, self._columns)).clamp(-_FAR, _FAR)
-        action = limited(self._family.spec, window.action)
+        action = limited(self._family.spec, window.action).double()
+        mask = window.mask.double()
         count = (action.shape[2] - past) // ticks
         end = past + count * ticks
 
@@ -66,8 +67,8 @@ class Cutter:
             return x.reshape(len(x), -1, ticks, *x.shape[3:])
 
         before = [action[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]
-        known = [window.mask[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]
-        valid = torch.stack([stretched(window.mask[:, :, past:end]).amin(-1), *known], dim=-1).amin(-1)
+        known = [mask[:, :, k : k + count * ticks : ticks].flatten(1, 2) for k in range(past)]
+        valid = torch.stack([stretched(mask[:, :, past:end]).amin(-1), *known], dim=-1).amin(-1)
         return Stretches(
             begin=obs[:, :, past:end:ticks].flatten(1, 2),
             past=torch.stack(before, dim=2) if past else action[:, :0],
