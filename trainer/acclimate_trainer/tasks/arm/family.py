@@ -246,7 +246,7 @@ class ArmFamily:
 
     def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
         """A PID on each joint, its gains found by search over arms wired as expected; it tests the signs first."""
-        search = PidSearch(rounds=8)
+        search = PidSearch(rounds=8, price=self.price)
         found = pid_search(self, _JOINTS, self.sample(search.tasks, rng, progress=0.0), search, rng)
         return {"pid": found.settings(self.spec.action_scalars) | {"sign_test": float(self.miswired > 0.0)}}
 

@@ -169,7 +169,7 @@ class ServoFamily:
 
     def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
         """A PID controller, its gains found by search over the family; with a sign test where polarity is unknown."""
-        settings = PidSearch()
+        settings = PidSearch(price=self.price)
         upright = self.sample(settings.tasks, rng, progress=0.0)
         found = search(self, (_JOINT,), upright, settings, rng).settings(self.spec.action_scalars)
         return {"pid": found | {"sign_test": float(self.training.polarity[0] < 0.0)}}
