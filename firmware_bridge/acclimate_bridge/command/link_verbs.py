@@ -61,3 +61,33 @@ FAULTS = Verb(
     _REQUIRES,
     "serial",
 )
+
+
+def _configure_doctor(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("port", metavar="PORT", help="a serial port, a pseudo-terminal, a URL, or sim: to simulate a device")
+    add(
+        "bundle", nargs="?", metavar="BUNDLE", help="also look at this bundle, and whether the device fits it"
+    )
+    add("--baud", type=int, default=115_200, help="baud rate (115200)")
+    add("--timeout", type=float, default=5.0, metavar="S", help="how long the device may take to answer (5)")
+    add("--no-dtr", action="store_true", help="keep DTR and RTS low: for boards that these lines restart")
+    add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
+    add("--move", action="store_true", help="also move each actuator a little, there and back")
+    add("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.doctor.command import run_doctor
+
+    return run_doctor(args)
+
+
+DOCTOR = Verb(
+    "doctor",
+    "look at a port, the device behind it and a bundle for it: what is wrong, and what to do about it",
+    _configure_doctor,
+    _doctor,
+    _REQUIRES,
+    "serial",
+)

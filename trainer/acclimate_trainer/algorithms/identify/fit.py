@@ -29,7 +29,7 @@ from acclimate.errors import UsageError
 from torch import Tensor
 
 from acclimate_trainer.algorithms.identify.stretches import Cutter, Stretches, each
-from acclimate_trainer.algorithms.maml.policy_gradient import inverse_spd
+from acclimate_trainer.algorithms.maml.ridge import inverse_spd
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.settings.limits import COUNT, POSITIVE, require

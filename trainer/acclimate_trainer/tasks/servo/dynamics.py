@@ -73,7 +73,7 @@ class ServoSession:
         """
         self._here = self._before = start
         self._coefficients = coefficients(tasks)
-        self._encoder = encoder.unbind(2)
+        self._encoder = encoder
         self._through_stops, self._tick = through_stops, 0
         nothing, never = torch.zeros(start.q.shape), torch.zeros(start.q.shape, dtype=torch.bool)
         self._step = Step(nothing, never, never)
@@ -94,7 +94,7 @@ class ServoSession:
     def step(self, action: Tensor) -> Step:
         """One control period under a duty (T, E, 1)."""
         self._before = self._here
-        encoder = self._encoder[self._tick]
+        encoder = self._encoder[:, :, self._tick]
         self._here = step(self._here, action, self._coefficients, encoder, through_stops=self._through_stops)
         self._tick += 1
         return self._step
