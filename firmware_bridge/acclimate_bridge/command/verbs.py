@@ -186,6 +186,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--tune-pid", action="store_true", help="compare with a PID tuned on each machine alone, too")
     add("--seconds", type=float, metavar="S", help="drive for S seconds without a pause, not in episodes")
     add(
         "--change",
