@@ -1,8 +1,10 @@
 """How much faster compiled roll-outs train, by the built-in configs: env-steps with their gradient, on one thread.
 
 Iterations by torch and compiled ones alternate and are told the same random numbers, so that their gradients can be
-compared. What they took is the thread's own time: whatever else the machine does falls on neither. Libraries go into a
-cache of this run's own, which is empty at first. Beside the ratios: a kernel written by hand, and whole trainings.
+compared. Of RL² it is playing a trial, judging it and the gradient, clipped by task; of MAML, whose inner step stands
+between two roll-outs, and of policies without memory the whole iteration, drawing included. What it took is the
+thread's own time: whatever else the machine does falls on neither. Libraries go into a cache of this run's own, empty
+at first. Beside the ratios: a kernel written by hand, and whole trainings.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +27,11 @@ import numpy as np
 import torch
 from acclimate.cache import VARIABLE
 from acclimate.stats import mean_interval
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2
 from acclimate_trainer.compiled.driving import compiling, forget, notes
 from acclimate_trainer.compiled.stopwatch import ROLL_OUTS, STOPWATCH
 from acclimate_trainer.contract.policy import Tensors
-from acclimate_trainer.outer_loop.training import Iterative, meta_gradient, start
+from acclimate_trainer.outer_loop.training import Iterative, LossesOf, gradient_of, start
 from acclimate_trainer.runs.algorithms import algorithm_of
 from acclimate_trainer.runs.built_in import built_in
 from acclimate_trainer.runs.configuration import Config, load_config
@@ -41,11 +46,12 @@ ROWS = {
     "maml_servo": "servo_wide_maml",
     "reactive_servo": "servo_wide_robust",
     "rl2_arm": "arm_rl2",
+    "quadrotor": "quadrotor_rl2",
 }
 """Names of figures, and the configs that they are of."""
 WHOLE = ("servo_wide_rl2", "servo_wide_maml")
-ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 40
-Work = Callable[[], object]
+ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 10
+WINDOWS = 2  # of a training that steps in windows
 
 
 def run(seed: int) -> Mapping[str, Figure]:
@@ -63,23 +69,42 @@ def run(seed: int) -> Mapping[str, Figure]:
     return figures
 
 
+class Iterated(NamedTuple):
+    seconds: float
+    gradient: Tensor  # of all parameters, side by side, and of one window after the other
+
+
 class Row:
     """Iterations of a config's training, none of which changes what is trained."""
 
     def __init__(self, config: Config, seed: int) -> None:
         algorithm = algorithm_of(config)
         assert not isinstance(algorithm, Iterative)
-        self._algorithm, self._seed = algorithm, seed
+        self._algorithm, self._config, self._seed = algorithm, config, seed
         self._training = replace(config.training, task_clip=1e9, clip=1e9)  # the gradient as it is
         self._meta: Tensors = {n: x.requires_grad_() for n, x in start(algorithm, seed).meta.items()}
         self.steps = config.training.meta_batch_size * _steps_per_task(config)
 
-    def gradient(self, number: int, *, compiled: bool) -> Tensor:
-        """Of an iteration with these random numbers, all parameters side by side."""
-        rng = np.random.default_rng([self._seed, number])
+    def iterate(self, number: int, *, compiled: bool) -> Iterated:
+        """With these random numbers."""
+        gradients, seconds = list[Tensor](), 0.0
         with compiling(compiled):
-            meta_gradient(self._algorithm, self._meta, self._training, rng, 1.0)
-        return torch.cat([x.grad.flatten() for x in self._meta.values() if x.grad is not None])
+            for losses_of in self._drawn(np.random.default_rng([self._seed, number])):
+                begin = time.thread_time()
+                gradient_of(losses_of, self._meta, self._training)
+                seconds += time.thread_time() - begin
+                gradients += [x.grad.flatten() for x in self._meta.values() if x.grad is not None]
+        return Iterated(seconds, torch.cat(gradients))
+
+    def _drawn(self, rng: np.random.Generator) -> Iterator[LossesOf]:
+        """Losses whose trial, or whose first windows, are drawn; of MAML and the like those of a whole iteration."""
+        algorithm, tasks = self._algorithm, self._training.meta_batch_size
+        if not isinstance(algorithm, Rl2):
+            yield lambda meta: algorithm.losses(meta, tasks, rng, 1.0)
+        elif self._config.rl2 is not None and self._config.rl2.window:
+            yield from islice(algorithm.pieces(tasks, rng, 1.0), WINDOWS)
+        else:
+            yield partial(algorithm.losses_in, algorithm.trial(tasks, rng, 1.0))
 
 
 def _row(row: Row) -> dict[str, Figure]:
@@ -104,21 +129,14 @@ class _Round(NamedTuple):
 
 
 def _round(row: Row, number: int) -> _Round:
-    by_torch, expected = _own_time(lambda: row.gradient(number, compiled=False))
-    compiled, found = _own_time(lambda: row.gradient(number, compiled=True))
+    (by_torch, expected), (compiled, found) = (row.iterate(number, compiled=on) for on in (False, True))
     return _Round(by_torch, compiled, float((found - expected).norm() / expected.norm()))
-
-
-def _own_time(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    begin = time.thread_time()
-    result = work()
-    return time.thread_time() - begin, result
 
 
 def _compiling(row: Row) -> float:
     """Seconds that the first iteration takes beyond the second: trace, C, the machine's compiler, the comparison."""
     forget()
-    first, second = (_all_time(lambda: row.gradient(0, compiled=True)) for _ in range(2))
+    first, second = (_all_time(lambda: row.iterate(0, compiled=True)) for _ in range(2))
     return first - second
 
 
@@ -141,7 +159,7 @@ def _two_threads(row: Row) -> Figure:
 def _in_c(row: Row, number: int, threads: int) -> float:
     before = dict(STOPWATCH.seconds)
     torch.set_num_threads(threads)
-    row.gradient(number, compiled=True)
+    row.iterate(number, compiled=True)
     torch.set_num_threads(1)
     return STOPWATCH.since(before)[ROLL_OUTS]
 
@@ -184,7 +202,7 @@ def _steps_per_task(config: Config) -> int:
         exploring = m.adapt_steps * m.support_episodes
         return (exploring + (m.adapt_steps + 1) * m.query_episodes) * m.episode_steps
     if (r := config.rl2 or config.rl2_oracle) is not None:
-        return r.side_by_side * r.episodes * r.episode_steps
+        return r.side_by_side * (WINDOWS * r.window or r.episodes * r.episode_steps)
     one = config.robust or config.oracle
     assert one is not None
     return one.episodes * one.episode_steps

@@ -186,6 +186,17 @@ def test_there_is_nothing_to_adapt_to_without_a_window(policy: Policy) -> None:
     policy.adapt(bundles.window())
 
 
+def test_an_episode_that_begins_changes_nothing_under_a_running_adaptation(tmp_path: Path) -> None:
+    """Also of a tensor that nobody writes, and that was set for the last episode."""
+    manifest = bundles.with_passing_sigma(bundles.manifest())
+    policy = Policy(load(bundles.write_tiny(tmp_path / "passing.acclimate", manifest)))
+    policy.set_state("sigma", np.array([0.75], np.float32))
+    policy.stage(bundles.window())
+    policy.reset("episode")
+    assert policy.adapt_staged().info["sigma"] == 0.75
+    assert policy.state("sigma")[0] == bundles.INITIAL["sigma"][0]
+
+
 def test_act_and_adapt_run_at_the_same_time(policy: Policy) -> None:
     expected = policy.act(OBS).copy()
     policy.reset("episode")

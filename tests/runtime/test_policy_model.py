@@ -67,6 +67,12 @@ class PolicyModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.staged is None)
     @rule(seed=SEEDS)
+    def step(self, seed: int) -> None:
+        self.stage(seed)
+        self.adapt()
+
+    @precondition(lambda self: self.staged is None)
+    @rule(seed=SEEDS)
     def stage(self, seed: int) -> None:
         window = bundles.window(seed)
         self.policy.stage(window)
@@ -108,17 +114,18 @@ class PolicyModel(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        assert self.policy.can_commit is (self.spare_is == "adapted")
         if not self.refused(self.policy.commit, self.spare_is != "adapted"):
             self.swap("previous")
 
     @rule()
     def rollback(self) -> None:
-        assert self.policy.can_roll_back is (self.spare_is == "previous")
         if not self.refused(self.policy.rollback, self.spare_is != "previous"):
             self.swap("void")
 
-    @rule(name=st.sampled_from(sorted(bundles.INITIAL)), value=st.floats(-2, 2, width=32))
+    @rule(
+        name=st.sampled_from(["weight", "weight", "sigma", "previous", "shots"]),
+        value=st.floats(-2, 2, width=32),
+    )
     def set_state(self, name: str, value: float) -> None:
         array = np.full_like(bundles.INITIAL[name], value)
         if not self.refused(lambda: self.policy.set_state(name, array)):
@@ -157,6 +164,11 @@ class PolicyModel(RuleBasedStateMachine):
         with pytest.raises(PolicyError):
             action()
         return True
+
+    @invariant()
+    def what_can_be_done_is_the_models(self) -> None:
+        assert self.policy.can_commit is (self.spare_is == "adapted")
+        assert self.policy.can_roll_back is (self.spare_is == "previous")
 
     @invariant()
     def the_state_is_the_models(self) -> None:

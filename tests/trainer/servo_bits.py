@@ -23,7 +23,12 @@ from torch import Tensor
 
 PATH = Path(__file__).with_suffix(".json")
 TASKS = 6
-BEFORE = ("family.options.price=0.0",)  # what has come since is left out
+# What has come since is left out.
+BEFORE = ("family.options.price=0.0",)
+BEFORE_OF = {
+    "maml": ("maml.exploration_memory=0.0",),
+    "rl2": ("rl2.episodes=2", "rl2.episode_steps=75", "rl2.window=0"),
+}
 # A built-in config, and the share of training that is over.
 CASES = (
     ("servo_wide_maml", 0.1),
@@ -54,7 +59,7 @@ def machine() -> str:
 def recorded(name: str, progress: float) -> dict[str, str | float]:
     """One iteration's gradient of a built-in config, on a few servos."""
     torch.set_num_threads(1)
-    config = load_config(built_in()[name], BEFORE)
+    config = load_config(built_in()[name], (*BEFORE, *BEFORE_OF.get(name.split("_")[-1], ())))
     algorithm = algorithm_of(config)
     begin = algorithm.initial(np.random.default_rng([1, 0]))
     meta = {key: value.clone().requires_grad_() for key, value in begin.items()}

@@ -11,6 +11,7 @@ import pytest
 import torch
 from acclimate.task.spec import Feature, Metric, Term
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.algorithms.maml import ridge
 from acclimate_trainer.contract.complete import Complete, term_features
 from acclimate_trainer.contract.costs import limited
 from acclimate_trainer.contract.family import Cost, TaskFamily
@@ -212,7 +213,9 @@ def test_the_baseline_explains_what_a_reference_alone_does_to_returns() -> None:
     window = Window(obs, torch.zeros(1, 8, 30, 2), torch.ones(1, 8, 30))
     gamma = discount(0.9, 30)
     returns = (GLIDER.reward(window) @ gamma).flatten(1)
-    rest = pg.ridge_residual(GLIDER.baseline(window, gamma).flatten(1, 2), returns, torch.ones_like(returns))
+    rest = ridge.ridge_residual(
+        GLIDER.baseline(window, gamma).flatten(1, 2), returns, torch.ones_like(returns)
+    )
     assert rest.var() < 0.02 * returns.var()
 
 

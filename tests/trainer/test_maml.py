@@ -11,6 +11,7 @@ import torch
 from acclimate_trainer.algorithms.maml import maml
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
+from acclimate_trainer.algorithms.maml.ridge import RIDGE
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Tensors, Window
@@ -67,7 +68,7 @@ def naive_loss(params: Tensors, window: Window, config: MamlConfig, family: Task
             returns[episode, t] = ahead
     x, y = features[valid], returns[valid]
     x = x / np.sqrt((x * x).mean(0) + 1e-6)
-    gram = x.T @ x / len(x) + pg.RIDGE * np.eye(x.shape[1])
+    gram = x.T @ x / len(x) + RIDGE * np.eye(x.shape[1])
     rest = y - x @ np.linalg.solve(gram, x.T @ y / len(x))
     advantages = iter((rest - rest.mean()) / np.sqrt(rest.var() + 1e-6))
     total = torch.zeros(())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.algorithms.maml import ridge
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
 from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Tensors, Window, stacked
@@ -116,12 +117,12 @@ def test_the_baseline_is_the_ridge_regression_of_numpy() -> None:
     features[..., 0] = 1.0
     values = rng.standard_normal((3, 200)) + 3.0 * features[..., 1]
     mask = (rng.random((3, 200)) > 0.2).astype(float)
-    found = pg.ridge_residual(*(torch.tensor(x, dtype=torch.float32) for x in (features, values, mask)))
+    found = ridge.ridge_residual(*(torch.tensor(x, dtype=torch.float32) for x in (features, values, mask)))
     for task in range(3):
         valid = mask[task] == 1.0
         scale = np.sqrt((features[task][valid] ** 2).mean(0) + 1e-6)
         x, y = features[task][valid] / scale, values[task][valid]
-        gram = x.T @ x / len(x) + pg.RIDGE * np.eye(9)
+        gram = x.T @ x / len(x) + ridge.RIDGE * np.eye(9)
         weights = np.linalg.solve(gram, x.T @ y / len(x))
         expected = values[task] - (features[task] / scale) @ weights
         np.testing.assert_allclose(found[task].numpy(), expected, rtol=2e-3, atol=2e-3)
@@ -130,16 +131,33 @@ def test_the_baseline_is_the_ridge_regression_of_numpy() -> None:
 def test_values_that_the_features_explain_leave_next_to_nothing() -> None:
     features = torch.randn(2, 300, 5, generator=torch.Generator().manual_seed(0))
     values = features @ torch.tensor([1.0, -2.0, 0.5, 3.0, 0.1])
-    rest = pg.ridge_residual(features, values, torch.ones(2, 300))
+    rest = ridge.ridge_residual(features, values, torch.ones(2, 300))
     assert rest.square().mean() < 1e-3 * values.square().mean()
+
+
+@pytest.mark.parametrize("collinear", [0.0, 0.999])
+def test_the_gradient_of_what_regression_leaves_is_autograds(collinear: float) -> None:
+    """Where a task has transitions that do not count, and where two features are nearly one."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3, 60, 5, generator=generator, dtype=torch.float64)
+    features[..., 1] = collinear * features[..., 0] + (1.0 - collinear) * features[..., 1]
+    values, g = (torch.randn(3, 60, generator=generator, dtype=torch.float64) for _ in range(2))
+    mask = (torch.rand(3, 60, generator=generator) > torch.tensor([[0.0], [0.3], [1.0]])).double()
+    inputs = [features.requires_grad_(), values.requires_grad_()]
+    found, expected = (
+        torch.autograd.grad((g * residual(*inputs, mask)).sum(), inputs)
+        for residual in (ridge.ridge_residual_by_hand, ridge.ridge_residual)
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert float((a - b).abs().max() / b.abs().max()) < 1e-9
 
 
 def test_the_inverse_is_that_of_numpy() -> None:
     a = np.random.default_rng(0).standard_normal((4, 12, 12))
     spd = a @ a.transpose(0, 2, 1) + 0.1 * np.eye(12)
-    found = pg.inverse_spd(torch.tensor(spd, dtype=torch.float32)).numpy()
+    found = ridge.inverse_spd(torch.tensor(spd, dtype=torch.float32)).numpy()
     np.testing.assert_allclose(found @ spd, np.broadcast_to(np.eye(12), (4, 12, 12)), atol=2e-3)
-    assert_close(pg.inverse_spd(torch.eye(3)[None] * 4.0), torch.eye(3)[None] * 0.25)
+    assert_close(ridge.inverse_spd(torch.eye(3)[None] * 4.0), torch.eye(3)[None] * 0.25)
 
 
 def test_advantages_have_zero_mean_and_unit_variance_over_what_is_valid() -> None:
@@ -191,8 +209,16 @@ def test_rows_have_the_likelihood_of_the_window_that_they_are_made_of(
     params = {name: value[None].expand(2, *value.shape) for name, value in params.items()}
     window, view = random_window(2, 3, 6, spec=family.spec), View.of(family)
     rows = pg.rows_of(view, window, memory)
-    found = pg.row_likelihood(params, rows, memory)
-    assert_close(found, pg.log_likelihood(view, params, window, memory), rtol=1e-5, atol=1e-5)
+    before: Tensors = {"deviation": torch.zeros(2, 1, window.action.shape[-1])}
+    found = []
+    for k in range(18):
+        row = {name: column[:, k : k + 1] for name, column in rows.items()}
+        following, value = pg.row_likelihood(params, before, row, memory)
+        before = {**before, **following}
+        found.append(value)
+    assert_close(
+        torch.cat(found, dim=1), pg.log_likelihood(view, params, window, memory), rtol=1e-5, atol=1e-5
+    )
 
 
 def simulate(policy: MamlPolicy, params: Tensors, start: Tensor, noise: Tensor) -> Window:

@@ -6,6 +6,8 @@ import argparse
 
 from acclimate.command.cli import Verb
 
+from acclimate_bridge.command.options import add_opening
+
 _REQUIRES = ("serial", "cobs")
 
 
@@ -58,6 +60,34 @@ FAULTS = Verb(
     "a link on which things go wrong, in front of a device; prints the port",
     _configure_faults,
     _faults,
+    _REQUIRES,
+    "serial",
+)
+
+
+def _configure_doctor(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("port", metavar="PORT", help="a serial port, a pseudo-terminal, a URL, or sim: to simulate a device")
+    add(
+        "bundle", nargs="?", metavar="BUNDLE", help="also look at this bundle, and whether the device fits it"
+    )
+    add_opening(add)
+    add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
+    add("--move", action="store_true", help="also move each actuator a little, there and back")
+    add("--json", action="store_true", help="one JSON object on stdout instead of text")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.doctor.command import run_doctor
+
+    return run_doctor(args)
+
+
+DOCTOR = Verb(
+    "doctor",
+    "look at a port, the device behind it and a bundle for it: what is wrong, and what to do about it",
+    _configure_doctor,
+    _doctor,
     _REQUIRES,
     "serial",
 )

@@ -121,6 +121,19 @@ class HostLink:
         return LinkStats(*host, *device, self._logged, self._sync.round_trip, self._sync.drift)
 
     @property
+    def load(self) -> float | None:
+        """The share of the line that readings or commands take, whatever is more; None where it is not paced."""
+        bits = self._line.transport.bits_per_s
+        samples = round(1e6 / self._caps.rate_hz / self._obs_period_us)
+        return bits and max(budget.load(self._schema, self._caps.rate_hz, samples)) / bits
+
+    def ping(self) -> float | None:
+        """One exchange now: its round trip in s; None where no answer came. Raises DeviceFault for a lost link."""
+        before = self._sync.count
+        self._ping(RETRY)
+        return self._sync.last_round_trip if self._sync.count > before else None
+
+    @property
     def advice(self) -> str | None:
         """What would make this link a better one, in a sentence, as far as its traffic shows it."""
         if not self._observer.bursts:

@@ -27,6 +27,7 @@ class TimeSync:
 
     def __init__(self, window: int = 64) -> None:
         self._exchanges: deque[_Exchange] = deque(maxlen=window)
+        self.count = 0  # of exchanges so far
         self._newest = 0  # unwrapped device time, µs
         self._offset = 0.0
         self._drift = 0.0
@@ -47,6 +48,11 @@ class TimeSync:
         """The shortest round trip in the window, in s."""
         return min((e.round_trip for e in self._exchanges), default=0.0)
 
+    @property
+    def last_round_trip(self) -> float:
+        """Of the newest exchange, in s; 0 before the first."""
+        return self._exchanges[-1].round_trip if self._exchanges else 0.0
+
     def add(self, sent: float, received_t_us: int, answered_t_us: int, back: float) -> None:
         """One exchange: host time of sending and of the answer's arrival (s), and the device's two stamps."""
         arrival = self._unwrap(received_t_us)
@@ -54,6 +60,7 @@ class TimeSync:
         round_trip = max(back - sent - held, 0.0)
         device = arrival + held / 2
         self._exchanges.append(_Exchange(device, (sent + back) / 2 - device, round_trip))
+        self.count += 1
         self._fit()
 
     def to_host(self, t_us: int) -> float:

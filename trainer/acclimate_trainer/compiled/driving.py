@@ -112,7 +112,7 @@ def _kind_of(asked: Ride) -> Rollout:
 
 
 def row_gradient(
-    what: str, function: RowFunction, weights: Tensors, row: Tensors, *settings: object
+    what: str, function: RowFunction, weights: Tensors, handed: Tensors, row: Tensors, *settings: object
 ) -> RowGradient | None:
     """A gradient over many rows in C, where that is wanted and possible; one for each set of sizes and `settings`.
 
@@ -122,13 +122,13 @@ def row_gradient(
         return None
     sizes = (
         tuple((n, x.shape[1:]) for n, x in weights.items()),
-        tuple((n, x.shape[2:]) for n, x in row.items()),
+        tuple((n, x.shape[2:]) for n, x in (*handed.items(), *row.items())),
     )
     key = (what, *sizes, *settings)
     if key not in _state.rows:
         try:
             with STOPWATCH.on(COMPILING):
-                made = _state.rows[key] = RowGradient(function, weights, row)
+                made = _state.rows[key] = RowGradient(function, weights, handed, row)
             _note_unkept(made)
         except NotCompiled as why:
             _state.rows[key] = None

@@ -198,7 +198,7 @@ def _gradients(
         yield from algorithm.updates(meta, config, rng, progress)
     elif isinstance(algorithm, Piecewise):
         for losses in algorithm.pieces(config.meta_batch_size, rng, progress):
-            yield _gradient(losses, meta, config)
+            yield gradient_of(losses, meta, config)
     else:
         yield meta_gradient(algorithm, meta, config, rng, progress)
 
@@ -226,10 +226,10 @@ def meta_gradient(
 ) -> dict[str, float]:
     """Write the mean over tasks of the clipped gradient into `.grad` of `meta`; return the mean figures."""
     tasks = config.meta_batch_size
-    return _gradient(lambda copies: algorithm.losses(copies, tasks, rng, progress), meta, config)
+    return gradient_of(lambda copies: algorithm.losses(copies, tasks, rng, progress), meta, config)
 
 
-def _gradient(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> dict[str, float]:
+def gradient_of(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> dict[str, float]:
     """As `meta_gradient`.
 
     Each task has a copy of the meta-parameters, so that its gradient can be seen, and clipped, by itself. A

@@ -16,6 +16,7 @@ through the simulator into the exploring episodes, so that the policy learns wha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NamedTuple
@@ -28,6 +29,7 @@ from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.maml import policy_gradient as pg
+from acclimate_trainer.algorithms.maml.ridge import ridge_residual, ridge_residual_by_hand
 from acclimate_trainer.compiled import driving
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily, Tasks
@@ -164,29 +166,34 @@ class MamlPolicy:
     def _gradient(self, params: Tensors, window: Window) -> tuple[Tensors, tuple[Tensor, Tensor]]:
         """∇θ L(θ) of each task, L and the mean reward, (T,); in compiled C where training is."""
         activation, memory = self._config.activation, self._config.exploration_memory
-        rows = pg.rows_of(self._view, pg.bounded(window), memory)
+        window = pg.bounded(window)
+        rows = pg.rows_of(self._view, window, memory)
         likelihood = partial(pg.row_likelihood, memory=memory, activation=activation)
-        compiled = driving.row_gradient("the inner step", likelihood, params, rows, activation, memory)
+        handed = {"deviation": rows["action"]} if memory > 0.0 else {}
+        compiled = driving.row_gradient(
+            "the inner step", likelihood, params, handed, rows, activation, memory
+        )
         if compiled is None:
             by_torch: tuple[Tensors, tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)(
                 params, window
             )
             return by_torch
-        advantage, mask, reward = self._advantage(pg.bounded(window))
+        advantage, mask, reward = self._advantage(window, ridge_residual_by_hand)
         weight = -advantage * mask / mask.sum(-1, keepdim=True).clamp_min(1.0)
-        loss = (compiled.values(params, rows) * weight.detach()).sum(-1)
-        return compiled(params, rows, weight), (loss, reward)
+        gradient, values = compiled(params, rows, weight)
+        return gradient, ((values * weight.detach()).sum(-1), reward)
 
     def _loss(self, params: Tensors, window: Window) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Sum over tasks of L(θ), whose gradient is each task's own; then L and the mean reward, (T,)."""
-        window = pg.bounded(window)
-        advantage, mask, mean_reward = self._advantage(window)
+        advantage, mask, mean_reward = self._advantage(window, ridge_residual)
         memory, activation = self._config.exploration_memory, self._config.activation
         likelihood = pg.log_likelihood(self._view, params, window, memory, activation)
         loss = -(likelihood * advantage * mask).sum(-1) / mask.sum(-1).clamp_min(1.0)
         return loss.sum(), (loss, mean_reward)
 
-    def _advantage(self, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    def _advantage(
+        self, window: Window, residual: Callable[[Tensor, Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Of every transition (T, N), a mask of those that count, and the mean reward (T,)."""
         tasks = window.mask.shape[0]
         reward, memory = self._view.family.reward(window) * window.mask, self._config.exploration_memory
@@ -195,7 +202,7 @@ class MamlPolicy:
         mask = valid.reshape(tasks, -1)
         returns = (reward @ self._discount).reshape(tasks, -1)
         features = self._view.family.baseline(window, self._discount).flatten(1, 2)
-        advantage = pg.normalise(pg.ridge_residual(features, returns, mask), mask)
+        advantage = pg.normalise(residual(features, returns, mask), mask)
         mean_reward = reward.sum(dim=(1, 2)) / window.mask.sum(dim=(1, 2)).clamp_min(1.0)
         return advantage, mask, mean_reward
 

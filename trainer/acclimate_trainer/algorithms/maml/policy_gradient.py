@@ -15,7 +15,6 @@ from acclimate_trainer.contract.policy import Tensors, Window
 from acclimate_trainer.networks.feedforward import Activation, mean_action, sigma
 from acclimate_trainer.networks.view import View
 
-RIDGE = 1e-3  # of the baseline's normalised features
 _EPSILON = 1e-6
 _FAR = 1e6  # beyond anything that a sensor says or a policy does
 
@@ -35,41 +34,6 @@ def discount_matrix(kernel: Tensor, steps: int) -> Tensor:
     lag = torch.arange(steps).unsqueeze(1) - torch.arange(steps)
     inside = (lag >= 0) & (lag < kernel.shape[0])
     return torch.where(inside, kernel[lag.clamp(0, kernel.shape[0] - 1)], 0.0)
-
-
-def ridge_residual(features: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """What ridge regression on `features` (T, N, F), fitted where `mask` (T, N), leaves of `values` (T, N).
-
-    Features are scaled to unit mean square first, so that one ridge suits them all. They are nearly collinear, and
-    the residual is small against the values, so that the rounding of the normal equations alone would be seen in
-    the adapted parameters. One step of iterative refinement, its residual taken from the data, removes that.
-    """
-    count = mask.sum(-1).clamp_min(1.0)[:, None, None]  # (T, 1, 1)
-    mean_square = mask.unsqueeze(1) @ (features * features) / count  # (T, 1, F)
-    x = features * torch.rsqrt(mean_square + _EPSILON)
-    project = (x * mask.unsqueeze(-1)).transpose(1, 2)  # (T, F, N)
-    inverse = inverse_spd(project @ x / count + RIDGE * torch.eye(x.shape[-1]))
-    target = values.unsqueeze(-1)
-    first = inverse @ (project @ target / count)  # (T, F, 1)
-    rest = target - x @ first
-    second = inverse @ (project @ rest / count - RIDGE * first)
-    return (rest - x @ second).squeeze(-1)
-
-
-def inverse_spd(a: Tensor) -> Tensor:
-    """Inverse of symmetric positive definite a (T, F, F).
-
-    Gauss-Jordan without pivoting, unrolled: stable for such matrices, and nothing but products and sums, which
-    every engine has.
-    """
-    n = a.shape[-1]
-    m = torch.cat([a, torch.eye(n).expand_as(a)], dim=-1)  # (T, F, 2F)
-    for i in range(n):
-        row = m[:, i : i + 1]
-        unit = torch.zeros(n, 1)
-        unit[i] = 1.0
-        m = m - (m[:, :, i : i + 1] - unit) * (row / row[:, :, i : i + 1])
-    return m[:, :, n:]
 
 
 def normalise(advantage: Tensor, mask: Tensor) -> Tensor:
@@ -101,30 +65,29 @@ def log_likelihood(
 
 
 def row_likelihood(
-    params: Tensors, row: Tensors, memory: float = 0.0, activation: Activation = "tanh"
-) -> Tensor:
-    """As `log_likelihood`, (T, rows), of rows of inputs `x` and actions within ±1, `action`.
+    params: Tensors, before: Tensors, row: Tensors, memory: float = 0.0, activation: Activation = "tanh"
+) -> tuple[Tensors, Tensor]:
+    """As `log_likelihood`, (T, 1), of one transition: inputs `x` and the action within ±1, `action`.
 
-    With memory also of `x_before` and `action_before`, those of the tick before, where one `follows` (1, else 0).
+    With memory the `deviation` of the one before is taken, where one `follows` (1, else 0), and this one's handed on.
     """
-    innovation, spread = row["action"] - mean_action(params, row["x"], activation), sigma(params)
+    deviation, spread = row["action"] - mean_action(params, row["x"], activation), sigma(params)
+    following: Tensors = {}
+    innovation = deviation
     if memory > 0.0:
-        before = row["action_before"] - mean_action(params, row["x_before"], activation)
-        innovation = innovation - memory * row["follows"] * before
+        following = {"deviation": deviation}
+        innovation = deviation - memory * row["follows"] * before["deviation"]
         spread = spread * math.sqrt(1.0 - memory * memory)
     z = innovation / spread
-    return (-0.5 * z * z - torch.log(spread)).sum(-1)
+    return following, (-0.5 * z * z - torch.log(spread)).sum(-1)
 
 
 def rows_of(view: View, window: Window, memory: float = 0.0) -> dict[str, Tensor]:
     """The window's transitions as `row_likelihood` takes them."""
     action = view.normal(window.action)
-    before = _delayed(action)
-    x = view.inputs(window.obs[:, :, :-1], F.hardtanh(before))
-    rows = {"x": x, "action": action}
+    rows = {"x": view.inputs(window.obs[:, :, :-1], F.hardtanh(_delayed(action))), "action": action}
     if memory > 0.0:
-        follows = _delayed(torch.ones_like(action[..., :1]))
-        rows |= {"x_before": _delayed(x), "action_before": before, "follows": follows}
+        rows["follows"] = _delayed(torch.ones_like(action[..., :1]))
     return {name: column.flatten(1, 2) for name, column in rows.items()}
 
 

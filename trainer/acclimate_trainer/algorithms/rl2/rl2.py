@@ -209,10 +209,12 @@ class Rl2(Generic[Tasks]):
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
         """The costs by block, roots taken, averaged over the trial; each task's own."""
-        trial = self.trial(tasks, rng, progress)
-        return self._losses(
-            run_trial(self.policy(meta), meta, self._family, trial, self._config.adjoint_decay)
-        )
+        return self.losses_in(self.trial(tasks, rng, progress), meta)
+
+    def losses_in(self, trial: Trial[Tasks], meta: Tensors) -> Losses:
+        """The same, in a trial that is drawn already."""
+        c = self._config
+        return self._losses(run_trial(self.policy(meta), meta, self._family, trial, c.adjoint_decay))
 
     def pieces(self, tasks: int, rng: np.random.Generator, progress: float) -> Iterator[LossesOf]:
         """The whole trial, or windows of several."""

@@ -85,19 +85,13 @@ class _Rollout(torch.autograd.Function):
         ctx: FunctionCtx, kernel: Kernel, segment: Tensor, decay: float, tasks_share: bool, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         arguments = Arguments(*(t.contiguous() for t in tensors))
-        tasks, episodes, ticks, _ = arguments.now.shape
-        size, lanes = kernel.sizes, kernel.library.lanes
-        shared = plan(tasks, episodes, lanes, tasks_share)
+        tasks, episodes, _, _ = arguments.now.shape
+        shared = plan(tasks, episodes, kernel.library.lanes, tasks_share)
         taped = any(ctx.needs_input_grad)  # type: ignore[attr-defined]
-        carried = torch.empty(tasks, episodes, size.carried)
-        record = torch.empty(tasks, episodes, ticks, size.record)
-        tape = torch.empty(shared.blocks * ticks * size.carried * lanes if taped else 0)
-        given = {**arguments._asdict(), "segment": segment, "tape": tape}
-        out = {"carried_out": carried, "record": record}
-        _run(kernel.library.forward, _job(shared, arguments, {**given, **out}), shared)
-        ctx.save_for_backward(*arguments, segment, tape)
+        run = run_forward(kernel, arguments, segment, shared, taped=taped)
+        ctx.save_for_backward(*arguments, segment, run.tape)
         ctx.more = kernel, decay, shared  # type: ignore[attr-defined]
-        return carried, record
+        return run.carried, run.record
 
     @staticmethod
     @once_differentiable
@@ -110,6 +104,31 @@ class _Rollout(torch.autograd.Function):
         if len(arguments.weights) != len(found.weights):
             found = found._replace(weights=found.weights.sum(0, keepdim=True))
         return None, None, None, None, *found
+
+
+class Run(NamedTuple):
+    """What came of a roll-out forwards."""
+
+    carried: Tensor  # (T, E, C)
+    record: Tensor  # (T, E, S, R)
+    tape: (
+        Tensor  # what each tick began with, as the way backwards takes it; nothing where it was not asked for
+    )
+
+
+def run_forward(kernel: Kernel, arguments: Arguments, segment: Tensor, shared: Plan, *, taped: bool) -> Run:
+    """Contiguous arguments, without a gradient."""
+    tasks, episodes, ticks, _ = arguments.now.shape
+    size, lanes = kernel.sizes, kernel.library.lanes
+    run = Run(
+        torch.empty(tasks, episodes, size.carried),
+        torch.empty(tasks, episodes, ticks, size.record),
+        torch.empty(shared.blocks * ticks * size.carried * lanes if taped else 0),
+    )
+    out = {"carried_out": run.carried, "record": run.record, "tape": run.tape}
+    tensors = {**arguments._asdict(), "segment": segment, **out}
+    _run(kernel.library.forward, _job(shared, arguments, tensors), shared)
+    return run
 
 
 class Gradients(NamedTuple):

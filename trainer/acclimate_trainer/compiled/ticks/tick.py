@@ -59,17 +59,18 @@ class CompiledTick:
         """
         tasks, episodes, ticks = next(iter(inputs.now.values())).shape[:3]
         segments = max((x.shape[1] for x in inputs.machine.values()), default=1)
-        weights = self._made("weights", [x.unsqueeze(1) for x in self._ordered("weights", inputs)])
         values = {
             "carried": self._ordered("carried", inputs),
-            "weights": weights,
+            "weights": self._made("weights", [x.unsqueeze(1) for x in self._ordered("weights", inputs)]),
             "machine": self._made("machine", self._ordered("machine", inputs)),
             "now": self._ordered("now", inputs),
         }
-        moved, share = self._placement(weights, tasks)
         leads = {"carried": (tasks, episodes), "weights": (tasks,), "machine": (tasks, segments),
                  "now": (tasks, episodes, ticks)}  # fmt: skip
-        arguments = self._arguments(values, moved, leads)
+        arguments = Arguments(*(_flat(values[group], leads[group]) for group in GROUPS))
+        moved, share = self._placement(arguments.weights.detach())
+        if moved:
+            arguments = self._regrouped(values, moved, leads)
         kernel = self._kernel(moved, _wanted(arguments))
         if segment is None:
             segment = torch.zeros(tasks, ticks, dtype=torch.int32)
@@ -97,21 +98,21 @@ class CompiledTick:
         results = self._before[key](*given)
         return kept + [x.reshape(tasks, segments, *x.shape[1:]) for x in results]
 
-    def _placement(self, weights: Sequence[Tensor], tasks: int) -> tuple[frozenset[int], bool]:
+    def _placement(self, weights: Tensor) -> tuple[frozenset[int], bool]:
         """Which of the graph's inputs count as a machine's numbers though they are weights; and whether tasks share
-        the others, so that lanes of one block may be of several tasks."""
+        the others (T, U), so that lanes of one block may be of several tasks."""
+        same_as_first = weights == weights[:1]
+        if bool(same_as_first.all()):
+            return frozenset(), True
         graph = self._traced.graph
         places, sizes = graph.places("weights"), graph.sizes("weights")
-        if not places or tasks == 1:
-            return frozenset(), True
-        flat = _flat(weights, (tasks,)).detach()
-        alike = torch.split((flat == flat[:1]).all(0), sizes)
+        alike = torch.split(same_as_first.all(0), sizes)
         varying = [k for k, same in enumerate(alike) if not bool(same.all())]
         if sum(sizes[k] for k in varying) > _FEW:
             return frozenset(), False
         return frozenset(places[k] for k in varying), True
 
-    def _arguments(
+    def _regrouped(
         self,
         values: dict[str, list[Tensor]],
         moved: frozenset[int],

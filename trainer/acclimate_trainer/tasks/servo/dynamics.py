@@ -73,7 +73,7 @@ class ServoSession:
         """
         self._here = self._before = start
         self._coefficients = coefficients(tasks)
-        self._encoder = encoder.unbind(2)
+        self._encoder = encoder
         self._through_stops, self._tick = through_stops, 0
         nothing, never = torch.zeros(start.q.shape), torch.zeros(start.q.shape, dtype=torch.bool)
         self._step = Step(nothing, never, never)
@@ -94,7 +94,7 @@ class ServoSession:
     def step(self, action: Tensor) -> Step:
         """One control period under a duty (T, E, 1)."""
         self._before = self._here
-        encoder = self._encoder[self._tick]
+        encoder = self._encoder[:, :, self._tick]
         self._here = step(self._here, action, self._coefficients, encoder, through_stops=self._through_stops)
         self._tick += 1
         return self._step
@@ -132,6 +132,13 @@ def at_rest(tasks: ServoTasks, episodes: int, rng: np.random.Generator) -> Servo
     q_t = torch.tensor(q, dtype=torch.float32)
     zeros = torch.zeros(shape)
     return ServoState(q_t, zeros, q_t, torch.zeros(*shape, MAX_LAG))
+
+
+def under_way(measured: Tensor, past: Tensor) -> ServoState:
+    """Servos at measured positions and velocities (T, E, 2), after commands (T, E, MAX_LAG − 1, 1), oldest first."""
+    q, omega = measured.unbind(-1)
+    commands = F.hardtanh(past.squeeze(-1)).flip(-1)
+    return ServoState(q, omega, q, F.pad(commands, (0, 1)))
 
 
 def step(

@@ -1,0 +1,41 @@
+"""A process that runs tests with a bug planted: it ends with pytest's exit code."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+SITE = Path(__file__).parent / "site"
+NOTHING = "="  # as the bug: the tests must pass
+PRELOADED = (
+    "pytest",
+    "hypothesis",
+    "numpy",
+    "onnx.helper",
+    "onnxruntime",
+)  # what takes long, and is never changed
+
+
+def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, ...]) -> None:
+    """bug: MODULE=FILE; without: tests that are left out. Never returns."""
+    os.setsid()  # whoever ends this process ends what tests have started, too
+    os.chdir(root)
+    _quieten()
+    os.environ["ACCLIMATE_BUG"] = "" if bug == NOTHING else bug
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SITE), os.environ.get("PYTHONPATH", ""))))
+    sys.path.insert(0, root)
+    for name in [name for name in sys.modules if name.partition(".")[0].startswith(("acclimate", "tests"))]:
+        del sys.modules[name]
+    runpy.run_path(str(SITE / "sitecustomize.py"))
+    import pytest
+
+    plain = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not alone and not slow", "--hypothesis-seed=0")
+    os._exit(int(pytest.main([*plain, *(f"--deselect={test}" for test in without), *tests])))
+
+
+def _quieten() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)

@@ -1,0 +1,66 @@
+"""Which modules bugs are planted in, and the tests that concern each: those of the module and of what stands on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+_RUNTIME, _BRIDGE = "runtime/acclimate", "firmware_bridge/acclimate_bridge"
+_LEFT_OUT = (
+    "test_fail_safe.py::test_after_a_long_pause_nothing_moves_again",
+    "test_fail_safe.py::test_an_honest_pause_between_episodes_is_none_of_the_watchdogs_business",
+    "test_link_time.py::test_a_clock_that_is_off_costs_no_reading",
+    "test_link_time.py::test_after_a_pause_of_any_length_readings_are_fresh_again",
+)
+LEFT_OUT = ("tests/runtime/test_loop.py::test_real_time", *(f"tests/bridge/{name}" for name in _LEFT_OUT))
+"""Tests that take minutes, or real time: what they alone would find counts as not found."""
+
+
+class Subject(NamedTuple):
+    """A module by its name, its file, and its tests: the quicker ones first."""
+
+    module: str
+    path: Path
+    tests: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+
+def _of(package: str, modules: str, tests: str) -> list[Subject]:
+    """Modules by their path in a package, and tests by their path below tests/."""
+    room = "runtime" if package == _RUNTIME else "bridge"
+    files = tuple(f"tests/{name if '/' in name else f'{room}/{name}'}.py" for name in tests.split())
+    return [
+        Subject(".".join([Path(package).name, *name.split("/")]), ROOT / package / f"{name}.py", files)
+        for name in modules.split()
+    ]
+
+
+_LOOP = "test_loop test_commanding test_channel_map test_readings test_drive test_trial test_recording"
+_POLICY = "test_policy test_guard test_checkpoint test_trial test_policy_model"
+_BUNDLE = "test_manifest test_bundle test_hostile_bundles test_policy"
+_LINK = "test_wire test_messages test_time_sync test_device_core test_link_time test_host_link test_fail_safe"
+
+GROUPS: dict[str, list[Subject]] = {
+    "runtime": [
+        *_of(
+            _RUNTIME, "control/loop control/commanding control/rows control/pacer control/channel_map", _LOOP
+        ),
+        *_of(
+            _RUNTIME, "control/readings control/rearming control/patience", f"{_LOOP} bridge/test_fail_safe"
+        ),
+        *_of(_RUNTIME, "control/trial control/drive", "test_drive test_trial test_recording"),
+        *_of(_RUNTIME, "policy/policy policy/slots policy/adaptation", _POLICY),
+        *_of(_RUNTIME, "policy/guard policy/checkpoint policy/golden_check atomic", _POLICY),
+        *_of(_RUNTIME, "policy/trust", "test_trust"),
+        *_of(_RUNTIME, "bundle/archive bundle/file bundle/golden bundle/manifest bundle/npz", _BUNDLE),
+    ],
+    "bridge": [
+        *_of(_BRIDGE, "link/wire link/messages link/line link/time_sync link/host_link", _LINK),
+        *_of(_BRIDGE, "link/budget link/observing", f"{_LINK} test_transport"),
+        *_of(_BRIDGE, "simulation/device_core", _LINK),
+    ],
+}

@@ -1,0 +1,70 @@
+"""One bug under the tests that concern it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from benchmarks.harness import BenchmarkError
+from benchmarks.mutation import child
+from benchmarks.mutation.subjects import LEFT_OUT, ROOT, Subject
+
+Verdict: TypeAlias = Literal["killed", "survived"]
+_LEAST, _TIMES = 60.0, 10.0  # s that tests may take with a bug, and of what they take without one
+_FAILED = (
+    1  # pytest's exit code where tests ran, and one failed; from 2 on it broke off, as where nothing imports
+)
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+class Outcome(NamedTuple):
+    """code: pytest's, or None where the tests did not end in time, as where a loop does not."""
+
+    code: int | None
+    seconds: float
+
+    @property
+    def verdict(self) -> Verdict:
+        return "survived" if self.code == 0 else "killed"
+
+
+def prepare() -> None:
+    """Have new processes begin with what all tests import."""
+    _CONTEXT.set_forkserver_preload(list(child.PRELOADED))
+
+
+def without_bug(subject: Subject) -> float:
+    """s that the tests of a subject may take. Raises BenchmarkError where they fail as it is."""
+    outcome = _run(child.NOTHING, subject.tests, None)
+    if outcome.code != 0:
+        raise BenchmarkError(
+            f"the tests of {subject.module} fail without a bug (pytest ended with {outcome.code}): "
+            f"{' '.join(subject.tests)}"
+        )
+    return max(_TIMES * outcome.seconds, _LEAST)
+
+
+def with_bug(subject: Subject, source: str, limit: float) -> Outcome:
+    """What the tests of a subject say to another source of it, within `limit` s."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "planted.py"
+        path.write_text(source, encoding="utf-8")
+        return _run(f"{subject.module}={path}", subject.tests, limit)
+
+
+def _run(bug: str, tests: tuple[str, ...], limit: float | None) -> Outcome:
+    begin = time.monotonic()
+    process = _CONTEXT.Process(target=child.run_tests, args=(str(ROOT), bug, tests, LEFT_OUT))
+    process.start()
+    process.join(limit)
+    late = process.is_alive()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    return Outcome(None if late else process.exitcode, time.monotonic() - begin)
