@@ -15,7 +15,9 @@ def test_blindness_and_the_last_command_end_within_the_watchdog(
     patience = Patience.of(period, (shortest, longest))
     assert shortest <= patience.watchdog <= longest
     assert period < patience.command <= patience.watchdog  # a command holds until the next one comes
-    assert period <= patience.blind < patience.command  # a single reading may be lost; the loop is the first to see it
+    assert (
+        period <= patience.blind < patience.command
+    )  # a single reading may be lost; the loop is the first to see it
     assert patience.lost >= 0.5
     assert patience.pause >= patience.blind
 
