@@ -5,8 +5,8 @@ real codec, link, loop and device core. The device's clock runs 1 % fast; its re
 from a USB adapter; and every 3 s the host is held up for .15 s, which trips the watchdog.
 
     rearmed            times that the watchdog was cleared: once for each pause
-    miscounted         frames that either side holds for lost, damaged or stale, of which there are none, and what either
-                       counts of refused and expired commands that is not one for each pause
+    miscounted         frames that either side holds for lost, damaged or stale, of which there are none, and what is
+                       counted of refused and expired commands that is not one for each pause
     error.first|last   RMS tracking error in rad, in the first minute and in the last
 """
 
