@@ -23,6 +23,7 @@ from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Step, TaskFamily
 from acclimate_trainer.contract.policy import Act, Tensors
 from acclimate_trainer.outer_loop.training import PerTask, TrainingConfig, meta_gradient
+from acclimate_trainer.outer_loop.training import gradient_of as gradient_of_losses
 from acclimate_trainer.play.rollouts import draw, rollout
 from acclimate_trainer.play.trials import run_trial
 from acclimate_trainer.runs.algorithms import algorithm_of
@@ -30,6 +31,7 @@ from acclimate_trainer.runs.built_in import built_in
 from acclimate_trainer.runs.configuration import load_config
 from acclimate_trainer.tasks.arm.family import ArmFamily
 from acclimate_trainer.tasks.point import PointFamily, PointFrameFamily
+from acclimate_trainer.tasks.quadrotor.family import QuadrotorFamily
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from torch import Tensor
 
@@ -82,6 +84,7 @@ FAMILIES = {
     "point_frame": PointFrameFamily(),
     "glider": GliderFamily(),
     "cart": Cart(),
+    "quadrotor": QuadrotorFamily(),
 }
 
 
@@ -124,6 +127,25 @@ def test_a_student_is_driven_by_itself_and_no_gradient_passes_through_the_machin
         found.append(torch.autograd.grad(total, meta["input"])[0])
     assert driving.notes() == []
     assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-5
+
+
+@pytest.mark.parametrize("family", [ServoFamily(preset="miswired"), PointFamily()], ids=["servo", "point"])
+def test_windows_that_go_on_from_one_another_have_torchs_gradients(family: TaskFamily[object]) -> None:
+    """Episodes begin and machines change in the middle of a window; the state is carried, its gradient is not."""
+    config = Rl2Config(hidden=9, side_by_side=2, episodes=2, episode_steps=20, window=10, block=10, trials=1)
+    algorithm, found = Rl2(family, config), []
+    meta = {n: x.requires_grad_() for n, x in algorithm.initial(np.random.default_rng(0)).items()}
+    for on in (False, True):
+        gradients = []
+        with driving.compiling(on):
+            for losses_of in algorithm.pieces(5, np.random.default_rng(1), 0.6):
+                gradient_of_losses(losses_of, meta, SMALL)
+                gradients.append(torch.cat([x.grad.flatten() for x in meta.values() if x.grad is not None]))
+        found.append(gradients)
+    assert driving.notes() == []
+    assert len(found[0]) == 4
+    for expected, ours in zip(*found, strict=True):
+        assert float((ours - expected).norm() / expected.norm()) < 1e-5
 
 
 def test_a_student_has_torchs_gradient() -> None:
