@@ -38,6 +38,7 @@ FIRST = (
     "servo_wide_objectives",
     "servo_wide_ppo",
     "arm_rl2",
+    "quadrotor_rl2",
     "point_maml",
     "point_frame_rl2",
     "pendulum_oracle",

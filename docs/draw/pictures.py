@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import acclimate_demo
 from acclimate.errors import UsageError
 
-from docs.draw import demo, house, ink, life, reacher_gpi, rooms, rooms_gpi, servo_objectives, servo_rl2
+from docs.draw import (
+    demo,
+    faults,
+    house,
+    ink,
+    life,
+    reacher_gpi,
+    rooms,
+    rooms_gpi,
+    servo_objectives,
+    servo_rl2,
+)
 from docs.draw.recorded import read
 
 if TYPE_CHECKING:
@@ -42,6 +53,7 @@ def _recorded(name: str, draw: Callable[[], Figure], *files: str, by: Path | Non
 
 PICTURES: Mapping[str, Picture] = {
     "demo": _recorded("demo", demo.draw, "demo.plot.json", by=DEMO / "picture.py"),
+    "faults": _recorded("faults", faults.draw),
     "life": Picture(life.draw, bytes, (CODE / "life.py",)),
     "reacher_gpi": _recorded("reacher_gpi", reacher_gpi.draw),
     "rooms": Picture(

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from acclimate_trainer.tasks.quadrotor.family import QuadrotorFamily
+from acclimate_trainer.tasks.quadrotor.session import RATES
 
 from benchmarks import _l2f
 from benchmarks.harness import BenchmarkError
 
 
 def test_a_step_is_that_of_l2f() -> None:
-    """Of drones anywhere in the ranges, under any action, for as long as rounding has not grown."""
+    """Of drones anywhere in the ranges, under any action, but for those that tumble faster than ours can."""
     pytest.importorskip("l2f")
     family = QuadrotorFamily(drag=(0.0, 0.0), delay=(0.0, 0.0), noise=(0.0, 0.0))
     drones = family.sample(256, np.random.default_rng(0))
@@ -25,9 +26,11 @@ def test_a_step_is_that_of_l2f() -> None:
         action = rng.uniform(-1.2, 1.2, (256, 4)).astype(np.float32)
         session.step(torch.from_numpy(action).unsqueeze(1))
         fleet.step(action)
+        within = (np.abs(fleet.body()[3]) < RATES).all(-1)
+        assert within.mean() > 0.8
         for ours, theirs in zip(session.state, fleet.body(), strict=False):
             size = np.abs(theirs).clip(1.0)
-            assert float((np.abs(ours[:, 0].numpy() - theirs) / size).max()) < 1e-6
+            assert float((np.abs(ours[:, 0].numpy() - theirs) / size)[within].max()) < 1e-6
 
 
 def test_without_l2f_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_tables_and_a_picture(path: Path, tmp_path: Path) -> None:
             ("--plot", "bench.png"),
             "--plot bench.png: the picture is an SVG; expected a name that ends in .svg",
         ),
-        (("--plot", "nowhere/bench.svg"), "--plot nowhere/bench.svg: there is no folder nowhere"),
+        (("--plot", "nowhere/bench.svg"), "--plot nowhere/bench.svg: the folder nowhere does not exist"),
         (("--only", "native"), "nothing could be measured: native: "),
     ],
 )

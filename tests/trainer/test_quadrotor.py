@@ -39,7 +39,7 @@ class TestQuadrotor(FamilyConformance):
 
 class TestSlowQuadrotor(FamilyConformance):
     def family(self) -> QuadrotorFamily:
-        return QuadrotorFamily(slow=0.5)
+        return QuadrotorFamily(slow=0.5, late=0.3)
 
 
 def drones(n: int = N, family: QuadrotorFamily = STILL) -> Drones:
@@ -247,6 +247,16 @@ def test_slow_ones_are_more_frequent_in_training_only() -> None:
         assert float(slow.float().mean()) == pytest.approx(share, abs=0.03)
 
 
+def test_late_ones_are_more_frequent_in_training_only() -> None:
+    family = QuadrotorFamily(late=0.5, slow=0.3)
+    for one, share in ((family, 0.5 + 0.5 * 0.25), (family.held_out(), 0.25)):
+        tasks = one.sample(4000, np.random.default_rng(0))
+        late = tasks.delay >= 0.015
+        assert float(late.float().mean()) == pytest.approx(share, abs=0.03)
+        if one is family:  # however slow others are
+            assert float((tasks.torque_to_inertia >= 620.0)[late].float().mean()) > 0.8
+
+
 def test_restlessness_costs_even_where_there_is_no_error() -> None:
     family = QuadrotorFamily()
     obs, action = torch.zeros(2, 1, 2, 24), torch.zeros(2, 1, 1, 4)
@@ -266,6 +276,7 @@ def test_restlessness_costs_even_where_there_is_no_error() -> None:
         ({"thrust_to_weight": (0.9, 2.0)}, "thrust_to_weight"),
         ({"delay": (0.0, 0.03)}, "delay"),
         ({"slow": 1.5}, "slow"),
+        ({"late": -0.1}, "late"),
         ({"noise": (1.0, 0.5)}, "noise"),
     ],
 )

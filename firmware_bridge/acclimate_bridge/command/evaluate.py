@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from acclimate.atomic import write_atomically
 from acclimate.bundle.file import load
 from acclimate.command.options import at_least, writable
+from acclimate.command.results import hand_over
 from acclimate.cores import usable_cores
 from acclimate.errors import UsageError
 from acclimate.fields import Json
@@ -40,14 +42,21 @@ def run_evaluation(args: argparse.Namespace) -> int:
         shots=args.shots,
         seed=args.seed,
         engine=args.engine or usual_engine(),
+        tune_pid=args.tune_pid,
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)
     text = json_text(tree)
-    if output is not None:
-        write_atomically(output, (text + "\n").encode())
-    print(text if args.json else "\n".join(lines))
+    hand_over(
+        partial(_write, output, text + "\n"),
+        lambda: print(text if args.json else "\n".join(lines), flush=True),
+    )
     return 0
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is not None:
+        write_atomically(path, text.encode())
 
 
 def _fleet(args: argparse.Namespace) -> Fleet:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from acclimate.command.results import attempt, hand_over
 from acclimate.control.recording import Recording
 from acclimate.errors import AcclimateError
 from acclimate.policy.checkpoint import save_checkpoint
@@ -40,20 +41,14 @@ class Keeping:
         try:
             yield
         except BaseException as error:
-            steps = [self.recording.close]
-            if self._has_learned() or (not self._before and not isinstance(error, AcclimateError)):
-                steps.append(self._save)
-            for failure in _each(steps):
+            keep = self._has_learned() or (not self._before and not isinstance(error, AcclimateError))
+            for failure in attempt(self.recording.close, *([self._save] if keep else [])):
                 print(f"acclimate: {failure}", file=sys.stderr)
             raise
 
     def finish(self, report: Callable[[], None]) -> None:
         """All of it, where all went well. Raises the first error once everything was tried."""
-        failures = _each([self.recording.close, self._save, report])
-        for failure in failures[1:]:
-            print(f"acclimate: {failure}", file=sys.stderr)
-        if failures:
-            raise failures[0]
+        hand_over(self.recording.close, self._save, report)
 
     def _save(self) -> None:
         if self._path is not None:
@@ -61,14 +56,3 @@ class Keeping:
 
     def _has_learned(self) -> bool:
         return any(not np.array_equal(self._policy.state(name), then) for name, then in self._before.items())
-
-
-def _each(steps: list[Callable[[], None]]) -> list[AcclimateError]:
-    """The errors of steps, all of which are tried."""
-    failures = []
-    for step in steps:
-        try:
-            step()
-        except AcclimateError as error:
-            failures.append(error)
-    return failures

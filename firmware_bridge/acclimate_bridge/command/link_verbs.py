@@ -6,6 +6,8 @@ import argparse
 
 from acclimate.command.cli import Verb
 
+from acclimate_bridge.command.options import add_opening
+
 _REQUIRES = ("serial", "cobs")
 
 
@@ -69,9 +71,7 @@ def _configure_doctor(parser: argparse.ArgumentParser) -> None:
     add(
         "bundle", nargs="?", metavar="BUNDLE", help="also look at this bundle, and whether the device fits it"
     )
-    add("--baud", type=int, default=115_200, help="baud rate (115200)")
-    add("--timeout", type=float, default=5.0, metavar="S", help="how long the device may take to answer (5)")
-    add("--no-dtr", action="store_true", help="keep DTR and RTS low: for boards that these lines restart")
+    add_opening(add)
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
     add("--move", action="store_true", help="also move each actuator a little, there and back")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")

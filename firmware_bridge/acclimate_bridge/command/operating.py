@@ -20,11 +20,11 @@ from acclimate.task.spec import TaskSpec, Track
 
 from acclimate_bridge.command import sign_test
 from acclimate_bridge.command.approach import approach, go_back
+from acclimate_bridge.command.connecting import Opening, connected
 from acclimate_bridge.command.dry_run import DryRun
 from acclimate_bridge.command.sim_port import SCHEME
 from acclimate_bridge.command.watch import Watch
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.link.transport import SerialTransport
 
 _MARGIN = 0.05  # of the range of a sensor, that references keep away from its ends
 
@@ -104,11 +104,11 @@ class Ready(NamedTuple):
 
 @contextlib.contextmanager
 def ready(
-    port: str, baud: int, policy: Policy, operation: Operation, watch: Watch, tell: Tell
+    port: str, opening: Opening, policy: Policy, operation: Operation, watch: Watch, tell: Tell
 ) -> Iterator[Ready]:
     """The device at a port, looked at and tried. Raises DeviceFault, MismatchError, UsageError for a port."""
     clock, manifest = RealClock(), policy.manifest
-    with contextlib.closing(SerialTransport(port, baud)) as transport, HostLink(transport, clock) as link:
+    with connected(port, opening, clock, tell) as link:
         if operation.release_estop and not operation.dry_run:
             link.release_estop()
         if operation.sign_test:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from acclimate.errors import UsageError
@@ -22,3 +22,10 @@ def moment(what: str, text: str, word: str, known: Sequence[Word]) -> tuple[Word
             return known[known.index(name)], seconds
     wrong = "" if name in known else did_you_mean(name, known, of=f"valid {word}")
     raise UsageError(f"{what} {text!r} is not {word}@SECONDS, as in {known[0]}@5{wrong}")
+
+
+def add_opening(add: Callable[..., object]) -> None:
+    """How a port is opened."""
+    add("--baud", type=int, default=115_200, help="baud rate (115200)")
+    add("--timeout", type=float, default=5.0, metavar="S", help="how long the device may take to answer (5)")
+    add("--no-dtr", action="store_true", help="keep DTR and RTS low: for boards that these lines restart")

@@ -23,6 +23,7 @@ from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.command import driving, following, objectives
+from acclimate_bridge.command.connecting import Opening
 from acclimate_bridge.command.drive_plan import DrivePlan
 from acclimate_bridge.command.keeping import Keeping
 from acclimate_bridge.command.learned import Learned
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )
     heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
-    learned = Learned.of(args)
+    learned, opening = Learned.of(args), Opening.of(args)
     record, operation = writable("--record", args.record), Operation.of(args, manifest)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest, learned)
     wanted = objectives.asked_for(args.objective, manifest) if isinstance(plan, TrialPlan) else ()
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         _tell_simulated(device, bundle)
         watch = Watch(manifest.task, operation.abort_error, tell if sys.stderr.isatty() else None)
-        with ready(device.port, args.baud, policy, operation, watch, tell) as machine:
+        with ready(device.port, opening, policy, operation, watch, tell) as machine:
             said = _Run(args, machine, policy, operation, watch, tell, keeping.recording).said(plan, learned)
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     text = json_text(tree) if args.json else "\n".join([*said.lines, engine])

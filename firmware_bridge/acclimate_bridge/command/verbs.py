@@ -8,6 +8,8 @@ from collections.abc import Callable
 from acclimate.command.cli import Verb
 from acclimate.command.options import add_trust
 
+from acclimate_bridge.command.options import add_opening
+
 _REQUIRES = ("serial", "cobs")
 _MACHINE = "#NUMBER of a held-out one, NAME=VALUE,… for true parameters, or the name of a servo"
 
@@ -90,7 +92,7 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         help="sim: to simulate a device as well (also sim:#7, sim:XL-320, sim:NAME=VALUE,…); or a serial port, a "
         "pseudo-terminal, or a URL such as socket://host:port",
     )
-    add("--baud", type=int, default=115_200, help="baud rate (115200)")
+    add_opening(add)
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
     add_trust(parser)
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
@@ -178,6 +180,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--tune-pid", action="store_true", help="compare with a PID tuned on each machine alone, too")
     add("--seconds", type=float, metavar="S", help="drive for S seconds without a pause, not in episodes")
     add(
         "--change",

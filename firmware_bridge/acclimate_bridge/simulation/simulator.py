@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple, TextIO, get_args
 import numpy as np
 from acclimate.errors import UsageError
 
-from acclimate_bridge.link.messages import State
+from acclimate_bridge.link.messages import Latch, State
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.specimen import Specimen
 
 _LONGEST_WAIT = 0.05  # s, so that a signal is noticed
-FaultKind = Literal["nan", "reboot", "unplug", "hang"]
+FaultKind = Literal["nan", "reboot", "unplug", "hang", "overload"]
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
     """Something that goes wrong `after` seconds of being driven.
 
     nan: the sensors die; reboot: power is lost for a moment; unplug: the port vanishes; hang: it stops
-    talking.
+    talking; overload: it cuts its torque, and says so.
     """
 
     kind: FaultKind
@@ -145,6 +145,8 @@ class Simulator:
             self._core.reboot(self._boot_id(), now)
         elif fault.kind == "hang":
             self._muted = True
+        elif fault.kind == "overload":
+            self._core.trip(Latch.OVERLOAD, now, "overload: torque is off")
         else:
             self.close()
 

@@ -82,6 +82,7 @@ FAMILIES = {
     "arm": ArmFamily(),
     "point": PointFamily(),
     "point_frame": PointFrameFamily(),
+    "quadrotor": QuadrotorFamily(),
     "glider": GliderFamily(),
     "cart": Cart(),
     "quadrotor": QuadrotorFamily(),
@@ -100,6 +101,32 @@ def test_every_algorithm_has_torchs_gradient_on_every_family(name: str) -> None:
     assert_compiled_and_same(reactive_of(family, oracle=True))
     if Complete.of(family).rewarded:
         assert_compiled_and_same(maml_of(family), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("name", ["point_frame", pytest.param("quadrotor", marks=pytest.mark.slow)])
+def test_windows_that_go_on_from_one_another_have_torchs_gradients(name: str) -> None:
+    """From machines and memories as the windows before have left them, by weights of every task's own."""
+    config = Rl2Config(hidden=5, episodes=2, episode_steps=12, side_by_side=2, window=6, trials=1, block=6)
+    algorithm, found = Rl2(FAMILIES[name], config), list[list[Tensor]]()
+    for on in (False, True):
+        gradients = []
+        with driving.compiling(on):
+            for losses in algorithm.pieces(4, np.random.default_rng(1), 0.6):
+                meta = {n: x.clone().requires_grad_() for n, x in stacked(algorithm, 4).items()}
+                parts = torch.autograd.grad(
+                    losses(meta).total.sum(), list(meta.values()), materialize_grads=True
+                )
+                gradients.append(torch.cat([x.flatten() for x in parts]))
+        found.append(gradients)
+    assert driving.notes() == []
+    assert len(found[1]) == 4
+    for expected, compiled in zip(*found, strict=True):
+        assert float((compiled - expected).norm() / expected.norm()) < 1e-5
+
+
+def stacked(algorithm: PerTask, tasks: int) -> Tensors:
+    meta = algorithm.initial(np.random.default_rng(0))
+    return {name: x.expand(tasks, *x.shape) for name, x in meta.items()}
 
 
 def test_the_actor_of_objectives_has_torchs_gradient() -> None:

@@ -12,6 +12,7 @@ from acclimate.command.checks import Check, show_checks
 from acclimate.control.clock import RealClock
 from acclimate.errors import DeviceFault, UsageError
 
+from acclimate_bridge.command.connecting import Opening
 from acclimate_bridge.command.doctor.link import check_link, watch
 from acclimate_bridge.command.doctor.motion import check_motion
 from acclimate_bridge.command.doctor.policy import check_bundle, check_fit, check_rest
@@ -25,6 +26,7 @@ from acclimate_bridge.simulation.spawn import simulated_port
 def run_doctor(args: argparse.Namespace) -> int:
     """Print the checks; the exit code is 1 where one fails."""
     bundle = load(args.bundle) if args.bundle else None
+    opening = Opening.of(args)
     if args.move:
         print(
             "doctor: each actuator will move a little, there and back; keep clear",
@@ -32,7 +34,7 @@ def run_doctor(args: argparse.Namespace) -> int:
             flush=True,
         )
     with _port(args) as port:
-        return show_checks(_checks(args, port, bundle), as_json=args.json)
+        return show_checks(_checks(args, port, opening, bundle), as_json=args.json)
 
 
 @contextlib.contextmanager
@@ -47,21 +49,21 @@ def _port(args: argparse.Namespace) -> Iterator[str]:
         yield device.port
 
 
-def _checks(args: argparse.Namespace, port: str, bundle: Bundle | None) -> Iterator[Check]:
+def _checks(args: argparse.Namespace, port: str, opening: Opening, bundle: Bundle | None) -> Iterator[Check]:
     if bundle is not None:
         yield from check_bundle(bundle, args.engine)
     yield from check_port(port)
     clock = RealClock()
     began = clock.now()
     try:
-        transport = SerialTransport(port, args.baud, dtr=not args.no_dtr)
+        transport = SerialTransport(port, opening.baud, dtr=opening.dtr)
     except UsageError as error:
         yield Check("opening", "it cannot be opened", str(error))
         return
     yield Check("opening", "it is free")
     with contextlib.closing(transport):
         try:
-            with HostLink(transport, clock, timeout=args.timeout) as link:
+            with HostLink(transport, clock, timeout=opening.timeout) as link:
                 yield _answer(link, clock.now() - began)
                 yield from _of_device(args, link, clock, bundle)
         except DeviceFault as fault:

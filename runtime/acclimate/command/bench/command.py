@@ -11,7 +11,8 @@ from acclimate.bundle.file import load
 from acclimate.command.bench import chart, report
 from acclimate.command.bench.measuring import Effort, chosen, measure
 from acclimate.command.bench.subjects import names
-from acclimate.command.options import heed_trust
+from acclimate.command.options import heed_trust, writable
+from acclimate.command.results import hand_over
 from acclimate.errors import EngineError, UsageError
 from acclimate.json_text import json_text
 from acclimate.names import did_you_mean
@@ -35,12 +36,13 @@ def run_bench(args: argparse.Namespace) -> int:
         raise EngineError(
             f"nothing could be measured: {'; '.join(f'{of.name}: {of.refused}' for of in found)}"
         )
-    if plot is not None:
-        write_atomically(plot, chart.draw(bundle.manifest.name, found).encode())
-    if args.json:
-        print(json_text(report.tree(bundle, choice, effort, found)))
-    else:
-        print("\n".join(report.table(bundle, choice, found)))
+    tree, table = report.tree(bundle, choice, effort, found), report.table(bundle, choice, found)
+
+    def draw() -> None:
+        if plot is not None:
+            write_atomically(plot, chart.draw(bundle.manifest.name, found).encode())
+
+    hand_over(draw, lambda: print(json_text(tree) if args.json else "\n".join(table), flush=True))
     return 0
 
 
@@ -55,14 +57,9 @@ def _selected(only: list[str] | None) -> list[str]:
 
 def _drawable(plot: str | None) -> Path | None:
     """Checked before anything is measured. Raises UsageError where the picture could not be written."""
-    if plot is None:
-        return None
-    path = Path(plot)
-    if path.suffix != ".svg":
+    if plot is not None and Path(plot).suffix != ".svg":
         raise UsageError(f"--plot {plot}: the picture is an SVG; expected a name that ends in .svg")
-    if not path.parent.is_dir():
-        raise UsageError(f"--plot {plot}: there is no folder {path.parent}")
-    return path
+    return writable("--plot", plot)
 
 
 def _progress(text: str) -> None:

@@ -65,7 +65,8 @@ Floats: TypeAlias = NDArray[np.float64]
 
 _SPREAD = 0.1  # of n in the rotor distance, and minus its mean
 _END = 4.0  # standard deviations
-_SLOW = 0.15  # of the range of torque to inertia: drones below it are slow
+_SLOW = (0.0, 0.15)  # of the range of torque to inertia: these drones are slow
+_LATE = {"torque_to_inertia": (0.5, 1.0), "fall": (0.5, 1.0), "delay": (0.75, 1.0)}  # of the ranges
 _AT_ZERO = 0.1  # of the flights
 _START, _ANGLE = 0.5, 1.0  # m, rad; also of velocities ±1 m/s and ±1 rad/s
 _FASTEST = 5.0  # m/s, of a reference
@@ -97,6 +98,9 @@ class QuadrotorFamily:
     """Of the sensors; 1 is .005 m, .01 rad, .03 m/s and .05 rad/s."""
     slow: float = 0.0
     """Share of the drones, in training, that are drawn from the slowest: with little torque to their inertia."""
+    late: float = 0.0
+    """Share of the drones, in training, that are drawn from those that answer late and violently: with much torque to
+    their inertia, a long delay, and rotors that are slow to slow down."""
     price: float = 0.1
     """What the change of the action costs, m per unit of its RMS, as share of full scale."""
     damping: float = 0.05
@@ -120,7 +124,13 @@ class QuadrotorFamily:
             raise UsageError(
                 f"thrust_to_weight must lie above 1, or nothing flies, found {self.thrust_to_weight[0]:g}"
             )
-        for name, most in (("push", math.inf), ("slow", 1.0), ("price", math.inf), ("damping", math.inf)):
+        for name, most in (
+            ("push", math.inf),
+            ("slow", 1.0),
+            ("late", 1.0),
+            ("price", math.inf),
+            ("damping", math.inf),
+        ):
             if not 0.0 <= getattr(self, name) <= most or not math.isfinite(getattr(self, name)):
                 bound = "at least 0" if most == math.inf else f"from 0 to {most:g}"
                 raise UsageError(f"{name} must be {bound}, found {getattr(self, name):g}")
@@ -176,24 +186,24 @@ class QuadrotorFamily:
         del progress
         low, high = (float(np.cbrt(m)) for m in self.mass)
         size = rng.uniform(low, high, n)  # ∛kg
+        late = rng.random(n) < self.late
         lift = rng.uniform(*self.thrust_to_weight, n)
         spread = rng.uniform(0.0, self.push, n) * (lift - 1.0) * lift / 3.0
         drawn = {
             "thrust_to_weight": lift,
             "mass": size**3,
-            "torque_to_inertia": self._torques(n, rng),
             "arm": ARM * size / MASS ** (1.0 / 3.0) * _size(_SPREAD * (_normal(n, rng) - 1.0)),
             **{f"push_{axis}": spread * _normal(n, rng) for axis in "xyz"},
         }
-        for name in ("torque_constant", "rise", "fall", "drag", "delay", "noise"):
-            low, high = getattr(self, name)
-            drawn[name] = rng.uniform(low, high, n)
-        return Drones(**{k: torch.tensor(v, dtype=torch.float32).unsqueeze(-1) for k, v in drawn.items()})
-
-    def _torques(self, n: int, rng: np.random.Generator) -> Floats:
-        low, high = self.torque_to_inertia
         slow = rng.random(n) < self.slow
-        return low + (high - low) * rng.random(n) * np.where(slow, _SLOW, 1.0)
+        for name in ("torque_to_inertia", "torque_constant", "rise", "fall", "drag", "delay", "noise"):
+            low, high = getattr(self, name)
+            share = rng.random(n)
+            if name == "torque_to_inertia":
+                share = _within(share, _SLOW, slow)
+            share = _within(share, _LATE.get(name, (0.0, 1.0)), late)
+            drawn[name] = low + (high - low) * share
+        return Drones(**{k: torch.tensor(v, dtype=torch.float32).unsqueeze(-1) for k, v in drawn.items()})
 
     def parameters(self, tasks: Drones) -> Tensor:
         return torch.cat([getattr(tasks, name) for name in TOLD], -1)
@@ -206,8 +216,8 @@ class QuadrotorFamily:
         return QuadrotorSession(tasks, body, torch.from_numpy(noise))
 
     def held_out(self) -> QuadrotorFamily:
-        """The family whose machines evaluations are made on: slow ones as frequent as they are."""
-        return replace(self, slow=0.0)
+        """The family whose machines evaluations are made on: slow and late ones are as frequent as they are."""
+        return replace(self, slow=0.0, late=0.0)
 
     def inputs(self, obs: Tensor) -> Tensor:
         """Errors of position and velocity, the rotation matrix, and the rates: 18 numbers."""
@@ -237,6 +247,12 @@ def _starts(lanes: tuple[int, int], rng: np.random.Generator) -> tuple[Floats, .
     half = 0.5 * np.where(rest, 0.0, rng.uniform(0.0, _ANGLE, (*lanes, 1)))
     attitude = np.concatenate([np.cos(half), np.sin(half) * axis], -1)
     return _START * place, velocity, attitude, rates, rng.uniform(0.0, 0.5, (*lanes, 4))
+
+
+def _within(share: Floats, part: tuple[float, float], which: NDArray[np.bool_]) -> Floats:
+    """Shares of a range, in that part of it where `which` is true."""
+    low, high = part
+    return np.where(which, low + (high - low) * share, share)
 
 
 def _size(n: Floats) -> Floats:
