@@ -1,4 +1,4 @@
-"""A long drive over a link as it may be: a clock that is off, a program that pauses now and then, an adapter that bursts."""
+"""A long drive over a link as it may be: a clock that is off, a program that pauses, an adapter that bursts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAN = FaultPlan(burst=0.016, drift=0.01, latency=0.001)
 
 
 class Driven(NamedTuple):
-    """What a long drive has left in the counters. missed: frames that the other side did not count, or counted twice."""
+    """What a long drive has left in the counters; missed: frames by which the two sides differ."""
 
     loop: LoopStats
     link: LinkStats

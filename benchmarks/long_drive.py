@@ -1,4 +1,4 @@
-"""An hour on simulated time: the device's clock 1 % off, a program that is held up for .15 s every 3 s, bursts of 16 ms.
+"""An hour on simulated time: a device's clock 1 % off, a program held up for .15 s every 3 s, bursts of 16 ms.
 
 A servo that is always on the move, driven at 100 Hz by the real loop over the real link. Each pause trips the device's
 watchdog, and must be cleared exactly once; no frame is lost on the way, and none may be missing in the counters.
