@@ -132,6 +132,12 @@ def _configure_operation(add: Callable[..., object]) -> None:
         action="store_true",
         help="drive on until Ctrl-C or SIGTERM, which then end with exit code 0",
     )
+    add(
+        "--reconnect",
+        type=float,
+        metavar="S",
+        help="wait so long for a device that was unplugged, ask, and begin the drive again with what was learned",
+    )
     add("--dry-run", action="store_true", help="do all of it but move, and say what would have been sent")
     add("--max-action", type=float, metavar="SHARE", help="at most this share of every action, 0 to 1 (1)")
     add(
