@@ -52,7 +52,9 @@ class Observer:
             self._gaps.append(now - self._arrived)
         self.obs, self.stamp_us, self._arrived = obs, frame.t_us, now
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
-        t = min(self._sync.to_host(frame.t_us), now)
+        t = min(
+            self._sync.to_host(frame.t_us), now
+        )  # measured before it arrived, whatever the device's clock says
         self._sample = Sample(values, t, frame.seq, stands, faults, obs.latches)
 
     def latest(self) -> Sample | None:
@@ -60,7 +62,7 @@ class Observer:
         sample = self._sample
         if sample is None or sample.stale:
             return sample
-        if self._clock.now() - min(sample.t, self._arrived) > self.outdated:
+        if self._clock.now() - sample.t > self.outdated:
             self._sample = sample = sample._replace(stale=True)
         return sample
 
