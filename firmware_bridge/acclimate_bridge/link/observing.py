@@ -52,9 +52,8 @@ class Observer:
             self._gaps.append(now - self._arrived)
         self.obs, self.stamp_us, self._arrived = obs, frame.t_us, now
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
-        t = min(
-            self._sync.to_host(frame.t_us), now
-        )  # measured before it arrived, whatever the device's clock says
+        # It was measured before it arrived, whatever the device's clock says.
+        t = min(self._sync.to_host(frame.t_us), now)
         self._sample = Sample(values, t, frame.seq, stands, faults, obs.latches)
 
     def latest(self) -> Sample | None:
