@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
                 port, fresh = _back(identity, patient, fault), False
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     text = json_text(tree) if args.json else "\n".join([*said.lines, engine])
-    keeping.finish(lambda: print(text, flush=True))
+    keeping.finish(lambda: print(text, flush=True), save=not said.refused)
     if wrong := "" if operation.dry_run else watch.verdict():
         raise Diverged(wrong)
     return 0
@@ -112,6 +112,7 @@ class _Said(NamedTuple):
 
     tree: dict[str, Json]
     lines: list[str]
+    refused: bool = False  # whether there were adaptation steps, and the guard let none of them go live
 
 
 def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
@@ -179,6 +180,7 @@ class _Run(NamedTuple):
                 *objectives.lines(self.policy, report.shots),
                 *_traffic_lines(report.stats, tried.link),
             ],
+            refused=bool(report.shots) and not any(shot.accepted.ok for shot in report.shots),
         )
 
     def _try(self, plan: TrialPlan) -> _Tried:
