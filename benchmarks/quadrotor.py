@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from acclimate.bundle.file import load
 from acclimate.stats import Interval, mean_interval
 from acclimate_export.bundle.trained import from_bundle
@@ -51,6 +52,7 @@ FURTHER = {
 
 def run(seed: int) -> Mapping[str, Figure]:
     """COURSE.FIGURE of ours, and raptor.COURSE.FIGURE; `error_over_raptor`: medians, ours over RAPTOR's."""
+    torch.set_num_threads(1)
     trained = from_bundle(load(BUNDLE))
     ours, theirs = Ours(trained), Theirs(raptor())
     out: dict[str, Figure] = {"parameters": ours.parameters, "train_s": _training(trained.config)}
