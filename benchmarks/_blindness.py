@@ -139,7 +139,7 @@ class Restless:
 
 
 @lru_cache(1)
-def _manifest() -> Manifest:
+def manifest() -> Manifest:
     return load(BUNDLE).manifest
 
 
@@ -151,11 +151,11 @@ def blindness(fault: Fault, seed: int) -> float:
     core = DeviceCore(plant, machine.profile, boot_id=1)
     transport = FaultyTransport(core, clock, fault.device, rng)
     link = Seeing(HostLink(transport, clock), clock)
-    manifest = _manifest()
-    with contextlib.suppress(AcclimateError), ControlLoop(Restless(), link, clock, manifest) as loop:
+    m = manifest()
+    with contextlib.suppress(AcclimateError), ControlLoop(Restless(), link, clock, m) as loop:
         begun = clock.now()
         loop.run_episode(
-            np.zeros((STEPS + 1, manifest.task.n_references), np.float32),
+            np.zeros((STEPS + 1, m.task.n_references), np.float32),
             between=_once(clock, begun + fault.at, lambda: _happen(fault, transport, clock)),
         )
     clock.sleep_until(clock.now() + _AFTER)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from acclimate.fields import Json
-from acclimate.stats import Floats, Interval, average, clustered_interval, mean_interval, root_mean_square
+from acclimate.stats import Floats, Interval, average, clustered_interval, mean_interval
 from acclimate_bridge.evaluation.rig import GUARDED
 from acclimate_demo.jobs import Iterations, Job, run_jobs
 from acclimate_demo.report import mapping, number, rows_of
@@ -116,23 +116,26 @@ class Table:
         return np.array([[f[measure] for f in row] for row in self._found[controller]], np.float64)
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
-        """CONTROLLER.MEASURE of all: error pooled over machines, chatter and the like averaged; and the worst seed."""
+        """CONTROLLER.MEASURE of all, averaged over servos; and the error of the worst seed, and on the worst servo.
+
+        The error of a servo is the root mean square over all of its episodes together.
+        """
         for name, rows in self._found.items():
             for measure in rows[0][0]:
-                pooled = root_mean_square if measure == "error" else average
                 values = self.values(name, measure)
-                yield f"{name}.{measure}", clustered_interval(values, pooled)
-                if measure == "error" and len(values) > 1:
-                    yield f"{name}.error_of_the_worst_seed", float(pooled(values, 1).max())
+                yield f"{name}.{measure}", clustered_interval(values)
+                if measure == "error":
+                    yield f"{name}.error_of_the_worst_seed", float(values.mean(1).max())
+                    yield f"{name}.error_of_the_worst_servo", float(values.max())
 
     def gap_closed(self, controller: str, robust: str = "robust", oracle: str = "oracle") -> Interval:
-        """Share of the robust-to-oracle gap of the pooled error that it closes, over trainings."""
-        errors = [self._pooled(name) for name in (robust, controller, oracle)]
+        """Share of the robust-to-oracle gap of the mean error that it closes, over trainings."""
+        errors = [self._mean(name) for name in (robust, controller, oracle)]
         return mean_interval((errors[0] - errors[1]) / (errors[0] - errors[2]))
 
     def regret(self, controller: str, oracle: str = "oracle") -> Interval:
-        """By how much its pooled error exceeds the oracle's, rad, over trainings."""
-        return mean_interval(self._pooled(controller) - self._pooled(oracle))
+        """By how much its mean error exceeds the oracle's, rad, over trainings."""
+        return mean_interval(self._mean(controller) - self._mean(oracle))
 
     def worse_by_10_percent(self, before: str, after: str) -> Interval:
         """The share of servos that it leaves worse by more than a tenth, over trainings and servos."""
@@ -149,8 +152,8 @@ class Table:
     def controllers(self) -> tuple[str, ...]:
         return tuple(self._found)
 
-    def _pooled(self, controller: str) -> Floats:
-        return root_mean_square(self.values(controller, "error"), 1)
+    def _mean(self, controller: str) -> Floats:
+        return average(self.values(controller, "error"), 1)
 
 
 def compared(table: Table, adaptive: Sequence[str]) -> dict[str, Figure]:

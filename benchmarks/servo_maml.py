@@ -21,7 +21,7 @@ ADAPTIVE = ("maml_0", "maml_1", "maml_2", "guarded", "rl2")
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """PRESET.CONTROLLER.MEASURE: error (rad) pooled over 4 episodes of 1 s on each servo, from the first tick on,
+    """PRESET.CONTROLLER.MEASURE: error (rad), the RMS over 4 episodes of 1 s on each servo, from the first tick on;
     chatter, energy, saturated; gap_closed, regret (rad) and worse_by_10_percent."""
     seeds = range(seed, seed + SEEDS)
     policies(seeds)

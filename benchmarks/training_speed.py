@@ -4,15 +4,12 @@ Iterations by torch and compiled ones alternate and are told the same random num
 compared. Of RL² it is playing a trial, judging it and the gradient, clipped by task; of MAML, whose inner step stands
 between two roll-outs, and of policies without memory the whole iteration, drawing included. What it took is the
 thread's own time: whatever else the machine does falls on neither. Libraries go into a cache of this run's own, empty
-at first. Beside the ratios: a kernel written by hand, and whole trainings.
+at first. Beside the ratios: a kernel written by hand. `training_time` has whole trainings.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -40,32 +36,29 @@ from torch import Tensor
 from benchmarks._by_hand import Case
 from benchmarks.harness import BenchmarkError, Figure
 
-FOLDER = Path("runs/bench/training_speed")
-ROWS = {
-    "rl2_servo": "servo_wide_rl2",
-    "maml_servo": "servo_wide_maml",
-    "reactive_servo": "servo_wide_robust",
-    "rl2_arm": "arm_rl2",
-    "quadrotor": "quadrotor_rl2",
+ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "rl2_servo": ("servo_wide_rl2", ("rl2.episodes=2", "rl2.window=0")),
+    "rl2_servo_windows": ("servo_wide_rl2", ()),
+    "maml_servo": ("servo_wide_maml", ()),
+    "reactive_servo": ("servo_wide_robust", ()),
+    "rl2_arm": ("arm_rl2", ()),
+    "quadrotor": ("quadrotor_rl2", ()),
 }
-"""Names of figures, and the configs that they are of."""
-WHOLE = ("servo_wide_rl2", "servo_wide_maml")
-ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 10
+"""Names of figures, and the configs that they are of: whole trials of RL², and its windows as they are trained."""
+ROUNDS, BY_HAND_ROUNDS, THREADS_ROUNDS = 6, 60, 6
 WINDOWS = 2  # of a training that steps in windows
 
 
 def run(seed: int) -> Mapping[str, Figure]:
     """By row: env-steps per second of both, their ratio, the gradients' difference, seconds to compile, what a second
-    thread gives; the compiled tick beside the one by hand; what whole trainings take."""
+    thread gives; and the compiled tick beside the one by hand."""
     torch.set_num_threads(1)
     figures: dict[str, Figure] = {}
     with _own_cache():
-        for name, config in ROWS.items():
-            found = _row(Row(load_config(built_in()[config]), seed))
+        for name, (config, changes) in ROWS.items():
+            found = _row(Row(load_config(built_in()[config], changes), seed))
             figures |= {f"{name}.{key}": figure for key, figure in found.items()}
         figures |= _beside_by_hand(seed)
-    for name in WHOLE:
-        figures |= {f"{name}.{key}": figure for key, figure in _trained(name, seed).items()}
     return figures
 
 
@@ -174,26 +167,6 @@ def _beside_by_hand(seed: int) -> dict[str, Figure]:
         "rl2_servo.us_per_tick": 1e6 * min(r.compiled for r in rounds) / case.ticks,
         "rl2_servo.by_hand_us_per_tick": 1e6 * min(r.by_hand for r in rounds) / case.ticks,
     }
-
-
-def _trained(name: str, seed: int) -> dict[str, Figure]:
-    """A whole training by the built-in config: wall time, the processor's, and the errors that it came to."""
-    out = FOLDER / name
-    command = [sys.executable, "-m", "acclimate", "train", name, "--out", str(out), "--seed", str(seed)]
-    with tempfile.TemporaryDirectory(prefix="acclimate-") as cache:
-        environment = {**os.environ, VARIABLE: cache, "OMP_NUM_THREADS": "1"}
-        before, begin = os.times(), time.perf_counter()
-        done = subprocess.run(
-            [*command, "--fresh", "--json"], env=environment, stdout=subprocess.PIPE, text=True, check=False
-        )
-        wall, after = time.perf_counter() - begin, os.times()
-    if done.returncode:
-        raise BenchmarkError(f"training {name} ended with exit code {done.returncode}; see its output above")
-    result = json.loads(done.stdout)
-    errors = {key: value for key, value in result["figures"].items() if key.startswith("error")}
-    cpu = sum(b - a for a, b in zip(before[2:4], after[2:4], strict=True))
-    shares = {f"{part}_share": value for part, value in result["shares"].items()}
-    return {"wall_s": wall, "cpu_s": cpu, **errors, **shares}
 
 
 def _steps_per_task(config: Config) -> int:

@@ -112,6 +112,7 @@ def evaluate(
     change_at: float | None = None,
     seed: int = 0,
     engine: str | None = None,
+    tune_pid: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -120,7 +121,7 @@ def evaluate(
     against: bundles to compare with; robust and oracle beside it if left out. servos, friction: of a bundle for servos,
     these types; outside: beyond the ranges of training by up to this factor. family: FILE.py:CLASS, where that is not
     where the bundle says. seconds, change, change_at: drive without a pause, with something happening on the way.
-    progress(done, total) counts machines.
+    tune_pid: compare with a PID tuned on each machine alone, too. progress(done, total) counts machines.
 
     Raises UsageError, in one sentence, for what cannot be.
     """
@@ -134,6 +135,7 @@ def evaluate(
         shots=shots,
         seed=seed,
         engine=engine or usual_engine(),
+        tune_pid=tune_pid,
     )
     if seconds is None and change is None:
         return Evaluation(evaluate_all(plan, jobs, progress))

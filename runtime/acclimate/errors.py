@@ -72,3 +72,7 @@ class DeviceFault(AcclimateError):  # noqa: N818  (the field's word for it)
     """The device, or the link to it, failed while it was being driven."""
 
     exit_code = 1
+
+
+class DeviceUnplugged(DeviceFault):
+    """Its port has vanished: it may come back."""

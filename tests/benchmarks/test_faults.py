@@ -9,6 +9,7 @@ from acclimate.policy.policy import Policy
 from benchmarks import faults
 from benchmarks._blindness import KINDS, longest
 from benchmarks._corruption import corrupt
+from benchmarks._long import long_drive
 
 
 def test_no_corrupted_frame_is_taken_for_another_one() -> None:
@@ -46,3 +47,12 @@ def test_the_longest_motion_is_measured_from_the_last_fresh_reading(
     moves: list[tuple[float, bool]], fresh: list[float], worst: float
 ) -> None:
     assert longest(moves, fresh) == pytest.approx(worst)
+
+
+@pytest.mark.slow
+def test_a_drive_over_a_link_as_it_may_be_goes_on_and_counts_exactly() -> None:
+    """A share of `make bench NAME=long_drive`: a clock 1 % off, a pause of .15 s every 3 s, bursts of 16 ms."""
+    driven = long_drive(20.0, seed=1)
+    assert driven.pauses == driven.loop.rearmed == driven.link.device_expired
+    assert driven.pauses >= 6
+    assert driven.missed == 0

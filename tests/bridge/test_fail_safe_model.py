@@ -37,7 +37,7 @@ from hypothesis.stateful import (
 from .fail_safe import Bench
 
 WATCHDOG = 0.1  # s, at 100 Hz
-EVENTS = st.sampled_from(["", "press", "stop", "pause", "reboot", "take"])
+EVENTS = st.sampled_from(["", "press", "stop", "pause", "reboot", "take", "silence", "deafness"])
 TICKS = st.integers(0, 60)
 
 
@@ -97,7 +97,10 @@ class Host(RuleBasedStateMachine):
             "pause": lambda: self.bench.pause(0.3),
             "reboot": self.reboot,
             "take": self.take_over,
+            "silence": lambda: self.worsen(1.0, 0.0),
+            "deafness": self.deafen,
         }
+        self._attempt(self.bench.loop.start)
         steps = max(round(seconds / self.bench.dt), 1)
         ticks = iter(range(steps + 1))
 
@@ -129,6 +132,10 @@ class Host(RuleBasedStateMachine):
     def worsen(self, drop: float, damage: float) -> None:
         self.drop, self.damage = drop, damage
 
+    def deafen(self) -> None:
+        """Nothing reaches the host any more; it does reach the device."""
+        self.bench.wire.to_host = lambda _: b""
+
     @rule()
     def press(self) -> None:
         self.bench.core.press(self.bench.clock.now())
@@ -142,7 +149,7 @@ class Host(RuleBasedStateMachine):
     def stop_by_frame(self) -> None:
         """Any program may send an ESTOP; one that gets through counts."""
         self._attempt(self.bench.link.emergency_stop)
-        if self.bench.core.faults & Latch.ESTOP:
+        if self.bench.core.faults & Latch.ESTOP or not (self.drop or self.damage):
             self.released = False
 
     @rule()

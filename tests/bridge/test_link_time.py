@@ -10,7 +10,10 @@ from acclimate.control.device import Sample
 from acclimate.errors import DeviceFault
 from acclimate_bridge.link.budget import load, samples_per_period
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.link.messages import Schema, WireChannel
+from acclimate_bridge.link.messages import Obs, Schema, State, Type, WireChannel
+from acclimate_bridge.link.observing import Observer
+from acclimate_bridge.link.time_sync import TimeSync
+from acclimate_bridge.link.wire import Frame
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
@@ -110,18 +113,17 @@ def test_after_a_pause_of_any_length_readings_are_fresh_again(pause: float, fast
 
 def test_a_reading_is_outdated_by_its_arrival_too() -> None:
     """A clock that has jumped ahead says that everything is new."""
-    link, clock = connected(lambda clock: Wire(clock))
-    drive(link, clock, 0.5)
-    transport = link._line.transport
-    assert isinstance(transport, Wire)
-    transport.core.advance(clock.now() + 30.0)
-    ahead = transport.core.advance(clock.now() + 30.01)
-    link._line.decoder.feed(ahead)
-    transport._burst, transport._next = 1.0, 1e9
-    clock.sleep_until(clock.now() + 0.035)
-    sample = link.latest()
-    assert sample is not None
-    assert sample.stale
+    clock = VirtualClock(100.0)
+    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 0.005)
+    obs = Obs(0, State.IDLE, 0, 0, 0, 0, 0, 0, 0, (3,)).pack()
+    observer.take(Frame(Type.OBS, 5, 2_000_000_000, 7, obs))
+    fresh = observer.latest()
+    assert fresh is not None
+    assert not fresh.stale
+    clock.sleep_until(100.031)
+    late = observer.latest()
+    assert late is not None
+    assert late.stale
 
 
 @pytest.mark.parametrize("rate", [1.0, 50.0, 499.0, 500.0, 501.0, 750.0, 1000.0])

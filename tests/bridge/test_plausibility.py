@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from acclimate.arrays import FloatArray
+from acclimate.bundle.file import load
+from acclimate.control.loop import ControlLoop
+from acclimate.control.trial import Trial, TrialPlan
+from acclimate.policy.adaptation import InlineAdapter
+from acclimate.policy.guard import Guard
 from acclimate.policy.plausibility import implausible
+from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
+from acclimate_bridge.evaluation.episodes import SeededEpisodes
+from acclimate_bridge.link.host_link import HostLink
+from acclimate_bridge.simulation.device_core import DeviceCore
+from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
+from acclimate_bridge.simulation.servo.machine import ServoSpecimen
 from acclimate_bridge.simulation.servo.plant import Deployment, SimulatedServo
 from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_bridge.simulation.servo.world import ServoWorld
 
 TASK = ServoWorld().spec
 STEPS = 100
+BUNDLE = Path(__file__).parents[2] / "examples" / "bundles" / "servo_wide_maml.acclimate"
 
 
 def drive(servo: str, deployment: Deployment, *, push: float = 0.3, episodes: int = 4) -> Window:
@@ -86,3 +100,23 @@ def test_a_velocity_that_is_none_is_not_learned_from(
 def test_what_is_masked_is_not_judged() -> None:
     window = altered(drive("MX-64", Deployment()), velocity=-1.0)
     assert implausible(TASK, window._replace(mask=np.zeros_like(window.mask))) is None
+
+
+def test_an_adaptation_on_a_servo_without_power_is_not_taken() -> None:
+    """It was once committed, and saved."""
+    policy = Policy(load(BUNDLE), "onnxruntime")
+    learned = [tensor.name for tensor in policy.manifest.state if tensor.written_by == "adapt"]
+    before = {name: policy.state(name).copy() for name in learned}
+    machine, clock = ServoSpecimen(BUILT_IN["MX-64"], Deployment(drive_gain=1e-9)), VirtualClock()
+    core = DeviceCore(machine.start(np.random.default_rng(0)), machine.profile, boot_id=1)
+    with (
+        HostLink(LockstepTransport(core, clock), clock, samples_per_period=1) as link,
+        ControlLoop(policy, link, clock, policy.manifest) as loop,
+    ):
+        trial = Trial(
+            loop, SeededEpisodes(policy.manifest.task, 100, 0, 0), TrialPlan(1, 1), np.random.default_rng(0)
+        )
+        report = trial.run(policy, InlineAdapter(policy), Guard.of(policy.manifest))
+    assert not report.shots[0].accepted.ok
+    assert "no sensor answers" in report.shots[0].accepted.reason
+    assert all((policy.state(name) == then).all() for name, then in before.items())

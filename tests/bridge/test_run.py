@@ -350,3 +350,26 @@ def test_a_busy_port_is_refused(acclimate: Acclimate, bundles: Path, device: Sim
     holder.close()
     assert done.returncode == 2
     assert "in use by another program" in done.stderr
+
+
+def test_nothing_is_saved_of_a_machine_that_does_not_answer(
+    acclimate: Acclimate, bundles: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "learned"
+    with simulated_port("--drive-gain", "0.001") as device:
+        options = (
+            "--port",
+            device.port,
+            "--episodes",
+            "1",
+            "--shots",
+            "1",
+            "--save",
+            saved,
+            "--no-sign-test",
+        )
+        done = acclimate("run", bundles / "tiny.acclimate", *options)
+    assert done.returncode == 0
+    assert "the step was not taken" in done.stdout
+    assert f"nothing was learned; {saved} is not written" in done.stderr
+    assert not saved.exists()

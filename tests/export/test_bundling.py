@@ -169,3 +169,19 @@ def test_steps_that_are_not_finite_are_refused(adaptive_policy: Trained) -> None
     wild = Trained.of(adaptive_policy.config, meta, "x")
     with pytest.raises(UsageError, match=r"of 512 adaptation steps of this policy are not finite"):
         trust_radius(wild)
+
+
+def test_episodes_of_the_family_begin_within_the_start_envelope(bundle: Bundle, trained: Trained) -> None:
+    """Of new machines, too; and it says something: it does not hold all that a channel may read."""
+    family, rng = trained.family, np.random.default_rng(7)
+    session = family.open(family.sample(200, rng), 1, 1, rng)
+    first = session.obs[:, 0].numpy()
+    start, spec = bundle.manifest.start, family.spec
+    device = [c for c in spec.sensors if c.source == "device"]
+    assert list(start) == [name for channel in device for name in channel.scalars]
+    for name, (low, high) in start.items():
+        seen = first[:, spec.index(name)]
+        assert low <= seen.min()
+        assert seen.max() <= high
+    wide = {name: channel.maximum - channel.minimum for channel in device for name in channel.scalars}
+    assert any(high - low < 0.9 * wide[name] for name, (low, high) in start.items())

@@ -83,6 +83,17 @@ def test_verify_finds_the_file_beside_the_bundle(here: Path) -> None:
     assert verify(here, inputs=20).ok
 
 
+def test_verify_finds_the_file_in_a_folder_here_if_it_is_the_same(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, more in (("another", "raise SystemExit  # never run"), ("machines", "")):
+        (tmp_path / folder).mkdir()
+        text = FILE.read_text(encoding="utf-8") + more
+        (tmp_path / folder / FILE.name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert verify(here).ok
+
+
 def test_verify_takes_the_file_that_it_is_given(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(here), "--inputs", "20", "--family", str(FILE)]) == 0
     assert "agrees with torch" in capsys.readouterr().out

@@ -44,7 +44,7 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_none_is_refused_with_all_that_are() -> None:
-    with pytest.raises(UsageError, match="there is no picture 'lief'; valid names: demo, life"):
+    with pytest.raises(UsageError, match="there is no picture 'lief'; valid names: demo, faults, life"):
         redraw(["lief"])
 
 

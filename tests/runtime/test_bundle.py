@@ -236,6 +236,11 @@ def test_too_many_members(tiny: Path) -> None:
     _refused(tiny, f"has {archive.MAX_MEMBERS + 5} members; at most {archive.MAX_MEMBERS} are accepted")
 
 
+def test_as_many_members_as_are_allowed_are_read() -> None:
+    members = {f"m{i}": bytes([i]) for i in range(archive.MAX_MEMBERS)}
+    assert archive.unpack(io.BytesIO(archive.pack(members)), "x") == members
+
+
 def test_no_such_file(tmp_path: Path) -> None:
     _refused(tmp_path / "none.acclimate", "cannot read bundle .*: No such file or directory")
 

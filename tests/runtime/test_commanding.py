@@ -174,3 +174,22 @@ def test_actions_are_clamped_to_their_channels() -> None:
         loop.run_episode(FREE)
         assert crane.commands[-2] == [0.1, 0.2, 8.0]
         assert loop.applied.tolist() == pytest.approx([3.0, 0.3])
+
+
+@pytest.mark.parametrize(("wanted", "ticks"), [(0.5, 0), (8.0, 0), (0.49, 3), (8.01, 3)])
+def test_only_what_lies_beyond_a_limit_is_clamped(wanted: float, ticks: int) -> None:
+    crane = Crane()
+    with _loop(crane, (wanted, 0.5)) as loop:
+        loop.run_episode(FREE)
+        assert loop.stats().clamped == ticks
+
+
+@pytest.mark.parametrize(("wanted", "ticks"), [(3.5, 0), (2.5, 0), (3.75, 1), (2.25, 1), (4.0, 1), (1.9, 2)])
+def test_only_what_changes_faster_than_the_limit_is_held_back(wanted: float, ticks: int) -> None:
+    """From 3 m, by half a metre a tick."""
+    crane = Crane()
+    with _loop(crane, (wanted, 0.3), hoist=50.0) as loop:
+        episode = loop.run_episode(FREE)
+        assert loop.stats().slewed == ticks
+    assert (episode.mask == 0.0).sum() == ticks
+    assert episode.applied[-1, 0] == pytest.approx(wanted)

@@ -5,6 +5,7 @@ import pytest
 from acclimate.bundle.file import Bundle, load
 from acclimate.control.drive import Drive
 from acclimate.control.loop import ControlLoop
+from acclimate.errors import DeviceFault
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
 
@@ -52,6 +53,22 @@ def test_a_window_that_does_not_fit_is_not_begun(bundle: Bundle) -> None:
         reason = drive.explore(policy, Guard.of(bundle.manifest), WINDOW + 1)
     assert reason == "there is no time for a window"
     assert (drive.tick, policy.state("shots")[0]) == (0, 0)
+
+
+def test_after_a_pause_in_the_middle_nothing_moves_again(bundle: Bundle) -> None:
+    """Before the drive begins, a pause is nobody's business."""
+    clock = ManualClock()
+    joint, policy = Joint(clock), Policy(bundle)
+    with ControlLoop(policy, joint, clock, bundle.manifest) as loop:
+        drive = Drive(loop, np.zeros((61, 2), np.float32))
+        clock.sleep_until(clock.now() + 5.0)
+        drive.on(20)
+        drive.on(40)
+        sent = len(joint.commands)
+        clock.sleep_until(clock.now() + 5.0)
+        with pytest.raises(DeviceFault, match="held up"):
+            drive.on(61)
+        assert len(joint.commands) == sent
 
 
 def test_events_happen_at_their_tick_also_where_episodes_meet(bundle: Bundle) -> None:

@@ -59,6 +59,13 @@ def test_keep_tolerates_noise_but_no_fall() -> None:
     assert not guard.keep(ERROR, 0.1, float("nan")).ok
 
 
+def test_without_a_word_a_tenth_is_tolerated_and_half_of_a_window_needed() -> None:
+    guard = Guard(5.0)
+    assert guard.keep(ERROR, 0.1, 0.109).ok
+    assert not guard.keep(ERROR, 0.1, 0.111).ok
+    assert not guard.keep(ERROR, 0.1, 0.2).ok
+
+
 def test_keep_knows_that_more_of_a_reward_is_better() -> None:
     guard = Guard(5.0, worse_by=0.1)
     assert guard.keep(PAY, 2.0, 3.0).ok

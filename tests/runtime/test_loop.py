@@ -427,3 +427,35 @@ def test_rows_are_followed_as_they_come_and_none_is_neutral() -> None:
     assert controller.resets == ["episode"]
     assert len(controller.seen) == 3
     assert next(ticks) == 5
+
+
+def test_a_device_that_counts_no_latchings_is_armed_again_each_time_that_it_has_obeyed_since() -> None:
+    tripped = _spoil({5, 30, 31, 60}, faults=frozenset({"watchdog"}))
+    loop, joint, _ = _loop(joint=Joint(ManualClock(), distort=tripped))
+    mask = loop.run_episode(_reference(100)).mask
+    assert loop.stats().rearmed == 3
+    assert len(joint.rearmed) == 4
+    assert np.flatnonzero(mask == 0.0).tolist() == [4, 5, 6, 29, 30, 31, 32, 59, 60, 61]
+
+
+@pytest.mark.parametrize("fault", ["estop", "overload", "refused", "something new"])
+def test_whatever_else_is_a_fault_ends_the_drive_at_once(fault: str) -> None:
+    joint = Joint(ManualClock(), distort=_spoil({5}, faults=frozenset({fault, "watchdog"})))
+    loop, _, controller = _loop(joint=joint)
+    with pytest.raises(DeviceFault, match=rf"in fault \(.*{fault}"):
+        loop.run_episode(_reference())
+    assert joint.rearmed == []
+    assert joint.stopped
+    assert len(controller.seen) == 5
+
+
+def test_a_loop_that_was_stopped_drives_nothing_until_it_is_started() -> None:
+    loop, joint, controller = _loop()
+    loop.stop()
+    driven = len(joint.commands)
+    with pytest.raises(DeviceFault, match="the device is not armed"):
+        loop.run_episode(_reference())
+    assert len(joint.commands) == driven
+    assert controller.seen == []
+    loop.start()
+    assert loop.run_episode(_reference()).mask.all()

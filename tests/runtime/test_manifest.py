@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from acclimate.bundle import manifest_json
-from acclimate.bundle.manifest import Family, Limits, Manifest, StateTensor
+from acclimate.bundle.manifest import AdaptationSpec, Family, Limits, Manifest, Objectives, StateTensor
 from acclimate.errors import ManifestError
 
 from . import bundles
@@ -115,6 +115,15 @@ BAD = {
     ),
     "privileged without state": (_set("privileged", to=["kt"]), r"state 'task' of shape \[1\]"),
     "bad hash": (_set("files", to={"act.onnx": {"sha256": "0", "size": 1}}), r"64 lower-case hexadecimal"),
+    "duplicate output": (
+        lambda tree: tree["graphs"]["act"]["outputs"].append(tree["graphs"]["act"]["outputs"][0]),
+        r"graphs\.act\.outputs names 'action' twice",
+    ),
+    "duplicate input": (
+        lambda tree: tree["graphs"]["act"]["inputs"].append(tree["graphs"]["act"]["inputs"][0]),
+        r"graphs\.act\.inputs names 'obs' twice",
+    ),
+    "start of nothing": (_set("start", to={"colour": [0, 1]}), "start names 'colour', which is no sensor"),
     "duplicate state": (_set("state", 1, "name", to="weight"), r"state names 'weight' twice"),
 }
 
@@ -155,6 +164,27 @@ def test_adapt_may_not_write_what_an_episode_resets() -> None:
 def test_python_callers_are_checked_too() -> None:
     with pytest.raises(ManifestError, match="no action channel"):
         replace(bundles.manifest(), limits=Limits({"torque": 1.0}, 5.0))
+
+
+@pytest.mark.parametrize(("low", "high", "fits"), [(0.0, 1.0, True), (1.0, 1.0, True), (1.0, 0.5, False)])
+def test_a_start_goes_from_low_to_high(low: float, high: float, fits: bool) -> None:
+    if fits:
+        assert replace(bundles.manifest(), start={"position": (low, high)}).start["position"] == (low, high)
+        return
+    with pytest.raises(ManifestError, match=r"start\.position goes from 1 to 0\.5"):
+        replace(bundles.manifest(), start={"position": (low, high)})
+
+
+def test_a_reward_is_the_observation_that_is_one() -> None:
+    wishful = bundles.with_objectives(bundles.manifest())
+    with pytest.raises(
+        ManifestError, match=r"objectives\.reward is 'position', which is not .*: there is none"
+    ):
+        replace(wishful, objectives=Objectives("w", "position"))
+
+
+def test_noise_is_not_scaled_unless_told() -> None:
+    assert AdaptationSpec(1).explore_scale == 1.0
 
 
 def test_unknown_state_lists_the_valid_names() -> None:

@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.golden import Golden
-from acclimate.bundle.manifest import TensorSpec
+from acclimate.bundle.manifest import GraphSpec, TensorSpec
+from acclimate.engines import Graph, Program, open_engine
 from acclimate.errors import EngineError, GoldenError, PolicyError
+from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
 
@@ -184,6 +187,59 @@ def test_there_is_nothing_to_adapt_to_without_a_window(policy: Policy) -> None:
     with pytest.raises(PolicyError, match="no window is staged"):
         policy.adapt_staged()
     policy.adapt(bundles.window())
+
+
+class Breaking:
+    """onnxruntime, but that every run of `adapt` raises once `broken` is set."""
+
+    name, suffix, remark = "onnxruntime", "onnx", ""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def load(self, model: bytes, spec: GraphSpec, where: str) -> Program:
+        real, engine = open_engine("onnxruntime").load(model, spec, where), self
+
+        class Bound:
+            def __init__(self, graph: Graph) -> None:
+                self.inputs, self.outputs, self._run = graph.inputs, graph.outputs, graph.run
+
+            def run(self) -> None:
+                if engine.broken and "adapt" in where:
+                    raise EngineError("out of memory")
+                self._run()
+
+        class Loaded:
+            def bind(self, *arrays: Mapping[str, FloatArray]) -> Graph:
+                return Bound(real.bind(*arrays))
+
+        return Loaded()
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_step_that_breaks_off_leaves_nothing_to_take(bundle: Bundle, committed: bool) -> None:
+    """Its slot may be half written: neither what was adapted before it, nor the way back, is there any more."""
+    engine = Breaking()
+    policy = Policy(bundle, engine)
+    policy.adapt(bundles.window())
+    if committed:
+        policy.commit()
+    weight, engine.broken = policy.state("weight"), True
+    with pytest.raises(EngineError, match="out of memory"):
+        policy.adapt(bundles.window(1))
+    assert not policy.can_commit
+    assert not policy.can_roll_back
+    np.testing.assert_array_equal(policy.state("weight"), weight)
+    engine.broken = False
+    policy.adapt(bundles.window(2))
+    assert policy.can_commit
+
+
+def test_what_is_just_allowed_is_allowed() -> None:
+    at = Deviation("act", "action", 0.5, 0.5, allowed=0.5, expected=0.0, found=0.5)
+    assert at.ok
+    assert not at._replace(max_abs=np.nextafter(0.5, 1.0)).ok
+    assert not at._replace(max_abs=np.nan).ok
 
 
 def test_an_episode_that_begins_changes_nothing_under_a_running_adaptation(tmp_path: Path) -> None:

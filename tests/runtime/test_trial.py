@@ -193,6 +193,26 @@ def test_only_exploring_episodes_have_noise_and_it_is_scaled(bundle: Bundle, sca
         np.testing.assert_allclose(noise, scale * np.ravel(drawn), rtol=1e-6)
 
 
+def test_waiting_episodes_are_counted_and_no_step_is_taken_twice(bundle: Bundle) -> None:
+    """An adaptation that takes longer than an episode meets another reference in each."""
+    joint, policy, references = Joint(ManualClock()), Policy(bundle), Recorder()
+
+    class Slow(InlineAdapter):
+        polls = 0
+
+        def poll(self) -> AdaptResult | None:
+            self.polls += 1
+            return super().poll() if self.polls > 2.5 * bundles.STEPS else None
+
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        trial = Trial(loop, references, TrialPlan(1, 1), np.random.default_rng(0))
+        trial.run(policy, Slow(policy), Guard.of(bundle.manifest))
+    assert [key for key in references.keys if key.purpose == "wait"] == [
+        EpisodeKey(0, "wait", number) for number in range(3)
+    ]
+    assert policy.state("shots")[0] == 1
+
+
 def test_a_state_that_is_set_while_a_step_is_computed_stays(bundle: Bundle) -> None:
     joint, policy = Joint(ManualClock()), Policy(bundle)
     ones = np.ones((1, 4), np.float32)

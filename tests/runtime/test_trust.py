@@ -117,6 +117,16 @@ def test_a_list_that_others_can_write_to_is_none(
     assert not is_trusted(bundle)
 
 
+@pytest.mark.parametrize("rights", [0o600, 0o644, 0o755])
+def test_a_list_that_others_can_only_read_counts(
+    bundle: Bundle, config: Path, monkeypatch: pytest.MonkeyPatch, rights: int
+) -> None:
+    trust(bundle)
+    _fresh_process(monkeypatch)
+    (config / "trusted").chmod(rights)
+    assert is_trusted(bundle)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b"0" * 64, b"a" * (2**20 + 1)])
 def test_a_list_that_is_damaged_trusts_nothing(bundle: Bundle, config: Path, content: bytes) -> None:
     config.mkdir()

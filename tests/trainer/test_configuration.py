@@ -218,7 +218,7 @@ def test_a_built_in_config_has_its_own_name_and_trains_and_reads_back_as_itself(
 
 
 def test_the_built_in_configs_cover_every_preset_of_servos() -> None:
-    wanted = ("maml", "robust", "oracle", "rl2", "rl2_oracle", "student")
+    wanted = ("maml", "robust", "oracle", "rl2", "rl2_oracle", "student", "identify")
     assert {f"servo_{preset}_{algorithm}" for preset in PRESETS for algorithm in wanted} <= built_in().keys()
     for preset in PRESETS:
         for algorithm in wanted:

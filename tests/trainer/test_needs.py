@@ -16,7 +16,7 @@ DO = {
     ("tabular", ()): {"ppo"},
     ("four_rooms", ()): {"ppo", "successor"},
     ("reacher", ()): {"ppo", "successor"},
-    ("reacher", (("discrete", False),)): set(NEEDS) - {"successor"},
+    ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify"},
     ("servo", ()): set(NEEDS) - {"successor"},
 }
 

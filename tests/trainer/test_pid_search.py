@@ -16,11 +16,12 @@ from acclimate_trainer.tasks import pid_search
 from acclimate_trainer.tasks.arm.family import ArmFamily
 from acclimate_trainer.tasks.pid_search import (
     Course,
+    Drives,
     Found,
     Joint,
     PidSearch,
     draw_course,
-    pid_errors,
+    pid_drives,
     search,
 )
 from acclimate_trainer.tasks.servo.dynamics import ServoTasks
@@ -48,18 +49,21 @@ def found(settings: PidSearch, seed: int = 0) -> Found:
 def test_the_law_is_that_of_the_module(gains: tuple[float, ...]) -> None:
     """Tick by tick on one servo after the other, in plain numbers."""
     given = course()
-    errors = pid_errors(given, torch.tensor([[gains]]))[:, 0]
+    drives = pid_drives(given, torch.tensor([[gains]]))
     kp, ki, kd, kff = gains
     session = given.begin(1)
-    integral, squares = np.zeros(3), []
+    integral, squares, duties = np.zeros(3), [], []
     for t in range(given.steps):
         place, velocity = session.obs[:, 0].numpy().T
         target, rate = given.reference[:, 0, t].numpy().T
         integral = np.clip(integral + ki * (target - place) * 0.01, -0.5, 0.5)
         duty = np.clip(kp * (target - place) + integral + kd * (rate - velocity) + kff * rate, -1.0, 1.0)
         session.step(torch.tensor(duty, dtype=torch.float32).view(3, 1, 1))
+        duties.append(duty)
         squares.append((session.obs[:, 0, 0].numpy() - given.reference[:, 0, t + 1, 0].numpy()) ** 2)
-    assert errors.numpy() == pytest.approx(np.sqrt(np.mean(squares, axis=0)), rel=1e-3)
+    assert drives.error[:, 0].numpy() == pytest.approx(np.sqrt(np.mean(squares, axis=0)), rel=1e-3)
+    changes = np.square(np.diff(duties, axis=0))
+    assert drives.change[:, 0].numpy() == pytest.approx(np.sqrt(np.mean(changes, axis=0)), rel=1e-3)
 
 
 @pytest.mark.parametrize("family", [ServoFamily(), ArmFamily(miswired=0.0)])
@@ -82,7 +86,7 @@ def test_the_law_is_that_of_the_controller_that_drives_devices(family: TaskFamil
             zip((s for c in family.spec.observation for s in c.scalars), obs[0, 0].tolist(), strict=True)
         )
         squares += [(seen[measured] - seen[wanted]) ** 2 for measured, wanted in family.spec.headline.pairs]
-    found = pid_errors(given, torch.tensor([gains])).item()
+    found = pid_drives(given, torch.tensor([gains])).error.item()
     assert found == pytest.approx(float(np.sqrt(np.mean(squares))), rel=1e-3)
 
 
@@ -94,10 +98,11 @@ def test_a_search_of_nothing_is_refused(name: str) -> None:
 
 def test_candidates_do_not_disturb_each_other() -> None:
     given, gains = course(4, 30), torch.tensor(GAINS).unsqueeze(1)
-    together = pid_errors(given, gains)
-    assert together.shape == (4, 3)
+    together = pid_drives(given, gains)
+    assert together.error.shape == together.change.shape == (4, 3)
     for k in range(3):
-        torch.testing.assert_close(pid_errors(given, gains[k : k + 1])[:, 0], together[:, k])
+        for one, all_of_them in zip(pid_drives(given, gains[k : k + 1]), together, strict=True):
+            torch.testing.assert_close(one[:, 0], all_of_them[:, k])
 
 
 def test_the_search_is_seeded() -> None:
@@ -108,29 +113,46 @@ def test_the_search_is_seeded() -> None:
 
 def test_the_search_ends_better_than_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """More rounds on the same servos never end worse, and far better than the middle of where they begin."""
-    errors = [found(replace(SMALL, rounds=rounds), 3).error for rounds in (1, 2, 6)]
+    errors = [found(replace(SMALL, rounds=rounds), 3).cost for rounds in (1, 2, 6)]
     assert errors == sorted(errors, reverse=True)
     middle = tuple(np.sqrt(np.multiply(pid_search._LOW, pid_search._HIGH)).tolist())
     monkeypatch.setattr(pid_search, "_LOW", middle)
     monkeypatch.setattr(pid_search, "_HIGH", middle)
-    assert errors[-1] < 0.9 * found(SMALL, 3).error
+    assert errors[-1] < 0.9 * found(SMALL, 3).cost
 
 
 def test_what_is_found_is_the_best_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[float] = []
 
-    def watched(*arguments: object) -> torch.Tensor:
-        errors = pid_errors(*arguments)  # type: ignore[arg-type]
-        rounds.append(errors.mean(0).min().item())
-        return errors
+    def watched(*arguments: object) -> Drives:
+        drives = pid_drives(*arguments)  # type: ignore[arg-type]
+        rounds.append(drives.error.mean(0).min().item())
+        return drives
 
-    monkeypatch.setattr(pid_search, "pid_errors", watched)
+    monkeypatch.setattr(pid_search, "pid_drives", watched)
     last_was_best = set()
     for seed in range(16):
         rounds.clear()
-        assert found(replace(SMALL, candidates=1), seed).error == min(rounds)
+        assert found(replace(SMALL, candidates=1), seed).cost == min(rounds)
         last_was_best.add(rounds[-1] == min(rounds))
     assert last_was_best == {True, False}
+
+
+def test_what_shakes_has_its_price() -> None:
+    free, dear = (found(replace(SMALL, price=price)).gains[0] for price in (0.0, 1.0))
+    given, gains = course(8, 60), torch.tensor([[free], [dear]])
+    change = pid_drives(given, gains).change.mean(0)
+    assert change[1] < 0.5 * change[0]
+
+
+def test_where_the_search_begins_is_no_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimum outside of where it begins is found."""
+    search_there = replace(SMALL, tasks=8, candidates=48, rounds=8)
+    begin = tuple(0.2 * low for low in pid_search._LOW), tuple(3.0 * low for low in pid_search._LOW)
+    monkeypatch.setattr(pid_search, "_LOW", begin[0])
+    monkeypatch.setattr(pid_search, "_HIGH", begin[1])
+    narrow = found(search_there)
+    assert narrow.gains[0][0] > begin[1][0]
 
 
 def test_settings_are_named_after_actuators_where_they_are_several() -> None:

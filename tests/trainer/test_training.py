@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from acclimate_trainer.algorithms.identify.identify import Identify, IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
@@ -33,11 +34,22 @@ from .servo_tasks import FAMILY
 
 ITERATIONS = 6
 SHORT = TrainingConfig(iterations=ITERATIONS, meta_batch_size=3)
+IDENTIFY = IdentifyConfig(
+    hidden=4,
+    episode_steps=8,
+    side_by_side=2,
+    support_episodes=2,
+    support_steps=8,
+    stretch=4,
+    starts=4,
+    descents=2,
+)
 ALGORITHMS: Mapping[str, Algorithm] = {
     "maml": Maml(FAMILY, MamlConfig(hidden=4, support_episodes=2, query_episodes=1, episode_steps=8)),
     "robust": Reactive(FAMILY, ReactiveConfig(hidden=4, episodes=2, episode_steps=8), oracle=False),
     "oracle": Reactive(FAMILY, ReactiveConfig(hidden=4, episodes=2, episode_steps=8), oracle=True),
     "rl2_oracle": Rl2(GliderFamily(), Rl2Config(hidden=4, episode_steps=8, side_by_side=2), oracle=True),
+    "identify": Identify(FAMILY, IDENTIFY),
     "objectives": Objectives(
         GliderFamily(), ObjectivesConfig(hidden=4, mixing=4, critic=4, episode_steps=8, side_by_side=2)
     ),

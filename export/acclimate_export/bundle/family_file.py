@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tomllib
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def bare(use: str) -> str:
 def at_home(section: Json, bundle: Bundle, given: Path | None) -> Json:
     """Section [family] of a bundle's config with the path that its file has here.
 
-    given: where the user says that it is. Raises BundleError where there is no such file.
+    given: where the user says that it is; else it is looked for where the bundle's run has it from, beside the bundle,
+    here, and, unchanged, in the folders here. Raises BundleError where there is no such file.
     """
     family = bundle.manifest.family
     assert isinstance(section, dict)
@@ -30,7 +32,10 @@ def at_home(section: Json, bundle: Bundle, given: Path | None) -> Json:
     assert family.sha256 is not None
     file, _, name = family.use.rpartition(":")
     places = [given] if given else [*_recorded(file, bundle), bundle.path.parent / file, Path(file)]
-    path = next((place for place in places if place.is_file()), None)
+    nearby = (
+        [] if given else [each for each in sorted(Path().glob(f"*/{file}")) if _digest(each) == family.sha256]
+    )
+    path = next((place for place in (*places, *nearby) if place.is_file()), None)
     if path is None:
         looked = " or ".join(dict.fromkeys(map(str, places)))
         raise BundleError(
@@ -58,6 +63,10 @@ def _recorded(file: str, bundle: Bundle) -> list[Path]:
         path = Path(_file(tomllib.loads(text)["family"]["use"]))
         return [path] if path.name == file else []
     return []
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _file(use: str) -> str:

@@ -51,7 +51,9 @@ def on_device(
     `example` are inputs without these axes, `outputs` the shapes of its results without them.
     """
     stacked = [t.reshape(*[1] * count, *t.shape) for t, count in zip(example, axes, strict=True)]
-    replay = _Replay(make_fx(function)(*stacked))
+    traced = make_fx(function)(*stacked)
+    traced.graph.eliminate_dead_code()  # a forward derivative checks shapes as it goes, which are known now
+    replay = _Replay(traced)
 
     def device(*inputs: Tensor) -> tuple[Tensor, ...]:
         values = [_Value(t, t.dim() + count) for t, count in zip(inputs, axes, strict=True)]

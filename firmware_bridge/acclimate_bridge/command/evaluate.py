@@ -42,6 +42,7 @@ def run_evaluation(args: argparse.Namespace) -> int:
         shots=args.shots,
         seed=args.seed,
         engine=args.engine or usual_engine(),
+        tune_pid=args.tune_pid,
     )
     course = _course(args)
     tree, lines = _evaluated(plan, jobs) if course is None else _driven(plan, course, jobs)

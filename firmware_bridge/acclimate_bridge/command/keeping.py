@@ -46,9 +46,14 @@ class Keeping:
                 print(f"acclimate: {failure}", file=sys.stderr)
             raise
 
-    def finish(self, report: Callable[[], None]) -> None:
-        """All of it, where all went well. Raises the first error once everything was tried."""
-        hand_over(self.recording.close, self._save, report)
+    def finish(self, report: Callable[[], None], *, save: bool = True) -> None:
+        """All of it, where all went well. Raises the first error once everything was tried.
+
+        save: False where nothing that was learned may be relied on; an earlier checkpoint stays as it is.
+        """
+        if self._path is not None and not save:
+            print(f"acclimate: nothing was learned; {self._path} is not written", file=sys.stderr, flush=True)
+        hand_over(self.recording.close, *([self._save] if save else []), report)
 
     def _save(self) -> None:
         if self._path is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from acclimate.command.options import at_least, heed_trust, writable
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.recording import Recording
 from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
-from acclimate.errors import Diverged, UsageError
+from acclimate.errors import DeviceUnplugged, Diverged, UsageError
 from acclimate.fields import Json
 from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
@@ -28,6 +29,7 @@ from acclimate_bridge.command.drive_plan import DrivePlan
 from acclimate_bridge.command.keeping import Keeping
 from acclimate_bridge.command.learned import Learned
 from acclimate_bridge.command.operating import Operation, Ready, Tell, armed, ready
+from acclimate_bridge.command.reconnecting import Identity, Patient, consents
 from acclimate_bridge.command.sim_port import DeviceAt, device_at
 from acclimate_bridge.command.telling import Teller
 from acclimate_bridge.command.watch import Announced, Watch
@@ -54,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         )
     heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
-    learned, opening = Learned.of(args), Opening.of(args)
+    learned, opening, patient = Learned.of(args), Opening.of(args), Patient.of(args)
     record, operation = writable("--record", args.record), Operation.of(args, manifest)
-    plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest, learned)
+    plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     wanted = objectives.asked_for(args.objective, manifest) if isinstance(plan, TrialPlan) else ()
     policy = Policy(bundle, args.engine)
     if policy.choice.remark:
@@ -72,14 +74,31 @@ def run(args: argparse.Namespace) -> int:
     ):
         _tell_simulated(device, bundle)
         watch = Watch(manifest.task, operation.abort_error, tell if sys.stderr.isatty() else None)
-        with ready(device.port, opening, policy, operation, watch, tell) as machine:
-            said = _Run(args, machine, policy, operation, watch, tell, keeping.recording).said(plan, learned)
+        port, identity, fresh = device.port, Identity.of(device.port), not learned.known
+        while True:
+            try:
+                with ready(port, opening, policy, operation, watch, tell) as machine:
+                    run = _Run(args, machine, policy, operation, watch, tell, keeping.recording)
+                    said = run.said(plan, fresh)
+                break
+            except DeviceUnplugged as fault:
+                port, fresh = _back(identity, patient, fault), False
     tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
     text = json_text(tree) if args.json else "\n".join([*said.lines, engine])
-    keeping.finish(lambda: print(text, flush=True))
+    keeping.finish(lambda: print(text, flush=True), save=not said.refused)
     if wrong := "" if operation.dry_run else watch.verdict():
         raise Diverged(wrong)
     return 0
+
+
+def _back(identity: Identity, patient: Patient, fault: DeviceUnplugged) -> str:
+    """The port of an unplugged device that is back and may move again. Raises the fault where there is none."""
+    if patient.seconds:
+        print(f"acclimate: {fault}; waiting {patient.seconds:g} s for it", file=sys.stderr, flush=True)
+        port = patient.await_return(identity)
+        if port is not None and consents(port):
+            return port
+    raise fault
 
 
 def _tell_simulated(device: DeviceAt, bundle: Bundle) -> None:
@@ -93,13 +112,14 @@ class _Said(NamedTuple):
 
     tree: dict[str, Json]
     lines: list[str]
+    refused: bool = False  # whether there were adaptation steps, and the guard let none of them go live
 
 
-def _trial_plan(args: argparse.Namespace, manifest: Manifest, learned: Learned) -> TrialPlan:
+def _trial_plan(args: argparse.Namespace, manifest: Manifest) -> TrialPlan:
     episodes = EPISODES if args.episodes is None else at_least("--episodes", args.episodes, 1)
     shots = allowed_shots(manifest, args.shots)
     # Where a step changes what is driven for, the tracking error may well grow: that is not what to judge it by.
-    return TrialPlan(shots, episodes, rollback=manifest.objectives is None, fresh=not learned.known)
+    return TrialPlan(shots, episodes, rollback=manifest.objectives is None)
 
 
 class _Run(NamedTuple):
@@ -113,12 +133,12 @@ class _Run(NamedTuple):
     tell: Tell
     recording: Recording
 
-    def said(self, plan: DrivePlan | TrialPlan, learned: Learned) -> _Said:
-        """Drive as planned, and say what came of it."""
+    def said(self, plan: DrivePlan | TrialPlan, fresh: bool) -> _Said:
+        """Drive as planned, and say what came of it; fresh: with a policy that has learned nothing yet."""
         if isinstance(plan, TrialPlan):
-            said = self._tried(plan)
+            said = self._tried(replace(plan, fresh=fresh))
         else:
-            driving.prepare(self.policy, plan, fresh=not learned.known)
+            driving.prepare(self.policy, plan, fresh=fresh)
             said = self._streamed(plan) if plan.streams else self._driven(plan)
         dry = self.machine.dry
         return said if dry is None else _Said(said.tree | {"dry_run": dry.tree()}, dry.lines())
@@ -160,6 +180,7 @@ class _Run(NamedTuple):
                 *objectives.lines(self.policy, report.shots),
                 *_traffic_lines(report.stats, tried.link),
             ],
+            refused=bool(report.shots) and not any(shot.accepted.ok for shot in report.shots),
         )
 
     def _try(self, plan: TrialPlan) -> _Tried:

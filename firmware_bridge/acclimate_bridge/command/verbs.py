@@ -132,6 +132,12 @@ def _configure_operation(add: Callable[..., object]) -> None:
         action="store_true",
         help="drive on until Ctrl-C or SIGTERM, which then end with exit code 0",
     )
+    add(
+        "--reconnect",
+        type=float,
+        metavar="S",
+        help="wait so long for a device that was unplugged, ask, and begin the drive again with what was learned",
+    )
     add("--dry-run", action="store_true", help="do all of it but move, and say what would have been sent")
     add("--max-action", type=float, metavar="SHARE", help="at most this share of every action, 0 to 1 (1)")
     add(
@@ -180,6 +186,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add("--episodes", type=int, default=4, metavar="N", help="episodes per measurement (4)")
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
+    add("--tune-pid", action="store_true", help="compare with a PID tuned on each machine alone, too")
     add("--seconds", type=float, metavar="S", help="drive for S seconds without a pause, not in episodes")
     add(
         "--change",

@@ -81,6 +81,7 @@ class Plan:
     shots: int | None = None  # None: as many as the bundle allows
     seed: int = 0
     engine: str = field(default_factory=usual_engine)
+    tune_pid: bool = False  # on each machine, beside the one that was tuned on the family
 
     def __post_init__(self) -> None:
         """Raises UsageError for a plan that cannot be."""
@@ -184,6 +185,7 @@ def open_plan(plan: Plan) -> Opened:
         steps=_steps(bundles),
         episodes=plan.episodes,
         seed=plan.seed,
+        tune=plan.tune_pid,
     )
     groups = _groups(plan, main)
     return Opened(contest, groups, plan.machines or (_MANY if len(groups) == 1 else _FEW))

@@ -20,12 +20,16 @@ _AMPLITUDES = (0.15, 0.4, 1.0)  # of full scale, one after the other until the j
 _MOVED = 0.03  # of the reference's amplitude; ten standard deviations of the worst encoder's noise
 _STILL = 0.01  # of the reference's amplitude
 _STILL_TIME, _LONGEST_WAIT = 0.08, 2.0  # s
+_FAR, _LOST_TIME = (
+    0.4,
+    0.5,
+)  # of the reference's amplitude, and s: so far away for so long, and no nearer since
 
 
 class PidGains(NamedTuple):
     """Of one actuator: full scale per unit of error, of its integral over time, of its rate, of the target's rate.
 
-    sign_test: find out which way the motor turns before anything else.
+    sign_test: find out which way the motor turns before anything else, and again where it goes ever farther away.
     """
 
     kp: float
@@ -83,6 +87,29 @@ class SignTest:
         return len(recent) == self._still and max(recent) - min(recent) < self._quiet
 
 
+class SignWatch:
+    """Notices that a controller drives the wrong way: its error stays large and does not shrink."""
+
+    def __init__(self, dt: float, amplitude: float) -> None:
+        """As of `SignTest`."""
+        self._far, self._patience = _FAR * amplitude, max(round(_LOST_TIME / dt), 2)
+        self._begin, self._ticks = 0.0, 0  # the error when it became large, and for how long it has been
+
+    def lost(self, error: float) -> bool:
+        """Whether the error just measured says so."""
+        away = abs(error)
+        if away < self._far or (self._ticks and error * self._begin < 0.0):
+            self._ticks = 0
+            return False
+        if self._ticks == 0:
+            self._begin = error
+        self._ticks += 1
+        if self._ticks < self._patience:
+            return False
+        self._ticks = 0
+        return away >= abs(self._begin)
+
+
 class _Column(NamedTuple):
     """Where in an observation a quantity and its rate are; a rate that is not observed is the difference."""
 
@@ -107,6 +134,7 @@ class _Joint:
 
     def reset(self, scope: Scope) -> None:
         self._integral, self._before = 0.0, (math.nan, math.nan)
+        self._watch = SignWatch(self._dt, self._amplitude)
         if scope == "trial":
             self.test = SignTest(self._dt, self._amplitude) if self._gains.sign_test else None
 
@@ -118,6 +146,10 @@ class _Joint:
         velocity = self._rate(obs, self._measured, here, before[0])
         target_velocity = self._rate(obs, self._wanted, there, before[1])
         error = there - here
+        if gains.sign_test and self._watch.lost(error):
+            self.test = SignTest(self._dt, self._amplitude)
+            self._integral = 0.0
+            return 0.0
         self._integral = _clamp(self._integral + gains.ki * error * self._dt, INTEGRAL_LIMIT)
         output = gains.kp * error + self._integral
         output += gains.kd * (target_velocity - velocity) + gains.kff * target_velocity
@@ -141,7 +173,8 @@ class Pid:
         output   = center + half·sign·clamp(u, ±1)         center ± half: the limits of the action
 
     The integral starts at 0 in every episode. `sign` is 1, or, with `sign_test`, what the test of the trial's
-    first ticks finds, one actuator after the other; all others rest meanwhile, and so do the integrals.
+    first ticks finds, one actuator after the other; all others rest meanwhile, and so do the integrals. An actuator
+    whose error stays large for half a second without shrinking is tested again: its wires may have been swapped.
     """
 
     def __init__(self, settings: Mapping[str, float], spec: TaskSpec) -> None:
@@ -156,6 +189,7 @@ class Pid:
                 f"{spec.n_act} actions and {len(pairs)} pairs"
             )
         gains = gains_of(settings, spec.action_scalars)
+        self.settings = dict(settings)
         self._joints = [_joint(spec, *pair, gain) for pair, gain in zip(pairs, gains, strict=True)]
         low, high = (np.array(ends, np.float64) for ends in spec.limits())
         self._center, self._half = 0.5 * (low + high), 0.5 * (high - low)

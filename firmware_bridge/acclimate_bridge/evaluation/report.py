@@ -12,12 +12,12 @@ from acclimate.task.spec import Metric, TaskSpec
 
 from acclimate_bridge.evaluation.evaluation import Results
 from acclimate_bridge.evaluation.figures import Figures
-from acclimate_bridge.evaluation.rig import GUARDED, PID, MachineResult
+from acclimate_bridge.evaluation.rig import GUARDED, PID, PID_TUNED, MachineResult
 
 ALL = "all"
 UNADAPTED = "unadapted"
 _TENTH = 0.1
-_ORDER = {PID: 0, "robust": 1, "oracle": 3}  # the others between robust and oracle
+_ORDER = {PID: 0, PID_TUNED: 0, "robust": 1, "oracle": 3}  # the others between robust and oracle
 
 
 class Row(NamedTuple):
@@ -66,7 +66,7 @@ def comparisons(results: Results) -> list[Comparison]:
         Comparison(group, main, b, shots, mean_interval(_differences(results, machines, b, shots)))
         for group, machines in groups(results.machines)
         for shots in _stages(results)
-        for b in (UNADAPTED, "robust", PID, "oracle")
+        for b in (UNADAPTED, "robust", PID, PID_TUNED, "oracle")
         if (shots if b == UNADAPTED else b in known and b != main)
     ]
 

@@ -20,16 +20,19 @@ from acclimate.task.spec import TaskSpec
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
 from acclimate_bridge.evaluation.figures import Figures
 from acclimate_bridge.evaluation.pid import Pid
+from acclimate_bridge.evaluation.tuning import cost, tuned
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
-from acclimate_bridge.simulation.seeding import EXPLORATION, NOISE, REFERENCES, generator
+from acclimate_bridge.simulation.seeding import EXPLORATION, NOISE, REFERENCES, TUNING, generator
 from acclimate_bridge.simulation.specimen import Living, Specimen
 from acclimate_bridge.simulation.worlds import Group, key_of
 
 PID = "pid"
+PID_TUNED = "pid_tuned"
 GUARDED = "guarded"  # the main bundle, where a step that made things worse is taken back, as `run` does
 _BOOT_ID = 1
+_TRIES = 2  # episodes that each gains of a search are tried in
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,15 @@ class Contest:
         steps: int,
         episodes: int,
         seed: int,
+        tune: bool = False,
     ) -> None:
         """`policies` and the adaptation steps of each by name; `main` is the one that the others are compared with.
 
-        steps: ticks of an episode; episodes: per measurement.
+        steps: ticks of an episode; episodes: per measurement; tune: a PID on each machine, too.
         """
         self.main, self.manifest = main, policies[main].manifest
         self.policies, self.pid, self.shots, self.seed = policies, pid, shots, seed
-        self._steps, self._episodes = steps, episodes
+        self._steps, self._episodes, self._tune = steps, episodes, tune
 
     @property
     def task(self) -> TaskSpec:
@@ -98,6 +102,8 @@ class Contest:
         refusals: tuple[str, ...] = ()
         if self.pid is not None:
             figures[PID] = self._classical(self.pid, place)
+            if self._tune:
+                figures[PID_TUNED] = self._classical(self.tuned(self.pid, place), place)
         for name, policy in self.policies.items():
             report = self._trial(name, policy, place)
             figures[name] = tuple(m.values for m in (report.before, *(shot.after for shot in report.shots)))
@@ -112,6 +118,24 @@ class Contest:
         with self.rig(pid, place) as rig:
             self.find_sign(pid, rig, place)
             return (rig.trial.measure().values,)
+
+    def tuned(self, pid: Pid, place: Place) -> Pid:
+        """A PID with gains that were searched for on this machine, and signs that `pid` has found there."""
+        with self.rig(pid, place) as rig:
+            self.find_sign(pid, rig, place)
+        signs = [sign or 1.0 for sign in pid.signs]
+        price = self.manifest.family.options.get("price")
+        paid = float(price) if isinstance(price, int | float) else 0.0
+        rng = generator(self.seed, *place.key, TUNING)
+        return tuned(pid.settings, signs, self.task, lambda each: self._tried(each, place, paid), rng)
+
+    def _tried(self, pid: Pid, place: Place, price: float) -> float:
+        """What a PID costs on references that nothing is judged by."""
+        references = SeededEpisodes(self.task, self._steps, self.seed, *place.key, TUNING)
+        with self.rig(pid, place) as rig:
+            keys = [EpisodeKey(0, "measure", number) for number in range(_TRIES)]
+            driven = [rig.loop.run_episode(references(rig.loop.measure(), key)) for key in keys]
+        return cost(self.task, [(episode.obs, episode.applied) for episode in driven], price)
 
     def find_sign(self, pid: Pid, rig: Rig, place: Place) -> None:
         """Let a PID that is new to the machine test which way its motors turn."""

@@ -52,6 +52,7 @@ class Observer:
             self._gaps.append(now - self._arrived)
         self.obs, self.stamp_us, self._arrived = obs, frame.t_us, now
         values = np.array(from_wire(obs.values, self._schema.sensors), dtype=np.float32)
+        # It was measured before it arrived, whatever the device's clock says.
         t = min(self._sync.to_host(frame.t_us), now)
         self._sample = Sample(values, t, frame.seq, stands, faults, obs.latches)
 
@@ -60,7 +61,7 @@ class Observer:
         sample = self._sample
         if sample is None or sample.stale:
             return sample
-        if self._clock.now() - min(sample.t, self._arrived) > self.outdated:
+        if self._clock.now() - sample.t > self.outdated:
             self._sample = sample = sample._replace(stale=True)
         return sample
 

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 import serial
-from acclimate.errors import DeviceFault, UsageError
+from acclimate.errors import DeviceUnplugged, UsageError
 
 BAUD = 115_200
 _BAUDS = (1_200, 12_000_000)
@@ -50,7 +50,7 @@ class SerialTransport:
             while len(chunk := bytes(self._port.read(_CHUNK))) == _CHUNK and len(data) < _MOST:
                 data += chunk
         except (serial.SerialException, OSError, TypeError) as error:
-            raise DeviceFault(_lost(self.name)) from error
+            raise DeviceUnplugged(_lost(self.name)) from error
         return data + chunk
 
     def write(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class SerialTransport:
         except serial.SerialTimeoutException:
             pass  # nobody reads at the other end; the watchdog there knows what to do
         except (serial.SerialException, OSError, TypeError) as error:
-            raise DeviceFault(_lost(self.name)) from error
+            raise DeviceUnplugged(_lost(self.name)) from error
 
     def reset(self) -> None:
         """Restart the board behind the port as far as DTR does that."""

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 # What the numbers are for: the last entry of a key.
-MACHINE, NOISE, REFERENCES, EXPLORATION, CHANGE = range(5)
+MACHINE, NOISE, REFERENCES, EXPLORATION, CHANGE, TUNING = range(6)
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:

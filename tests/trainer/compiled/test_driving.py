@@ -101,7 +101,9 @@ def test_every_algorithm_has_torchs_gradient_on_every_family(name: str) -> None:
         assert_compiled_and_same(maml_of(family), tolerance=1e-4)
 
 
-@pytest.mark.parametrize("name", ["point_frame", pytest.param("quadrotor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["point_frame", "servo, miswired", pytest.param("quadrotor", marks=pytest.mark.slow)]
+)
 def test_windows_that_go_on_from_one_another_have_torchs_gradients(name: str) -> None:
     """From machines and memories as the windows before have left them, by weights of every task's own."""
     config = Rl2Config(hidden=5, episodes=2, episode_steps=12, side_by_side=2, window=6, trials=1, block=6)

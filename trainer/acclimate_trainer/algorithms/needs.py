@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import TaskFamily, Tasks
+from acclimate_trainer.contract.family import Resumable, TaskFamily, Tasks
 
 
 class Need(NamedTuple):
@@ -26,12 +26,17 @@ GRADIENT = Need(
 CONTINUOUS = Need(lambda family: not family.spec.discrete, "its actions are choices")
 DISCRETE = Need(lambda family: family.spec.discrete, "its actions are continuous, without choices")
 PARAMETERS = Need(lambda family: bool(family.spec.parameters), "it has no parameters that could be told")
+RESUMABLE = Need(
+    lambda family: isinstance(family.family, Resumable),
+    "its sessions cannot be taken up in mid-drive from what was measured (it has no `made` and `resume`)",
+)
 FEATURES = Need(lambda family: family.featured, "it has no features that a device could be rewarded for")
 
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "maml": (CONTINUOUS, GRADIENT),
     "rl2": (CONTINUOUS, GRADIENT),
     "rl2_oracle": (CONTINUOUS, GRADIENT, PARAMETERS),
+    "identify": (CONTINUOUS, GRADIENT, PARAMETERS, RESUMABLE),
     "objectives": (CONTINUOUS, GRADIENT, FEATURES),
     "student": (CONTINUOUS, PARAMETERS),
     "ppo": (),

@@ -204,3 +204,28 @@ class HasHeldOut(Protocol):
     def held_out(self) -> TaskFamily[object]:
         """A family of the same spec whose machines training never meets."""
         ...
+
+
+@runtime_checkable
+class Resumable(Protocol[Tasks]):
+    """Machines that can be made by their parameters and put where measurements say, so that these can be fitted.
+
+    Default: a drive cannot be taken up in its middle, and nothing identifies such machines.
+    """
+
+    @property
+    def n_past(self) -> int:
+        """How many actions before a moment still act on what comes after it, as those that a delay holds back."""
+        ...
+
+    def made(self, parameters: Tensor) -> Tasks:
+        """Machines of these parameters (T, P), in the order of the spec; what these leave open is as usual, noise 0."""
+        ...
+
+    def resume(self, tasks: Tasks, measured: Tensor, past: Tensor, steps: int) -> Session[Tasks]:
+        """A differentiable session, without noise, for `steps` steps, of machines that are under way; traceable.
+
+        measured: what sensors say now, (T, E, n_sensors); past: the last `n_past` actions, oldest first,
+        (T, E, n_past, n_act).
+        """
+        ...

@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.identify.identify import Identify
 from acclimate_trainer.algorithms.maml.maml import Maml
 from acclimate_trainer.algorithms.needs import refusal
 from acclimate_trainer.algorithms.reactive import Reactive
@@ -30,6 +31,7 @@ _MADE: Mapping[str, _Make] = {
     "maml": lambda family, c: Maml(family, _given(c.maml)),
     "rl2": lambda family, c: Rl2(family, _given(c.rl2)),
     "rl2_oracle": lambda family, c: Rl2(family, _given(c.rl2_oracle), oracle=True),
+    "identify": lambda family, c: Identify(family, _given(c.identify)),
     "objectives": lambda family, c: Objectives(family, _given(c.objectives)),
     "student": lambda family, c: Student(family, _given(c.student), partial(teacher_of, c)),
     "ppo": lambda family, c: Ppo(family, _given(c.ppo)),

@@ -15,6 +15,7 @@ from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 from acclimate.text_files import read_toml
 
+from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
@@ -57,6 +58,7 @@ class Config:
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
     rl2_oracle: Rl2Config | None = None
+    identify: IdentifyConfig | None = None
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     ppo: PpoConfig | None = None
@@ -89,7 +91,18 @@ class Config:
         return tree | {"family": family}
 
 
-ALGORITHMS = ("maml", "rl2", "rl2_oracle", "objectives", "student", "ppo", "robust", "oracle", "successor")
+ALGORITHMS = (
+    "maml",
+    "rl2",
+    "rl2_oracle",
+    "identify",
+    "objectives",
+    "student",
+    "ppo",
+    "robust",
+    "oracle",
+    "successor",
+)
 
 
 def load_config(path: Path, changes: Changes = ()) -> Config:

@@ -21,13 +21,14 @@ from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.contract.family import Differentiable, Session, TaskFamily, Tasks
-from acclimate_trainer.settings.limits import COUNT, require
+from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, require
 
 GAINS = ("kp", "ki", "kd", "kff")
 _INTEGRAL_LIMIT = 0.5  # of the output
-# Where the search begins: log-uniform between these, in full scale per unit of error, of its integral, of rates.
-_LOW, _HIGH = (0.3, 0.01, 0.001, 0.001), (30.0, 30.0, 1.0, 1.0)
-_NARROWER = 0.5  # the spread of each round, relative to the one before
+# Where the search begins: log-uniform between these, in full scale per unit of error, of its integral, of rates. Later
+# rounds are free to leave this.
+_LOW, _HIGH = (0.3, 0.01, 0.0003, 0.0003), (30.0, 100.0, 1.0, 1.0)
+_NARROWER = 0.6  # the spread of each round, relative to the one before
 
 
 class Joint(NamedTuple):
@@ -41,24 +42,27 @@ class Joint(NamedTuple):
 
 @dataclass(frozen=True)
 class PidSearch:
-    """How to search; each round draws around the best of all before, half as widely.
+    """How to search; each round draws around the best of all before, more narrowly.
 
     With several actuators the first half of the rounds is for gains that they share.
     """
 
     tasks: int = 128
     candidates: int = 192
-    rounds: int = 5
+    rounds: int = 7
     steps: int = 100  # of an episode
+    price: float = 0.0
+    """What the change of the action costs, in the error's unit per unit of its RMS, of full scale."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no search can be."""
-        require(self, dict.fromkeys(("tasks", "candidates", "rounds", "steps"), COUNT))
+        counts = dict.fromkeys(("tasks", "candidates", "rounds", "steps"), COUNT)
+        require(self, {**counts, "price": NOT_NEGATIVE})
 
 
 class Found(NamedTuple):
     gains: tuple[tuple[float, ...], ...]  # of each actuator, in the order of `GAINS`
-    error: float  # root mean square over all pairs and each machine's episode, averaged over machines
+    cost: float  # root mean square over all pairs and each machine's episode, and the price; averaged over machines
 
     def settings(self, actions: Sequence[str]) -> dict[str, float]:
         """As a bundle has them: by name for one actuator, as ACTUATOR.NAME where they are several."""
@@ -121,36 +125,47 @@ def search(
     """
     course, count = draw_course(family, joints, tasks, settings.steps, rng), len(joints)
     low, high = np.log(_LOW), np.log(_HIGH)
-    best, error = np.tile(0.5 * (low + high), (count, 1)), math.inf
+    best, least = np.tile(0.5 * (low + high), (count, 1)), math.inf
     spread = 0.5 * (high - low)
     for k in range(settings.rounds):
         shared = count == 1 or 2 * k < settings.rounds
         shape = (settings.candidates, 1 if shared else count, len(GAINS))
         drawn = best + spread * rng.uniform(-1.0, 1.0, shape)
-        errors = pid_errors(course, torch.tensor(np.exp(drawn), dtype=torch.float32)).mean(0)
-        if float(errors.min()) < error:
-            best, error = drawn[int(errors.argmin())], float(errors.min())
+        tried = pid_drives(course, torch.tensor(np.exp(drawn), dtype=torch.float32))
+        costs = (tried.error + settings.price * tried.change).mean(0)
+        if float(costs.min()) < least:
+            best, least = drawn[int(costs.argmin())], float(costs.min())
         spread = spread * _NARROWER
-    return Found(tuple(tuple(float(gain) for gain in row) for row in np.exp(best)), error)
+    return Found(tuple(tuple(float(gain) for gain in row) for row in np.exp(best)), least)
+
+
+class Drives(NamedTuple):
+    """Of C controllers on T machines, (T, C)."""
+
+    error: Tensor  # root mean square
+    change: Tensor  # of the action from tick to tick, of full scale, root mean square
 
 
 @torch.no_grad()
-def pid_errors(course: Course[Tasks], gains: Tensor) -> Tensor:
-    """Root mean square errors, (T, C), of C controllers `gains` (C, n_act, 4) on T machines."""
+def pid_drives(course: Course[Tasks], gains: Tensor) -> Drives:
+    """How controllers `gains` (C, n_act, 4) drive."""
     spec, session = course.spec, course.begin(len(gains))
     kp, ki, kd, kff = gains.unbind(-1)  # (C, n_act)
     middle, half = _idle(spec), 0.5 * (torch.tensor(spec.limits()[1]) - torch.tensor(spec.limits()[0]))
     columns = [_columns(spec, [joint[i] for joint in course.joints]) for i in range(4)]
-    integral, squares = torch.zeros(1), torch.zeros(1)
+    integral, squares, changes = torch.zeros(1), torch.zeros(1), torch.zeros(1)
+    before: Tensor | None = None
     for t in range(course.steps):
         place, velocity, target, rate = _read(session.obs, course.reference[:, :, t], columns)
         error = target - place
         integral = F.hardtanh(integral + ki * error * spec.control_dt, -_INTEGRAL_LIMIT, _INTEGRAL_LIMIT)
         output = F.hardtanh(kp * error + integral + kd * (rate - velocity) + kff * rate)
+        changes = changes if before is None else changes + (output - before).square().mean(-1)
+        before = output
         session.step(middle + half * output)
         place, _, target, _ = _read(session.obs, course.reference[:, :, t + 1], columns)
         squares = squares + (place - target).square().mean(-1)
-    return torch.sqrt(squares / course.steps)
+    return Drives(torch.sqrt(squares / course.steps), torch.sqrt(changes / max(course.steps - 1, 1)))
 
 
 def _idle(spec: TaskSpec) -> Tensor:

@@ -210,6 +210,15 @@ class PointFrameFamily:
         start = rng.uniform(-0.5, 0.5, (len(tasks.frame), episodes, 2))
         return PointFrameSession(tasks, torch.tensor(start, dtype=tasks.frame.dtype), self.spec.control_dt)
 
+    n_past = 0
+
+    def made(self, parameters: Tensor) -> Frames:
+        return Frames(parameters[:, :1], parameters[:, 1:])
+
+    def resume(self, tasks: Frames, measured: Tensor, past: Tensor, steps: int) -> PointFrameSession:
+        del past, steps
+        return PointFrameSession(tasks, measured, self.spec.control_dt)
+
     def inputs(self, obs: Tensor) -> Tensor:
         """Both errors, large enough to see small ones, and the place."""
         place, target = obs[..., :2], obs[..., 2:]

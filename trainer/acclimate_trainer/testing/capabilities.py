@@ -16,11 +16,12 @@ from acclimate_trainer.contract.family import (
     HasCosts,
     HasFeatures,
     HasInputs,
+    Resumable,
     Rewarded,
 )
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.testing import tracing
-from acclimate_trainer.testing.subject import Subject, faults, unknown
+from acclimate_trainer.testing.subject import Subject, differ, faults, unknown
 
 
 def inputs(s: Subject) -> Iterator[str]:
@@ -117,6 +118,39 @@ def prior(s: Subject) -> Iterator[str]:
         found = unknown(s.call("reward_prior", lambda: family.reward_prior))
         if not (isinstance(found, tuple) and len(found) == 2 and found[1] > 0.0):
             yield f"reward_prior is {found!r}, expected (mean, how many rewards it is worth, above 0)"
+
+
+def resumed(s: Subject) -> Iterator[str]:
+    """Machines made by their parameters, and sessions that go on from what was measured."""
+    family = s.family
+    if not isinstance(family, Resumable):
+        return
+    told = s.parameters(s.tasks())
+    again = s.parameters(s.call("made", lambda: family.made(told)))
+    if differ(again, told, told.abs().clamp_min(1.0)):
+        yield "made gave machines whose parameters are others than they were made by"
+    sensors = [s.spec.index(name) for channel in s.spec.sensors for name in channel.scalars]
+    actions = s.actions(steps=family.n_past + s.steps)
+
+    def ahead(parameters: Tensor, measured: Tensor, past: Tensor, coming: Tensor) -> tuple[Tensor, ...]:
+        session = family.resume(family.made(parameters), measured, past, s.steps)
+        seen = [session.obs]
+        for action in coming.unbind(2):
+            session.step(action)
+            seen.append(session.obs)
+        return (torch.stack(seen, dim=2),)
+
+    def example(seed: int) -> tuple[Tensor, ...]:
+        measured = 0.5 * s.observations((s.machines, s.episodes), seed)[..., sensors]
+        return told, measured, actions[:, :, : family.n_past], actions[:, :, family.n_past :]
+
+    given = example(0)
+    (found,) = s.call("resume", lambda: ahead(*given))
+    shape = (s.machines, s.episodes, s.steps + 1, len(sensors))
+    yield from faults("a session resumed", found, shape, torch.float32)
+    if differ(found[:, :, 0], given[1], given[1].abs().clamp_min(1.0)):
+        yield "resume gave a session that observes something else than was measured"
+    yield from tracing.faults(s, "resume", lambda: ahead, given, example(1))
 
 
 def _of_window(run: Callable[[Window], Tensor]) -> tracing.Function:

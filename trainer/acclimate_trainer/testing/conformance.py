@@ -33,6 +33,7 @@ CHECKS: Mapping[str, Check] = {
     "is_traceable": gradients.traceable,
     "changes": machines.changed,
     "holds_out_machines": machines.held_out,
+    "can_be_resumed": capabilities.resumed,
     "gives_inputs": capabilities.inputs,
     "gives_reward": capabilities.reward,
     "gives_baseline": capabilities.baseline,

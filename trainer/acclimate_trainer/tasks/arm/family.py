@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from acclimate.errors import UsageError
 from acclimate.task.spec import (
     CHATTER,
@@ -223,13 +224,29 @@ class ArmFamily:
         noise = rng.standard_normal((*shape, steps, 2), dtype=np.float32)
         return ArmSession(tasks, torch.tensor(angle, dtype=torch.float32), torch.from_numpy(noise), self.rich)
 
+    @property
+    def n_past(self) -> int:
+        return MAX_LAG - 1
+
+    def made(self, parameters: Tensor) -> ArmTasks:
+        told = dict(zip(TOLD, parameters.unsqueeze(-1).unbind(-2), strict=True))
+        plain = torch.zeros(len(parameters), len(JOINTS), dtype=torch.int64)
+        return ArmTasks(**told, noise=torch.zeros_like(told["delay"]), gears=plain)
+
+    def resume(self, tasks: ArmTasks, measured: Tensor, past: Tensor, steps: int) -> ArmSession:
+        angle, speed = torch.split(measured, len(JOINTS), -1)
+        session = ArmSession(tasks, angle, torch.zeros(*angle.shape[:2], steps, len(JOINTS)), rich=False)
+        commands = F.pad(F.hardtanh(past).flip(2).transpose(2, 3), (0, 1))  # newest first
+        session.state = (angle, speed, angle, speed, commands)
+        return session
+
     def held_out(self) -> ArmFamily:
         """The family whose machines evaluations are made on: the same arms, with richer friction."""
         return replace(self, rich=True)
 
     def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
         """A PID on each joint, its gains found by search over arms wired as expected; it tests the signs first."""
-        search = PidSearch(rounds=8)
+        search = PidSearch(rounds=8, price=self.price)
         found = pid_search(self, _JOINTS, self.sample(search.tasks, rng, progress=0.0), search, rng)
         return {"pid": found.settings(self.spec.action_scalars) | {"sign_test": float(self.miswired > 0.0)}}
 

@@ -134,6 +134,13 @@ def at_rest(tasks: ServoTasks, episodes: int, rng: np.random.Generator) -> Servo
     return ServoState(q_t, zeros, q_t, torch.zeros(*shape, MAX_LAG))
 
 
+def under_way(measured: Tensor, past: Tensor) -> ServoState:
+    """Servos at measured positions and velocities (T, E, 2), after commands (T, E, MAX_LAG − 1, 1), oldest first."""
+    q, omega = measured.unbind(-1)
+    commands = F.hardtanh(past.squeeze(-1)).flip(-1)
+    return ServoState(q, omega, q, F.pad(commands, (0, 1)))
+
+
 def step(
     state: ServoState, duty: Tensor, c: Coefficients, encoder: Tensor, *, through_stops: bool = False
 ) -> ServoState:

@@ -35,8 +35,8 @@ from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.settings.tables import Value, read_table
 from acclimate_trainer.tasks.pid_search import Joint, PidSearch, search
 from acclimate_trainer.tasks.servo import perception
-from acclimate_trainer.tasks.servo.dynamics import ServoSession, ServoTasks, at_rest
-from acclimate_trainer.tasks.servo.ranges import PRESETS, ServoRanges
+from acclimate_trainer.tasks.servo.dynamics import PRIVILEGED, ServoSession, ServoTasks, at_rest, under_way
+from acclimate_trainer.tasks.servo.ranges import MAX_LAG, PRESETS, ServoRanges
 from acclimate_trainer.tasks.servo.spec import SAG, servo_spec
 
 _JOINT = Joint("position", "velocity", "target", "target_velocity")
@@ -141,6 +141,18 @@ class ServoFamily:
         encoder = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) * tasks.noise.unsqueeze(-1)
         return ServoSession(tasks, start, encoder, through_stops=self.through_stops)
 
+    @property
+    def n_past(self) -> int:
+        return MAX_LAG - 1
+
+    def made(self, parameters: Tensor) -> ServoTasks:
+        """Servos that end where their load begins: the armature is none of the parameters, and no drive shows it."""
+        told = dict(zip(PRIVILEGED, parameters.unsqueeze(-1).unbind(-2), strict=True))
+        return ServoTasks(**told, noise=torch.zeros_like(told["kt"]), armature=told["inertia"])
+
+    def resume(self, tasks: ServoTasks, measured: Tensor, past: Tensor, steps: int) -> ServoSession:
+        return ServoSession(tasks, under_way(measured, past), torch.zeros(*measured.shape[:2], steps))
+
     def inputs(self, obs: Tensor) -> Tensor:
         return perception.inputs(obs)
 
@@ -157,7 +169,7 @@ class ServoFamily:
 
     def classical(self, rng: np.random.Generator) -> dict[str, dict[str, float]]:
         """A PID controller, its gains found by search over the family; with a sign test where polarity is unknown."""
-        settings = PidSearch()
+        settings = PidSearch(price=self.price)
         upright = self.sample(settings.tasks, rng, progress=0.0)
         found = search(self, (_JOINT,), upright, settings, rng).settings(self.spec.action_scalars)
         return {"pid": found | {"sign_test": float(self.training.polarity[0] < 0.0)}}

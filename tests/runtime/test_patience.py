@@ -1,0 +1,32 @@
+"""How long what may be missing: laws between the limits, for any control period and any watchdog."""
+
+import pytest
+from acclimate.control.patience import Patience
+from acclimate.errors import MismatchError
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+
+@given(period=st.floats(1e-3, 1.0), shortest=st.floats(0.0, 0.5), longest=st.floats(0.01, 65.0))
+def test_blindness_and_the_last_command_end_within_the_watchdog(
+    period: float, shortest: float, longest: float
+) -> None:
+    assume(shortest <= longest and longest >= 3.0 * period)
+    patience = Patience.of(period, (shortest, longest))
+    assert shortest <= patience.watchdog <= longest
+    assert period < patience.command <= patience.watchdog  # a command holds until the next one comes
+    assert (
+        period <= patience.blind < patience.command
+    )  # a single reading may be lost; the loop is the first to see it
+    assert patience.lost >= 0.5
+    assert patience.pause >= patience.blind
+
+
+@given(period=st.floats(1e-3, 1.0), share=st.floats(0.0, 2.99))
+def test_a_watchdog_of_less_than_three_periods_is_refused(period: float, share: float) -> None:
+    with pytest.raises(MismatchError, match="too short for a command every"):
+        Patience.of(period, (0.0, share * period))
+
+
+def test_at_a_hundred_hertz_it_is_a_tenth_of_a_second() -> None:
+    assert Patience.of(0.01, (0.02, 1.0)).watchdog == 0.1
