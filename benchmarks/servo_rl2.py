@@ -36,7 +36,7 @@ _ALLOWED = 1.0  # s at an end stop
 
 def run(seed: int) -> Mapping[str, Figure]:
     """PRESET.CHANGE.SINCE.FROM_to_TO.CONTROLLER.MEASURE: error (rad) and chatter, means over servos with intervals over
-    trainings; gap_closed from 1 s on. PRESET.long.…: RL² for a minute, a payload dropped or wires swapped after half."""
+    trainings; gap_closed from 1 s on. PRESET.long.…: RL² for a minute, with a payload dropped or wires swapped."""
     seeds = range(seed, seed + SEEDS)
     policies(seeds)
     out: dict[str, Figure] = {}
