@@ -19,6 +19,7 @@ from benchmarks._l2f import Fleet, Floats, Raptor
 
 LAGS = 3  # a command is delayed by 0, 1 or 2 ticks
 NEAR = 0.5  # m
+GONE = 1e5  # m; where `l2f` ends
 
 
 class Seen(NamedTuple):
@@ -125,15 +126,19 @@ def fly(controller: Controller, course: Course, drones: int, seed: int) -> Flown
     times = np.arange(ticks + 1, dtype=np.float32) * np.float32(course.dt)
     target = np.zeros((ticks + 1, 3), np.float32) if course.target is None else course.target(times)
     speed = np.gradient(target, course.dt, axis=0).astype(np.float32)
-    commands = [2.0 * fleet.body()[4] - 1.0] * LAGS
+    now = fleet.body()
+    commands = [2.0 * now[4] - 1.0] * LAGS
     controller.begin(commands[0])
     errors, given = [], []
     for tick in range(ticks):
         wanted = [np.broadcast_to(x[tick], (drones, 3)) for x in (target, speed)]
-        seen = Seen(*_measured(fleet.body(), course.noise, rng), *wanted)
-        commands = [controller.act(seen), *commands[:-1]]
+        seen = Seen(*_measured(now, course.noise, rng), *wanted)
+        commands = [np.nan_to_num(controller.act(seen)), *commands[:-1]]
         fleet.step(np.stack(commands)[delay, np.arange(drones)])
-        errors.append(np.linalg.norm(fleet.body()[0] - target[tick + 1], axis=-1))
+        now = fleet.body()
+        errors.append(
+            np.nan_to_num(np.linalg.norm(now[0] - target[tick + 1], axis=-1), nan=GONE, posinf=GONE)
+        )
         given.append(commands[0])
     late = np.stack(errors)[-round(course.judged / course.dt) :]
     change = np.abs(np.diff(np.stack(given), axis=0)).mean(axis=(0, 2))

@@ -183,6 +183,13 @@ def test_a_reward_is_the_observation_that_is_one() -> None:
         replace(wishful, objectives=Objectives("w", "position"))
 
 
+def test_objectives_need_a_weight_for_every_feature() -> None:
+    wishful = bundles.with_objectives(bundles.manifest())
+    for wrong in (Objectives("nothing"), Objectives("weight")):
+        with pytest.raises(ManifestError, match=r"has 2 features, so their weights, state .* of shape \[2\]"):
+            replace(wishful, objectives=wrong)
+
+
 def test_noise_is_not_scaled_unless_told() -> None:
     assert AdaptationSpec(1).explore_scale == 1.0
 

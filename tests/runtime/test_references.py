@@ -1,5 +1,6 @@
 """References: what the spec asks for, and, for the servo's, number for number what they have always been."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -125,3 +126,16 @@ def test_without_a_reference_there_are_no_columns_and_nothing_is_drawn(n: int) -
     before = rng.bit_generator.state
     assert draw(free, rng, _starts(np.zeros(n)), 10).shape == (n, 11, 0)
     assert rng.bit_generator.state == before
+
+
+def test_a_long_reference_takes_memory_in_proportion() -> None:
+    """An hour of it once took 4 GiB."""
+
+    def peak(steps: int) -> int:
+        tracemalloc.start()
+        _draw(UNIT, 0, n=1, steps=steps)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(20_000) < 6 * peak(5_000)

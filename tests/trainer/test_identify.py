@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.identify.fit import Belief, Fit, FitConfig
 from acclimate_trainer.algorithms.identify.identify import Identify, IdentifyConfig
 from acclimate_trainer.contract.complete import Complete
+from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
 from acclimate_trainer.outer_loop.training import TrainingConfig, start, train
 from acclimate_trainer.play.rollouts import draw, rollout
+from acclimate_trainer.tasks.arm.family import ArmFamily
 from acclimate_trainer.tasks.point import PointFrameFamily
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
@@ -138,6 +142,27 @@ def test_what_is_imagined_is_what_a_fit_finds_on_a_machine_that_is_nearly_linear
     window, fit = driven(machines, POINTS, episodes=2, steps=20), Fit(POINTS, QUICK)
     imagined = fit.imagined(truth, stacked(fit.prior, 6), window, torch.zeros_like(truth))
     assert_close(imagined.mean, fit(stacked(fit.prior, 6), window).belief.mean, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("family", [PointFrameFamily(), ServoFamily("miswired"), ArmFamily()])
+def test_all_of_it_is_in_float64(family: TaskFamily[Any]) -> None:
+    """No operation mixes precisions: engines would round what is mixed to the coarser one, and slopes with it."""
+    complete: Complete[Any] = Complete.of(family)
+    fit = Fit(complete, FitConfig(stretch=2, starts=2, descents=1, fit_steps=1))
+    window = driven(complete.sample(1, np.random.default_rng(0)), complete, episodes=1, steps=8)
+
+    def run(obs: Tensor, action: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return tuple(fit(stacked(fit.prior, 1), Window(obs, action, mask)).belief)
+
+    graph, mixed = make_fx(run)(*window), set()
+    for node in graph.graph.nodes:
+        values = [
+            each.meta["val"] for each in node.all_input_nodes if isinstance(each.meta.get("val"), Tensor)
+        ]
+        kinds = {value.dtype for value in values if value.is_floating_point()}
+        if len(kinds) > 1:
+            mixed.add(str(node.target))
+    assert mixed == set()
 
 
 # The policy, and its training.

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from acclimate.errors import UsageError
 from torch import Tensor
 
@@ -127,22 +128,21 @@ class Fit:
         parameters, n = family.spec.parameters, self._cutter.n_sensors
         self._free = torch.tensor([float(p.scale != "sign") for p in parameters], dtype=torch.float64)
         self._directions = torch.diag(self._free)[self._free > 0.0]  # (F, P)
-        fitted, p = self._directions.shape
         # Of the machines simulated around each point, by what they differ from it: nothing, a parameter, their begin.
         self._nearby = (
-            _NEAR * torch.cat([torch.zeros(1, p), self._directions, torch.zeros(n, p)]),
-            _NEAR * torch.cat([torch.zeros(1 + fitted, n), torch.eye(n)]),
+            _NEAR * F.pad(self._directions, (0, 0, 1, n)),
+            _NEAR * F.pad(torch.eye(n, dtype=torch.float64), (0, 0, 1 + len(self._directions), 0)),
         )
         low, high = family.standard(torch.tensor([[p.low for p in parameters], [p.high for p in parameters]]))
         # Where logarithms are drawn, their ends are no walls: clipped, a step right for all together is right for none.
         beyond = torch.tensor([_BEYOND * (p.scale == "log") for p in parameters])
-        self._low, self._high = low - beyond, high + beyond
+        self._low, self._high = (low - beyond).double(), (high + beyond).double()
 
     @cached_property
     def prior(self) -> Belief:
         """What is thought of a machine before it has moved, (P,) and (P, P): mean and covariance over the family."""
         drawn = self._family.sample(_MACHINES, np.random.default_rng(_SEED))
-        z = self._family.standard(self._family.parameters(drawn)) * self._free
+        z = self._family.standard(self._family.parameters(drawn)).double() * self._free
         covariance = z.T @ z / len(z) + torch.diag(_RIDGE + 1.0 - self._free)
         precision = self._free.unsqueeze(-1) * torch.linalg.inv(covariance) * self._free
         return Belief(torch.zeros(len(precision)), precision.float())
@@ -167,7 +167,7 @@ class Fit:
         """What is thought of T machines after a window."""
         belief = belief.exact
         stretches = self._cutter.cut(window)
-        point, dampings = self._begun(belief, stretches), torch.tensor(_DAMPINGS)
+        point, dampings = self._begun(belief, stretches), torch.tensor(_DAMPINGS, dtype=torch.float64)
         count = len(_DAMPINGS)
         many, cut = belief.each(count), stretches.each(count)
         for _ in range(self._config.fit_steps):
@@ -193,7 +193,9 @@ class Fit:
 
     def doubt(self, belief: Belief) -> Tensor:
         """Standard deviation of each parameter, (T, P); of a sign 0."""
-        variances = (self._inverse(belief.exact.precision) * torch.eye(len(self._free))).sum(-1)
+        variances = (
+            self._inverse(belief.exact.precision) * torch.eye(len(self._free), dtype=torch.float64)
+        ).sum(-1)
         return variances.clamp_min(0.0).sqrt() * self._free
 
     def _inverse(self, precision: Tensor) -> Tensor:
@@ -204,7 +206,7 @@ class Fit:
         tasks, count = len(belief.mean), self._config.descents
         many, cut = belief.each(count), stretches.each(count)
         start = self._projected(self._around(self._likely(belief, stretches), cut), many)
-        z = self._step(start, many, torch.full((len(start.z),), _FIRST_DAMPING))
+        z = self._step(start, many, torch.full_like(start.cost, _FIRST_DAMPING))
         after = self._weighed(self._around(z, cut), start.scales, many)
         return _lowest(
             tasks, *(p._replace(cost=self._merit(p.z, p.variance, many, cut)) for p in (start, after))
@@ -276,7 +278,7 @@ class Fit:
         """Damped steps, (D, P), within the family's ranges: (JᵀWJ + Λ + μ·diag)·δ = JᵀWr − Λ·(z − m)."""
         matrix = here.curvature + belief.precision
         slope = here.slope.unsqueeze(-1) - belief.precision @ (here.z - belief.mean).unsqueeze(-1)
-        raised = matrix * (1.0 + damping.view(-1, 1, 1) * torch.eye(matrix.shape[1]))
+        raised = matrix * (1.0 + damping.view(-1, 1, 1) * torch.eye(matrix.shape[1], dtype=matrix.dtype))
         step = self._inverse(raised) @ slope
         return torch.minimum(torch.maximum(here.z + step.squeeze(-1), self._low), self._high)
 
@@ -309,7 +311,7 @@ def _left(columns: Tensor, begins: Tensor) -> Tensor:
         x.permute(0, 2, 3, 4, 1).flatten(2, 3).flatten(0, 1) for x in (begins, columns)
     )  # (D·N, H·n, n or C)
     across = a.transpose(1, 2)
-    g = inverse_spd(across @ a + torch.eye(n)) @ (across @ b)  # (D·N, n, C)
+    g = inverse_spd(across @ a + torch.eye(n, dtype=a.dtype)) @ (across @ b)  # (D·N, n, C)
     left = torch.cat([g, b - a @ g], dim=1).view(len(columns), -1, ticks + 1, n, columns.shape[1])
     return left.permute(0, 4, 1, 2, 3)
 

@@ -57,7 +57,7 @@ class Cutter:
     def cut(self, window: Window) -> Stretches:
         """All that the window has room for, each after as many actions as a machine remembers."""
         past, ticks = self._machines.n_past, self._ticks
-        obs = self._scaled(window.obs.index_select(-1, self._columns)).clamp(-_FAR, _FAR)
+        obs = self._scaled(window.obs.index_select(-1, self._columns).double()).clamp(-_FAR, _FAR)
         action = limited(self._family.spec, window.action).double()
         mask = window.mask.double()
         count = (action.shape[2] - past) // ticks

@@ -94,10 +94,10 @@ def inverse_spd(a: Tensor) -> Tensor:
     every engine has.
     """
     n = a.shape[-1]
-    m = torch.cat([a, torch.eye(n).expand_as(a)], dim=-1)  # (T, F, 2F)
+    m = torch.cat([a, torch.eye(n, dtype=a.dtype).expand_as(a)], dim=-1)  # (T, F, 2F)
     for i in range(n):
         row = m[:, i : i + 1]
-        unit = torch.zeros(n, 1)
+        unit = torch.zeros(n, 1, dtype=a.dtype)
         unit[i] = 1.0
         m = m - (m[:, :, i : i + 1] - unit) * (row / row[:, :, i : i + 1])
     return m[:, :, n:]

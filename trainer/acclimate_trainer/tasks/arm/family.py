@@ -235,7 +235,9 @@ class ArmFamily:
 
     def resume(self, tasks: ArmTasks, measured: Tensor, past: Tensor, steps: int) -> ArmSession:
         angle, speed = torch.split(measured, len(JOINTS), -1)
-        session = ArmSession(tasks, angle, torch.zeros(*angle.shape[:2], steps, len(JOINTS)), rich=False)
+        session = ArmSession(
+            tasks, angle, torch.zeros(*angle.shape[:2], steps, len(JOINTS), dtype=angle.dtype), rich=False
+        )
         commands = F.pad(F.hardtanh(past).flip(2).transpose(2, 3), (0, 1))  # newest first
         session.state = (angle, speed, angle, speed, commands)
         return session

@@ -151,7 +151,7 @@ def step(
     omega = free - torch.clamp(free, c.unfriction, c.friction)
     moved = torch.addcmul(torch.addcmul(state.q, c.before, state.omega), c.after, omega)
     q = F.hardtanh(moved, -END_STOP, END_STOP)
-    omega = torch.where(q == moved, omega, _ZERO)
+    omega = torch.where(q == moved, omega, _ZERO.to(omega.dtype))
     if through_stops:
         q = moved + (q - moved).detach()
     return ServoState(q, omega, q + encoder, commands)
@@ -159,7 +159,7 @@ def step(
 
 def observe(state: ServoState, previous: ServoState) -> Tensor:
     """Position, and velocity as the encoder's difference over one period, (T, E, 2)."""
-    velocity = (state.measured - previous.measured) * _RATE
+    velocity = (state.measured - previous.measured) * _RATE.to(state.measured.dtype)
     return torch.stack([state.measured, velocity], dim=-1)
 
 
