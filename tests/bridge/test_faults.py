@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from acclimate.errors import DeviceFault, UsageError
@@ -91,7 +93,8 @@ def test_each_side_counts_what_was_done_to_the_other(plan: FaultPlan, seed: int)
     bench = Bench(FaultPlan(latency=plan.latency, jitter=plan.jitter), seed)
     bench.transport.change(plan, plan)
     before = bench.link.stats
-    bench.tick(300)
+    with suppress(DeviceFault):
+        bench.tick(300)
     bench.settle()
     after, there, back = bench.link.stats, bench.transport.to_device.done, bench.transport.to_host.done
     assert after.damaged - before.damaged == back.damaged
@@ -114,8 +117,10 @@ def test_control_goes_on_where_a_fifth_of_the_frames_suffers(kind: str) -> None:
 @given(shares, st.integers(0, 2**32 - 1))
 def test_what_arrives_was_sent(plan: FaultPlan, seed: int) -> None:
     """No fault makes another command of one."""
-    bench = Bench(plan, seed)
-    bench.tick(200)
+    bench = Bench(FaultPlan(latency=plan.latency), seed)
+    bench.transport.change(plan, plan)
+    with suppress(DeviceFault):  # a link on which nearly nothing comes through is given up
+        bench.tick(200)
     assert {targets for _, targets in bench.plant.targets} <= {(float(u),) for u in range(-9, 10)}
 
 
