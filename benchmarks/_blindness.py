@@ -99,6 +99,8 @@ class Watched:
         self.moves.append((round(now, 6), targets != self.neutral))
         self.plant.set_targets(targets, now)
 
+    rest = set_targets
+
     def advance(self, now: float) -> None:
         self.plant.advance(now)
 

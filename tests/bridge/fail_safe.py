@@ -43,6 +43,8 @@ class Cart:
         if self.duty:
             self.moved_until = now
 
+    rest = set_targets
+
     def advance(self, now: float) -> None:
         self._way += self.duty * (now - self.time)
         self.time = now

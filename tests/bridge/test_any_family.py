@@ -234,9 +234,11 @@ def test_it_is_evaluated_on_held_out_machines_and_the_same_are_behind_sim(
         "pid", "robust", "maml", "guarded", "oracle",
     }  # fmt: skip
     assert [m["number"] for m in tree["machines"]] == [0, 1]
+    assert tree["machines"][1]["parameters"]["wired"] == -1.0
     once = ("--shots", "0", "--episodes", "1", "--json")
     driven = acclimate("run", own / "maml.acclimate", "--port", "sim:#1", "--seed", "3", *once)
-    assert driven.returncode == 0, driven.stderr
+    assert driven.returncode == 3, driven.stderr  # wired backwards, and it has not adapted
+    assert "it diverged: the error in the end" in driven.stderr
     truth = ", ".join(f"{value:.4g}" for value in tree["machines"][1]["parameters"].values())
     told = json.loads(driven.stdout)["simulated"]
     assert told.startswith("sled #1, ")
@@ -349,22 +351,23 @@ def test_sim_is_refused_in_the_words_of_simulate(acclimate: Acclimate, own: Path
 
 
 @pytest.mark.parametrize(
-    ("machine", "told"),
+    ("machine", "told", "code"),
     [
-        ("", "MX-64"),
-        ("XL-320", "XL-320"),
-        ("xl320#2", "XL-320"),
-        ("#3", "XL330"),
-        ("MX-64,polarity=-1", "MX-64"),
+        ("", "MX-64", 0),
+        ("XL-320", "XL-320", 0),
+        ("xl320#2", "XL-320", 0),
+        ("#3", "XL330", 0),
+        ("MX-64,polarity=-1", "MX-64", 3),  # the policy knows one way around: it diverges, and says so
     ],
 )
 def test_a_servo_is_driven_from_one_terminal(
-    acclimate: Acclimate, bundles: Path, machine: str, told: str
+    acclimate: Acclimate, bundles: Path, machine: str, told: str, code: int
 ) -> None:
     done = acclimate(
         "run", bundles / "rl2.acclimate", "--port", f"sim:{machine}", "--seconds", "0.5", "--json"
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
+    assert ("it diverged" in done.stderr) == (code == 3)
     found = json.loads(done.stdout)
     assert found["simulated"].startswith(f"{told}, drive gain ")
     assert ("polarity -1" in found["simulated"]) == ("polarity" in machine)

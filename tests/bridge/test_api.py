@@ -32,7 +32,7 @@ def test_an_evaluation_shows_its_table_and_gives_its_figures(found: Evaluation, 
     assert found["robust"][0].mean == found["maml"][0].mean
     assert set(found.gap_closed) == {"1", "2"}
     with pytest.raises(
-        UsageError, match="no controller is called 'rl2'; there are: pid, robust, maml, oracle"
+        UsageError, match="no controller is called 'rl2'; there are: pid, robust, maml, guarded, oracle"
     ):
         found["rl2"]
     found.save(tmp_path / "report.json")

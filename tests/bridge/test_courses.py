@@ -91,16 +91,26 @@ def test_hidden_state_lives_through_the_whole_drive(bundles: Path) -> None:
 
 
 def test_a_policy_with_adapt_explores_steps_and_begins_again_at_the_change(bundles: Path) -> None:
+    course = replace(COURSE, change="supply")
     opened = open_plan(plan(bundles, shots=2))
-    result = drive_all(COURSE, 2, *first(opened))
+    result = drive_all(course, 2, *first(opened))
     assert result.refusals["maml"] == ("", "", "", "")
     assert opened.contest.policies["maml"].state("shots") == 2.0  # since the change
-    short = drive_all(Course(4.0, "polarity", 2.0), 2, *first(opened))
+    short = drive_all(Course(4.0, "supply", 2.0), 2, *first(opened))
     assert short.refusals["maml"] == ("",) * 4
-    unadapted = drive_all(COURSE, 0, *first(opened))
+    unadapted = drive_all(course, 0, *first(opened))
     assert unadapted.curves["maml"] == unadapted.curves["robust"]
     assert result.curves["maml"] != unadapted.curves["maml"]
     assert "maml" not in unadapted.refusals
+
+
+def test_nothing_is_learned_from_a_joint_that_is_pressed_against_its_stop(bundles: Path) -> None:
+    """Where its polarity has flipped it runs there within the first window, and the second has nothing but that."""
+    opened = open_plan(plan(bundles, shots=2))
+    *before, pressed = drive_all(COURSE, 2, *first(opened)).refusals["maml"]
+    assert before == ["", "", ""]
+    assert "no sensor answers to actions of 100% of full scale" in pressed
+    assert opened.contest.policies["maml"].state("shots") == 1.0
 
 
 def test_a_stretch_too_short_for_a_window_is_driven_without_a_step(bundles: Path) -> None:
@@ -118,7 +128,9 @@ def test_an_oracle_is_told_the_new_truth(bundles: Path) -> None:
     assert result.after["voltage"] == pytest.approx(SAGGED * result.before["voltage"])
 
 
-def test_the_pid_tests_the_sign_before_and_not_again(tiny: ModuleType, tmp_path: Path) -> None:
+def test_the_pid_tests_the_sign_before_and_again_where_its_error_stays_large(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
     base = tiny.without_adapt(tiny.manifest())
     gains = base.baselines["pid"] | {"sign_test": 1.0}
     family = tiny.servos("miswired", polarity=[-1.0, -1.0])
@@ -127,7 +139,8 @@ def test_the_pid_tests_the_sign_before_and_not_again(tiny: ModuleType, tmp_path:
     found = evaluate_over_time(Plan(path, ServoFleet((MX64,)), (), machines=2), COURSE)
     errors = {p.span: p.figure.mean for p in summary(found) if p.controller == "pid" and p.group == "all"}
     assert errors[Span("start", 0.0, 0.5)] < 0.1  # no pulses of the sign test in it
-    assert errors[Span("change", 1.0, 3.0)] > 1.0
+    assert errors[Span("change", 0.0, 0.5)] > 1.0  # driven away, with the sign that was right
+    assert errors[Span("change", 1.0, 3.0)] < 0.1
 
 
 def test_numbers_do_not_depend_on_the_number_of_processes(bundles: Path, results: Courses) -> None:

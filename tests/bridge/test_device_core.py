@@ -47,6 +47,8 @@ class Recorder:
         assert now == self.time
         self.targets.append((round(now, 6), targets))
 
+    rest = set_targets
+
     def advance(self, now: float) -> None:
         assert now >= self.time
         self.time = now

@@ -121,7 +121,9 @@ def test_an_episode_begins_anew_and_waits_for_its_first_command() -> None:
     assert fresh != pytest.approx(moved)
     assert fresh[2:] == pytest.approx([0.0, 0.0])
     steps = setup.machine.steps
+    setup.link.idle(np.zeros(2, np.float32))  # as hosts idle: else the watchdog would latch
     setup.wait(2 * DT)
+    assert setup.read() == pytest.approx(fresh)
     assert setup.machine.steps == steps
     setup.link.command(ACTIONS[1])
     setup.wait(DT)

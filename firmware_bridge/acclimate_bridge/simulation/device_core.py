@@ -242,7 +242,7 @@ class DeviceCore:
         held = self._readings() if "hold" in self._neutral else {}
         named = zip(self.profile.schema.actuators, self._neutral, strict=True)
         targets = tuple(held[c.name] if n == "hold" else n for c, n in named)
-        self._plant.set_targets(targets, self._now * 1e-6)
+        self._plant.rest(targets, self._now * 1e-6)
 
     def _targets(self, command: Cmd) -> tuple[float, ...]:
         actuators = self.profile.schema.actuators

@@ -96,9 +96,10 @@ class JudgedPlant:
 
     def set_targets(self, targets: tuple[float, ...], now: float) -> None:
         """The machine's own targets, and what is told, that arrive at `now`."""
-        names = (*self._actuators, *self._judge.told)
-        self._commands.appendleft(Entries(now, dict(zip(names, targets, strict=True))))
-        self._plant.set_targets(targets[: len(self._actuators)], now)
+        self._plant.set_targets(self._own(targets, now), now)
+
+    def rest(self, targets: tuple[float, ...], now: float) -> None:
+        self._plant.rest(self._own(targets, now), now)
 
     def advance(self, now: float) -> None:
         self._plant.advance(now)
@@ -120,6 +121,12 @@ class JudgedPlant:
 
     def described(self) -> str:
         return self._plant.described()
+
+    def _own(self, targets: tuple[float, ...], now: float) -> tuple[float, ...]:
+        """The machine's own of the targets, after a note of them all."""
+        names = (*self._actuators, *self._judge.told)
+        self._commands.appendleft(Entries(now, dict(zip(names, targets, strict=True))))
+        return targets[: len(self._actuators)]
 
     def _forget(self) -> None:
         self._readings: deque[Entries] = deque()  # newest first

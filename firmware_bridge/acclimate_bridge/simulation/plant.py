@@ -17,6 +17,10 @@ class Plant(Protocol):
         """Take actuator targets that arrive at `now`."""
         ...
 
+    def rest(self, targets: tuple[float, ...], now: float) -> None:
+        """Take neutral targets, from `now`: nobody drives. A plant whose time waits for a drive waits on."""
+        ...
+
     def advance(self, now: float) -> None:
         """Live on until `now`."""
         ...

@@ -27,7 +27,8 @@ class TickPlant:
 
     A tick ends a quarter of a period after its command has arrived. So whatever the phase between host and device, and
     with any jitter that is smaller, the host sees at its next tick what the command has led to: the transition that
-    policies are trained on. Without commands the last one is held, period by period; until the first, nothing moves.
+    policies are trained on. Without commands the last one is held, period by period; until the first, nothing moves,
+    however long a host idles in neutral: a quadrotor would have fallen before it is flown.
     """
 
     def __init__(self, machine: Machine, spec: TaskSpec, rng: np.random.Generator) -> None:
@@ -49,6 +50,11 @@ class TickPlant:
         if not self._commanded:
             self._commanded = True
             self._due = max(now + _AFTER * self._dt, self._ended + _APART * self._dt)
+
+    def rest(self, targets: tuple[float, ...], now: float) -> None:
+        """As targets where an episode is under way; before its first command time stands still."""
+        if math.isfinite(self._due):
+            self.set_targets(targets, now)
 
     def advance(self, now: float) -> None:
         """Make the ticks that end until `now`."""

@@ -91,6 +91,10 @@ class SimulatedServo:
         """Take the duty that arrives at `now`; it acts after the link delay."""
         self.set_duty(targets[0], now)
 
+    def rest(self, targets: tuple[float, ...], now: float) -> None:
+        """As any targets: a servo lives on whether it is driven or not."""
+        self.set_targets(targets, now)
+
     def set_duty(self, duty: float, now: float) -> None:
         """Take a duty (clamped to −1..1) that arrives at `now` in s; it acts after the link delay."""
         effect = (now + self.deployment.delay) / SUBSTEP
