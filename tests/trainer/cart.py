@@ -60,6 +60,7 @@ class Cart:
 
     reward_prior = (0.0, 1.0)
     n_critic = 2
+    n_past = 0
 
     @cached_property
     def spec(self) -> TaskSpec:
@@ -98,6 +99,17 @@ class Cart:
         return CartSession(
             tasks, start, torch.tensor(rng.standard_normal((*shape, steps)), dtype=torch.float32)
         )
+
+    def made(self, parameters: Tensor) -> Carts:
+        push, wired = parameters.split(1, -1)
+        return Carts(push, wired, torch.zeros_like(push))
+
+    def resume(self, tasks: Carts, measured: Tensor, past: Tensor, steps: int) -> CartSession:
+        del past
+        place, speed = measured.unbind(-1)
+        session = CartSession(tasks, place, torch.zeros(*place.shape, steps, dtype=place.dtype))
+        session.state = (place, speed, place)
+        return session
 
     def change(self, tasks: Carts, rng: np.random.Generator, progress: float = 1.0) -> Carts:
         turned = torch.from_numpy(rng.random(tasks.wired.shape) < 0.5 * progress)

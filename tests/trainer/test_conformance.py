@@ -430,6 +430,26 @@ class PriorOfNothing(Cart):
     reward_prior = (0.0, 0.0)
 
 
+class MadeOfOthers(Cart):
+    def made(self, parameters: Tensor) -> Carts:
+        return super().made(parameters.abs())
+
+
+class ResumesAtRest(Cart):
+    def resume(self, tasks: Carts, measured: Tensor, past: Tensor, steps: int) -> CartSession:
+        return super().resume(tasks, measured * torch.tensor([1.0, 0.0]), past, steps)
+
+
+class ResumesInDoubles(Cart):
+    def resume(self, tasks: Carts, measured: Tensor, past: Tensor, steps: int) -> CartSession:
+        return super().resume(tasks, measured.double(), past, steps)
+
+
+class ResumesByData(Cart):
+    def resume(self, tasks: Carts, measured: Tensor, past: Tensor, steps: int) -> CartSession:
+        return super().resume(tasks, measured if measured.mean() > 9.0 else 1.0 * measured, past, steps)
+
+
 BROKEN: dict[type, tuple[str, str]] = {
     LacksParameters: ("has_all_members", "it lacks parameters"),
     NoSpec: ("has_all_members", "spec is a str, expected a TaskSpec"),
@@ -502,6 +522,10 @@ BROKEN: dict[type, tuple[str, str]] = {
     FeaturesWithoutMask: ("gives_features", "features gave Tensor, expected φ and its mask"),
     CriticOfAnotherSize: ("gives_critic", r"critic gave shape \[6, 3, 2\], expected \[6, 3, 3\]"),
     PriorOfNothing: ("gives_prior", r"reward_prior is \(0.0, 0.0\), expected"),
+    MadeOfOthers: ("can_be_resumed", "made gave machines whose parameters are others"),
+    ResumesAtRest: ("can_be_resumed", "resume gave a session that observes something else than was measured"),
+    ResumesInDoubles: ("can_be_resumed", "a session resumed gave float64, expected float32"),
+    ResumesByData: ("can_be_resumed", "resume branches on data"),
 }
 
 

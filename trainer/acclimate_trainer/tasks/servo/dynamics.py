@@ -64,14 +64,23 @@ class ServoSession:
     """T servos with E episodes each, side by side; a `contract.family.Session`, differentiable."""
 
     def __init__(
-        self, tasks: ServoTasks, start: ServoState, encoder: Tensor, *, through_stops: bool = False
+        self,
+        tasks: ServoTasks,
+        start: ServoState,
+        encoder: Tensor,
+        *,
+        before: ServoState | None = None,
+        through_stops: bool = False,
     ) -> None:
         """encoder (T, E, S): the noise of each reading, rad.
+
+        before: the state one period before the start, which the first velocity is measured from; `start` where they
+        are at rest.
 
         through_stops: the gradient of a joint at its end stop is that of one that would move on. The exact one is zero
         there: nothing would teach a policy that pushes into the stop to turn round.
         """
-        self._here = self._before = start
+        self._here, self._before = start, start if before is None else before
         self._coefficients = coefficients(tasks)
         self._encoder = encoder
         self._through_stops, self._tick = through_stops, 0
@@ -134,11 +143,15 @@ def at_rest(tasks: ServoTasks, episodes: int, rng: np.random.Generator) -> Servo
     return ServoState(q_t, zeros, q_t, torch.zeros(*shape, MAX_LAG))
 
 
-def under_way(measured: Tensor, past: Tensor) -> ServoState:
-    """Servos at measured positions and velocities (T, E, 2), after commands (T, E, MAX_LAG − 1, 1), oldest first."""
+def under_way(measured: Tensor, past: Tensor) -> tuple[ServoState, ServoState]:
+    """Servos at measured positions and velocities (T, E, 2), after commands (T, E, MAX_LAG − 1, 1), oldest first.
+
+    With their state one period before, of which only what the encoder read is known.
+    """
     q, omega = measured.unbind(-1)
     commands = F.hardtanh(past.squeeze(-1)).flip(-1)
-    return ServoState(q, omega, q, F.pad(commands, (0, 1)))
+    here = ServoState(q, omega, q, F.pad(commands, (0, 1)))
+    return here, here._replace(measured=q - CONTROL_DT * omega)
 
 
 def step(

@@ -151,9 +151,9 @@ class ServoFamily:
         return ServoTasks(**told, noise=torch.zeros_like(told["kt"]), armature=told["inertia"])
 
     def resume(self, tasks: ServoTasks, measured: Tensor, past: Tensor, steps: int) -> ServoSession:
-        return ServoSession(
-            tasks, under_way(measured, past), torch.zeros(*measured.shape[:2], steps, dtype=measured.dtype)
-        )
+        here, before = under_way(measured, past)
+        silent = torch.zeros(*measured.shape[:2], steps, dtype=measured.dtype)
+        return ServoSession(tasks, here, silent, before=before)
 
     def inputs(self, obs: Tensor) -> Tensor:
         return perception.inputs(obs)
