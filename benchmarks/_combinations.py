@@ -17,11 +17,12 @@ from acclimate_trainer.settings.tables import Value
 from acclimate_trainer.tasks.registry import families, open_family
 
 IMITATES = "student"  # another run's policy; what it makes is a policy of RL²
+IDENTIFIES = "identify"  # its fit cannot be exported yet
 _RECURRENT: dict[str, Value] = {"hidden": 6, "episodes": 2, "episode_steps": 20, "side_by_side": 2}
 _TINY: Mapping[str, dict[str, Value]] = {
     "maml": {
         "hidden": 6,
-        "support_episodes": 6,
+        "support_episodes": 12,
         "episode_steps": 50,
     },  # enough for its regression to be sound
     "rl2": _RECURRENT,
@@ -70,11 +71,11 @@ class Combination(NamedTuple):
 
 
 def combinations() -> Iterator[Combination]:
-    """All but those of `IMITATES`."""
+    """All but those of `IMITATES` and `IDENTIFIES`."""
     for name in families():
         family = open_family(name, None, {}).family
         for algorithm in NEEDS:
-            if algorithm != IMITATES and refusal(algorithm, family) is None:
+            if algorithm not in (IMITATES, IDENTIFIES) and refusal(algorithm, family) is None:
                 yield Combination(name, algorithm)
 
 

@@ -15,7 +15,7 @@ import pytest
 from acclimate.cache import VARIABLE
 from acclimate.policy import trust
 
-from tests.sharing import Turns
+from tests.sharing import Turns, base_of
 
 # They train, export or install: a test that needs one is slow if it happens to come first.
 _SLOW_FIXTURES = {"trained_runs", "exported", "quantised", "wheel"}
@@ -45,10 +45,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the caches of whoever runs it, and neither do the processes that tests start."""
+    """No test reads or writes the caches of whoever runs it, and neither do the processes that tests start.
+
+    What is trusted is common to all workers, since a bundle may be exported by one and run by another.
+    """
     before = {name: os.environ.get(name) for name in (VARIABLE, trust.FOLDER, trust.VARIABLE)}
     os.environ[VARIABLE] = str(tmp_path_factory.mktemp("cache"))
-    os.environ[trust.FOLDER] = str(tmp_path_factory.mktemp("config"))
+    os.environ[trust.FOLDER] = str(base_of(tmp_path_factory) / "config")
     yield
     for name, value in before.items():
         os.environ.pop(name, None)

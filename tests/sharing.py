@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 
+def base_of(factory: pytest.TempPathFactory) -> Path:
+    """The folder of the whole run, which all workers see."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # a worker's own lies in it
+
+
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that whichever worker comes first fills by `make`, and the others only read."""
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # a worker's own folder lies in that of the whole run
+    base = base_of(factory)
     folder, done = base / name, base / f"{name}.done"
     with _locked(base / f"{name}.lock", fcntl.LOCK_EX):
         if not done.exists():

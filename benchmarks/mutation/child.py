@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
+import threading
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
 
 SITE = Path(__file__).parent / "site"
@@ -21,6 +25,7 @@ PRELOADED = (
 def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, ...]) -> None:
     """bug: MODULE=FILE; without: tests that are left out. Never returns."""
     os.setsid()  # whoever ends this process ends what tests have started, too
+    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     os.chdir(root)
     _quieten()
     os.environ["ACCLIMATE_BUG"] = "" if bug == NOTHING else bug
@@ -33,6 +38,13 @@ def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, .
 
     plain = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not alone and not slow", "--hypothesis-seed=0")
     os._exit(int(pytest.main([*plain, *(f"--deselect={test}" for test in without), *tests])))
+
+
+def _end_with(parent: BaseProcess | None) -> None:
+    """End this process, and what tests have started, where whoever runs it is killed: a test may have no end."""
+    assert parent is not None
+    wait([parent.sentinel])
+    os.killpg(0, signal.SIGKILL)
 
 
 def _quieten() -> None:

@@ -29,6 +29,7 @@ SERVOS = ("MX-64", "MX-106", "XL-320")
 # What is trained for every preset, the longest first, and the bundles' names, by which `evaluate` finds them. The
 # oracle is told the true parameters, and has a memory as well.
 _BUNDLES = {"maml": "adaptive", "rl2_oracle": "oracle", "robust": "robust"}
+RUN = "run.json"  # of each preset, what `run --json` says of the drive on the wire
 KINDS = tuple(_BUNDLES)
 
 
@@ -99,18 +100,18 @@ def _drive(out: Path, seed: int, cores: int) -> None:
             print(f"on the wire: {' '.join(preset.device)} at {device.port}", file=sys.stderr, flush=True)
             arguments = ("run", str(folder / "adaptive.acclimate"), "--port", device.port, "--seed", str(seed),
                          "--record", str(folder / "trial.npz"), "--json")  # fmt: skip
-            jobs.append(Job(preset.name, arguments, log))
+            jobs.append(Job(preset.name, arguments, log, result=folder / RUN))
         run_jobs("adapting in real time", jobs, cores)
     for job in jobs:
-        print(f"  {job.title}: {_told(job.log)}", file=sys.stderr, flush=True)
+        print(f"  {job.title}: {_told(out / job.title / RUN)}", file=sys.stderr, flush=True)
 
 
-def _told(log: Path) -> str:
+def _told(result: Path) -> str:
     """What `run --json` printed, in a line."""
     try:
-        rows = json.loads(log.read_text(encoding="utf-8"))["rows"]
+        rows = json.loads(result.read_text(encoding="utf-8"))["rows"]
     except (ValueError, KeyError) as error:
-        raise DeviceFault(f"{log} is not what `acclimate run --json` prints ({error})") from None
+        raise DeviceFault(f"{result} is not what `acclimate run --json` prints ({error})") from None
     return (
         "RMS error after "
         + ", ".join(f"{steps(row['shots'])} {row['figures']['error']:.4f}" for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -18,12 +19,16 @@ _QUIET = 30.0  # s between two lines where stderr is not a terminal
 
 @dataclass(frozen=True)
 class Job:
-    """One `acclimate` command. `status` gives a few words on how far it is; `log` takes all that it prints."""
+    """One `acclimate` command. `status` gives a few words on how far it is; `log` takes what it prints.
+
+    result: takes its stdout instead, where that is read.
+    """
 
     title: str
     arguments: tuple[str, ...]
     log: Path
     status: Callable[[], str] = str
+    result: Path | None = None
 
 
 def run_in_sight(title: str, job: Job) -> None:
@@ -76,8 +81,10 @@ def run_jobs(title: str, jobs: Sequence[Job], parallel: int) -> None:
 
 
 def _start(job: Job) -> tuple[Job, subprocess.Popen[bytes]]:
-    with job.log.open("wb") as log:
-        return job, subprocess.Popen([*ACCLIMATE, *job.arguments], stdout=log, stderr=subprocess.STDOUT)
+    with contextlib.ExitStack() as files:
+        log = files.enter_context(job.log.open("wb"))
+        result = files.enter_context(job.result.open("wb")) if job.result else log
+        return job, subprocess.Popen([*ACCLIMATE, *job.arguments], stdout=result, stderr=log)
 
 
 def _check(job: Job, code: int) -> None:

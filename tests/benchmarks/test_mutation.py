@@ -6,7 +6,10 @@ import ast
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +20,7 @@ from benchmarks.mutation.operators import count, plant
 from benchmarks.mutation.subjects import GROUPS, ROOT, Subject
 from benchmarks.mutation.survivors import explanations
 
+T = TypeVar("T")
 SUBJECTS = [subject for subjects in GROUPS.values() for subject in subjects]
 SMALL = '''
 """A text with 1 + 1 in it."""
@@ -109,6 +113,39 @@ def test_a_bug_is_killed_by_a_test_that_sees_it_and_by_one_that_does_not_end(sub
     broken = Subject(subject.module, subject.path, (*subject.tests, "no_such_test.py"))
     with pytest.raises(BenchmarkError, match=r"the tests of acclimate\.cores fail without a bug"):
         trial.without_bug(broken)
+
+
+@pytest.mark.slow
+def test_a_test_without_an_end_ends_with_whoever_runs_it(subject: Subject, tmp_path: Path) -> None:
+    running, runner = tmp_path / "running", tmp_path / "runner.py"
+    Path(subject.tests[0]).write_text(
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "def test_it():\n"
+        f"    Path({str(running)!r}).write_text(f'{{os.getpid()}} ')\n"
+        "    while True: time.sleep(0.1)\n"
+    )
+    runner.write_text(
+        "from pathlib import PosixPath\n"
+        "from benchmarks.mutation import trial\n"
+        "from benchmarks.mutation.subjects import Subject\n"
+        "if __name__ == '__main__':\n"
+        f"    trial.with_bug({subject!r}, {subject.source!r}, 100.0)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, str(runner)], env=environment) as process:
+        pid = int(_soon(lambda: running.exists() and running.read_text()))
+        process.kill()
+    _soon(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def _soon(found: Callable[[], T]) -> T:
+    """What is found, as soon as it is true."""
+    for _ in range(600):
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("it did not happen within a minute")
 
 
 def test_a_bug_reaches_the_processes_that_tests_start(tmp_path: Path) -> None:

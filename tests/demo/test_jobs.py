@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 from acclimate.errors import DeviceFault
 from acclimate_demo.jobs import Iterations, Job, run_in_sight, run_jobs
+from acclimate_demo.shipped import shipped_bundle
 
 
 def test_a_job_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     with pytest.raises(DeviceFault, match=r"the thing ended with exit code 2: .*no_such_config.*log\.txt"):
         run_jobs("jobs", [Job("the thing", ("train", "no_such_config"), log)], 1)
+
+
+def test_a_result_is_not_mixed_with_what_is_told_of_it(tmp_path: Path) -> None:
+    log, result = tmp_path / "log.txt", tmp_path / "result.json"
+    bundle = shipped_bundle("servo_wide_rl2")
+    drive = ("run", str(bundle), "--port", "sim:XL-320", "--seconds", "0.2", "--json")
+    run_jobs("jobs", [Job("drive", drive, log, result=result)], 1)
+    assert json.loads(result.read_text())["loop"]["ticks"] > 0
+    assert "XL-320" in log.read_text()
 
 
 def test_jobs_run_side_by_side_and_end_with_the_first_failure(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from acclimate.command.cli import main
 from acclimate.engines import open_engine
 from acclimate.engines.c_source import read_face
 from acclimate.errors import UsageError
+from acclimate.policy.trust import trust
 from acclimate_export.bundle.trained import from_bundle
 from acclimate_export.c.generate import to_c
 from acclimate_export.c.shaping import ALIGNMENT, STACK, shape
@@ -300,6 +301,7 @@ def test_verify_finds_the_engine_that_differs(exported: Mapping[str, Path], tmp_
         path = tmp_path / "robust.acclimate"
         members = {**bundle.members, "act.c": act.encode()}
         write_bundle(path, bundle.manifest, {n: m for n, m in members.items() if not n.endswith(".tflite")})
+        trust(load(path))
         parities.append(compare(from_bundle(bundle), load(path), 40, seed=0))
     good, bad = parities
     assert good.ok

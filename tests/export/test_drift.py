@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.engines import open_engine
+from acclimate.policy.trust import trust
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.bundle.trained import Trained, from_bundle
 from acclimate_export.check.drift import LIMIT, drift, remembers
@@ -55,7 +56,9 @@ def test_a_memory_that_does_not_outlive_an_episode_is_found(
     recurrent: Bundle, policy: Trained, tmp_path: Path
 ) -> None:
     """No single tick shows it, and neither does the golden sequence, which is one episode."""
-    parity = compare(policy, forgetful(recurrent, tmp_path), 60, seed=0)
+    bundle = forgetful(recurrent, tmp_path)
+    trust(bundle)
+    parity = compare(policy, bundle, 60, seed=0)
     assert parity.golden == ""
     assert all(row.ok for row in parity.rows)
     assert all(drifted.max_rel > 100.0 * LIMIT for drifted in parity.drifts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from acclimate.arrays import FloatArray
 from acclimate.bundle.file import Bundle
+from acclimate.bundle.manifest import Manifest
 from acclimate.control.loop import ControlLoop
 from acclimate.control.trial import EpisodeKey
 from acclimate.policy.policy import Policy
@@ -34,14 +36,22 @@ from tests.export import runs
 SERVO, DEPLOYMENT = BUILT_IN["MX-64"], Deployment(drive_gain=0.6, delay=0.01)
 
 
+def _at_any_rate(m: Manifest) -> Manifest:
+    action = tuple(replace(channel, exploring_rate=None) for channel in m.task.action)
+    return replace(m, task=replace(m.task, action=action))
+
+
 @contextmanager
 def _loop(policy: Policy) -> Iterator[tuple[ControlLoop, FloatArray]]:
-    """The policy on a device in this process, and a reference that begins where the joint stands."""
+    """The policy on a device in this process, and a reference that begins where the joint stands.
+
+    Nothing holds back what it explores: a tick that is held back is none of the policy's own, and masked.
+    """
     clock = VirtualClock()
     machine = ServoSpecimen(SERVO, DEPLOYMENT)
     core = DeviceCore(machine.start(np.random.default_rng(0)), machine.profile, 1)
     device = LockstepTransport(core, clock)
-    m = policy.manifest
+    m = _at_any_rate(policy.manifest)
     with HostLink(device, clock, samples_per_period=1) as link, ControlLoop(policy, link, clock, m) as loop:
         references = SeededEpisodes(m.task, episode_steps(m), 0)
         yield loop, references(loop.measure(), EpisodeKey(0, "measure", 0))
@@ -95,7 +105,8 @@ def test_all_three_meet_the_same_devices(exported: Mapping[str, Path]) -> None:
         seed=1,
     )
     (device,) = evaluate_all(plan).machines
-    assert set(device.figures) == {"maml", "robust", "oracle"}  # and a tuned PID, where the run has one
+    # And a tuned PID, where the run has one; "guarded" is MAML with the guard.
+    assert set(device.figures) == {"maml", "guarded", "robust", "oracle"}
     assert len(device.figures["maml"]) == 3
     assert all(0.0 < f["error"] < 2.0 for stages in device.figures.values() for f in stages)
     assert device.refusals == ("", "")

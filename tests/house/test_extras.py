@@ -5,6 +5,7 @@ The board's install, by pip itself, is `test_board_install`; the demo, which nee
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import pytest
 from acclimate_demo.shipped import shipped_bundle
 
 from tests.export import runs
+from tests.runtime import joints
 
 from .conftest import ROOT, Board
 from .environments import environment
@@ -22,11 +24,12 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
     "optional-dependencies"
 ]
 SETS = ("", *sorted(EXTRAS.keys() - {"dev"}))  # `dev` is where these tests run
+BASE = {"audit", "bench", "inspect"}
 VERBS = {
-    "": {"bench", "inspect"},
-    "serial": {"bench", "evaluate", "inspect", "ports", "run", "simulate"},
-    "train": {"bench", "inspect", "train"},
-    "export": {"bench", "export", "inspect", "train", "verify"},
+    "": BASE,
+    "serial": BASE | {"doctor", "evaluate", "faults", "ports", "run", "simulate"},
+    "train": BASE | {"train"},
+    "export": BASE | {"export", "train", "verify"},
 }
 VERBS |= {"onnx": VERBS[""], "litert": VERBS[""], "gymnasium": VERBS["train"], "tflite": VERBS["export"]}
 
@@ -66,23 +69,42 @@ def _trains(board: Board) -> None:
     _succeeds("train", "tiny.toml", "--out", "tiny")(board)
 
 
-def _simulates(board: Board) -> None:
-    command = [board.acclimate, "simulate", BUNDLE]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=board.folder, env=board.environment
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("/dev/")
-        process.terminate()
-        assert process.wait(timeout=20) == 0
+def _audits(board: Board) -> None:
+    joints.write(board.folder / "drive.npz")
+    _succeeds("audit", "drive.npz")(board)
+
+
+def _looks(board: Board) -> None:
+    """Whatever it finds: how fast a link is depends on what else this computer does."""
+    done = board.run(board.acclimate, "doctor", "sim:", BUNDLE, "--json")
+    checks = json.loads(done.stdout)["checks"]
+    assert {"golden sequence", "channels"} <= {check["name"] for check in checks}
+    assert done.returncode == (0 if all(check["ok"] for check in checks) else 1), done.stderr
+
+
+def _serves(*arguments: str | Path) -> Callable[[Board], None]:
+    def run(board: Board) -> None:
+        command = [board.acclimate, *arguments]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, cwd=board.folder, env=board.environment
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("/dev/")
+            process.terminate()
+            assert process.wait(timeout=20) == 0
+
+    return run
 
 
 BUNDLE = shipped_bundle("servo_wide_rl2")
 RUNS: Mapping[str, Callable[[Board], None]] = {
-    "inspect": _succeeds("inspect", BUNDLE),
+    "inspect": _succeeds("inspect", BUNDLE, "--trust"),  # once, for all that follow
     "bench": _succeeds("bench", BUNDLE, "--seconds", "0.1", "--only", "native"),
+    "audit": _audits,
     "ports": _succeeds("ports"),
-    "simulate": _simulates,
+    "doctor": _looks,
+    "simulate": _serves("simulate", BUNDLE),
+    "faults": _serves("faults", "--upstream", "sim:XL-320"),
     "run": _succeeds("run", BUNDLE, "--port", "sim:", "--seconds", "0.5"),
     "evaluate": _succeeds(
         "evaluate", BUNDLE, "--machines", "1", "--episodes", "1", "--jobs", "1", "--against"

@@ -12,44 +12,10 @@ from acclimate.arrays import FloatArray
 from acclimate.command.audit import audit
 from acclimate.command.checks import Check
 from acclimate.command.cli import main
-from acclimate.control.recording import Record, Recording, load_record
-from acclimate.control.trial import EpisodeKey
+from acclimate.control.recording import Record, load_record
 from acclimate.errors import UsageError
-from acclimate.task.episode import Episode
-from acclimate.task.spec import ActionChannel, Metric, ObservationChannel, TaskSpec
 
-STEPS, EPISODES, DT = 200, 4, 0.01
-TASK = TaskSpec(
-    name="pair",
-    control_dt=DT,
-    observation=(
-        ObservationChannel("position", "rad", -10.0, 10.0, shape=(2,)),
-        ObservationChannel("velocity", "rad/s", -50.0, 50.0, shape=(2,)),
-        ObservationChannel("reward", "1", -1.0, 1.0, "reward"),
-    ),
-    action=(ActionChannel("duty", "1", -1.0, 1.0, shape=(2,)),),
-    parameters=(),
-    metrics=(Metric("reward", "reward"),),
-    horizon=STEPS,
-)
-
-
-def recorded(delay: int = 2, gains: tuple[float, float] = (60.0, -40.0)) -> Record:
-    """Two joints that are accelerated by what they are told, `delay` ticks late, and braked."""
-    rng = np.random.default_rng(0)
-    obs = np.zeros((EPISODES, STEPS + 1, 5), np.float32)
-    applied = np.zeros((EPISODES, STEPS, 2), np.float32)
-    for e in range(EPISODES):
-        x, v, told = np.zeros(2), np.zeros(2), np.zeros((delay + 1, 2))
-        for k in range(STEPS):
-            if k % 7 == 0:
-                told[0] = rng.uniform(-1.0, 1.0, 2)
-            applied[e, k] = told[0]
-            v = v + DT * (np.array(gains) * told[delay] - 4.0 * v)
-            x = x + DT * v
-            told[1:] = told[:-1].copy()
-            obs[e, k + 1, :4] = *x, *v
-    return Record(obs, applied, np.ones((EPISODES, STEPS), np.float32), TASK)
+from .joints import TASK, recorded, write
 
 
 def altered(change: Callable[[FloatArray], None], record: Record | None = None) -> Record:
@@ -118,15 +84,8 @@ def test_a_record_that_is_mostly_masked_says_where_to_look() -> None:
     assert "acclimate doctor" in check.remedy
 
 
-def _save(path: Path, task: TaskSpec | None = TASK) -> None:
-    record, recording = recorded(), Recording(path, task)
-    for obs, applied, mask in zip(record.obs, record.applied, record.mask, strict=True):
-        recording(EpisodeKey(0, "measure", 0), Episode(obs, applied, mask, applied))
-    recording.close()
-
-
 def test_a_recording_says_what_was_driven(tmp_path: Path) -> None:
-    _save(tmp_path / "drive.npz")
+    write(tmp_path / "drive.npz")
     record = load_record(tmp_path / "drive.npz")
     assert record.task == TASK
     assert (record.obs == recorded().obs).all()
@@ -135,7 +94,7 @@ def test_a_recording_says_what_was_driven(tmp_path: Path) -> None:
 def test_the_verb_prints_a_line_a_check_and_fails_where_one_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _save(tmp_path / "drive.npz")
+    write(tmp_path / "drive.npz")
     assert main(["audit", str(tmp_path / "drive.npz")]) == 0
     assert capsys.readouterr().out.count("\nok ") == 5
     assert main(["audit", str(tmp_path / "drive.npz"), "--json"]) == 0

@@ -14,6 +14,8 @@ from acclimate.errors import UsageError
 PROGRAM = """
 import signal, sys, time, acclimate
 signal.signal(signal.SIGHUP, signal.{hangup})
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell without job control has what is in its background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignore both
 with acclimate.stopping_on_signals():
     try:
         print("driving", flush=True)

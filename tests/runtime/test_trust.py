@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def test_processes_that_are_started_trust_what_this_one_does(bundle: Bundle) -> 
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
     os.environ[trusting.VARIABLE] = f"{'0' * 64},{bundle.sha256}"
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "native\n"
+
+
+def test_what_is_trusted_side_by_side_is_all_remembered(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [replace(bundle, sha256=f"{k:064x}") for k in range(32)]
+    with ThreadPoolExecutor(8) as threads:
+        assert not any(threads.map(trust, several))
+    _fresh_process(monkeypatch)
+    assert all(is_trusted(each) for each in several)
 
 
 @pytest.mark.parametrize("rights", [0o666, 0o622, 0o660])

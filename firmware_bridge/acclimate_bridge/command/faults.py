@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from acclimate.command.options import at_least
+from acclimate.json_text import json_text
 
 from acclimate_bridge.command.sim_port import SCHEME
 from acclimate_bridge.link.line import Transport
@@ -25,7 +25,7 @@ OTHERS = ("pace", "drift", "stall", "stalled", "unplug", "unplugged", "reset", "
 
 
 def run_faults(args: argparse.Namespace) -> int:
-    """Serve a bad link until SIGINT or SIGTERM; its port is the first line on stdout, what it did the last."""
+    """Serve a bad link until SIGINT or SIGTERM; its port is the first line on stdout, and what it did comes last."""
     plan = plan_of(args)
     rng = np.random.default_rng(at_least("--seed", args.seed, 0))
     link = Path(args.link) if args.link else None
@@ -35,7 +35,7 @@ def run_faults(args: argparse.Namespace) -> int:
             print(proxy.port, flush=True)
             _tell(f"a link to {args.upstream} on which things go wrong; Ctrl-C ends it")
             proxy.run(signals)
-    print(json.dumps(proxy.report()))
+    print(json_text(proxy.report()))
     return 0
 
 

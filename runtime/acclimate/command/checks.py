@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from acclimate.fields import Json
+from acclimate.json_text import json_text
 
 
 class Check(NamedTuple):
@@ -29,7 +29,7 @@ def show_checks(checks: Iterable[Check], *, as_json: bool) -> int:
         if not as_json:
             print(_line(check), flush=True)
     if as_json:
-        print(json.dumps({"checks": [_tree(check) for check in made]}, indent=2))
+        print(json_text({"checks": [_tree(check) for check in made]}))
     return 0 if all(check.ok for check in made) else 1
 
 

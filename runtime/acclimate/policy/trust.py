@@ -8,8 +8,10 @@ between them, for this process and those that it starts. All other engines take 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from acclimate.atomic import write_atomically
@@ -37,8 +39,9 @@ def trust(bundle: Bundle) -> str:
         return "there is no home to remember it in"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [*_lines(path), f"{bundle.sha256} {bundle.manifest.name}"]
-        write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+        with _alone_in(path.parent):
+            lines = [*_lines(path), f"{bundle.sha256} {bundle.manifest.name}"]
+            write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
     except (OSError, UsageError) as error:
         return str(error)
     return ""
@@ -61,6 +64,17 @@ def _for_this_process() -> list[str]:
 def _remembered() -> set[str]:
     path = _path()
     return set() if path is None else {line.partition(" ")[0] for line in _lines(path)}
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """So that of two exports side by side, neither forgets what the other has written."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -185,7 +185,8 @@ class Fit:
         z, noise, belief = z.double(), noise.double(), belief.exact
         point = self._projected(self._around(z, self._cutter.cut(window)), belief)
         values, vectors = torch.linalg.eigh(point.curvature)
-        root = vectors * values.clamp_min(0.0).sqrt().unsqueeze(1)
+        # The symmetric root is continuous in the curvature: the signs and order of its vectors are rounding's.
+        root = (vectors * values.clamp_min(0.0).sqrt().unsqueeze(1)) @ vectors.mT
         seen = point.curvature @ (z - belief.mean).unsqueeze(-1) + root @ noise.unsqueeze(-1)
         precision = belief.precision + point.curvature
         moved = (self._inverse(precision) @ seen).squeeze(-1)
