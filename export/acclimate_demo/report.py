@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from acclimate.fields import Json
+from acclimate.stats import mean_interval
 
 Row: TypeAlias = dict[str, Json]
-ALL = "all"
+ALL, GUARDED = "all", "guarded"
 
 
 class Check(NamedTuple):
-    """Something that the demo says of itself; `binding` where it must hold, that is after the last step."""
+    """Something that the demo says of itself; `binding` where it must hold, as the guard leaves the last step."""
 
     ok: bool
     sentence: str
@@ -86,8 +87,10 @@ def conclusions(report: Mapping[str, Json]) -> list[Check]:
 def _of_family(report: Mapping[str, Json], family: str) -> Iterator[Check]:
     here = [c for c in rows_of(report, "comparisons") if c["family"] == family]
     taken = sorted({int(number(c["shots"])) for c in here})
+    guarded = list(_guarded(report, family, taken[-1], str(here[0]["a"]))) if taken else []
     for shots in taken:
-        last, now = shots == taken[-1], [c for c in here if c["shots"] == shots]
+        last = shots == taken[-1] and not guarded
+        now = [c for c in here if c["shots"] == shots]
         who = f"{family}, {now[0]['a']}" + (f" after {steps(shots)}" if shots else "")
         before = "unadapted" if shots else "robust"
         for c in now:
@@ -98,6 +101,30 @@ def _of_family(report: Mapping[str, Json], family: str) -> Iterator[Check]:
         worse = [str(c["machine"]) for c in now if c["b"] == before and _is_worse_on_a_servo(c)]
         found = f"worse than {before} on {', '.join(worse)}" if worse else f"on no servo worse than {before}"
         yield Check(not worse, f"{who}: {found}", last)
+    yield from guarded
+
+
+def _guarded(report: Mapping[str, Json], family: str, shots: int, main: str) -> Iterator[Check]:
+    """What binds where steps are taken: the policy as `run` drives it, which takes a step back that made it worse."""
+    machines = rows_of(report, "machines") if "machines" in report else []
+    figures = [mapping(m["figures"]) for m in machines if m.get("family") == family and "figures" in m]
+    if not shots or not figures or not all(GUARDED in of for of in figures):
+        return
+    for name, other, at in (("unadapted", main, 0), ("pid", "pid", 0)):
+        pairs = [(_error(of, GUARDED, shots), _error(of, other, at)) for of in figures if other in of]
+        if len(pairs) > 1:
+            d = mean_interval(b - a for a, b in pairs)
+            verdict = "better" if d.low > 0.0 else "not better beyond the interval"
+            words = f"{verdict} than {name} by {d.mean:.4f} rad ({d.low:.4f} to {d.high:.4f})"
+            yield Check(
+                d.low > 0.0, f"{family}, {main} after {steps(shots)}, bad ones taken back: {words}", True
+            )
+
+
+def _error(figures: Mapping[str, Json], controller: str, shots: int) -> float:
+    stages = figures[controller]
+    assert isinstance(stages, list)
+    return number(mapping(stages[shots])["error"])
 
 
 def _is_worse_on_a_servo(c: Row) -> bool:

@@ -72,3 +72,27 @@ def test_a_policy_that_takes_no_step_is_measured_by_the_robust_one() -> None:
     checks = conclusions({"gap_closed": {"wide": {"0": 0.9}}, "comparisons": [better, worse]})
     assert [(check.ok, check.binding) for check in checks] == [(True, True), (False, True), (True, True)]
     assert checks[0].sentence == "wide, rl2: better than robust by 0.1000 rad (0.0500 to 0.2000)"
+
+
+def test_what_binds_after_steps_is_the_policy_as_the_guard_leaves_it() -> None:
+    def machine(lost: float) -> Json:
+        def stages(*errors: float) -> Json:
+            return [{"error": error} for error in errors]
+
+        figures: Json = {
+            "maml": stages(0.30, lost),
+            "guarded": stages(0.30, min(lost, 0.30)),
+            "pid": stages(0.50 + 0.01 * lost),
+        }
+        return {"family": "wide", "machine": "A", "figures": figures}
+
+    better: Json = {"family": "wide", "machine": "all", "a": "maml", "b": "unadapted", "shots": 1,
+                    "mean": 0.1, "low": -0.1, "high": 0.3}  # fmt: skip
+    report: dict[str, Json] = {
+        "gap_closed": {"wide": {}},
+        "comparisons": [better],
+        "machines": [machine(lost) for lost in (0.10, 0.11, 0.12, 0.10, 0.11, 0.12, 0.11, 0.9)],
+    }
+    binding = [check for check in conclusions(report) if check.binding]
+    assert [check.ok for check in binding] == [True, True]
+    assert all("bad ones taken back: better than" in check.sentence for check in binding)
