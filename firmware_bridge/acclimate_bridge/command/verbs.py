@@ -86,11 +86,17 @@ SIMULATE = Verb(
 def _configure_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="a .acclimate file")
-    add(
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
         "--port",
-        required=True,
         help="sim: to simulate a device as well (also sim:#7, sim:XL-320, sim:NAME=VALUE,…); or a serial port, a "
         "pseudo-terminal, or a URL such as socket://host:port",
+    )
+    where.add_argument(
+        "--device",
+        metavar="NAME:WHERE|FILE",
+        help="or a device by name: a bus of servos (bus.toml, dynamixel:PORT?id=1, feetech:PORT?id=1), one of an "
+        "installed package, or of yours (FILE.py:FUNCTION)",
     )
     add_opening(add)
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")

@@ -14,7 +14,7 @@ import serial
 from acclimate.errors import DeviceUnplugged, UsageError
 
 BAUD = 115_200
-_BAUDS = (1_200, 12_000_000)
+BAUDS = (1_200, 12_000_000)
 _CHUNK = 4095  # bytes that a terminal gives at a time
 _MOST = 65_536  # bytes taken at a time, so that a flood cannot hold the loop
 _PULSE = 0.1  # s
@@ -30,8 +30,8 @@ class SerialTransport:
 
         Raises UsageError for a port that is not there, not allowed, or in use, and for a baud rate that cannot be.
         """
-        if not _BAUDS[0] <= baudrate <= _BAUDS[1]:
-            raise UsageError(f"the baud rate must be from {_BAUDS[0]} to {_BAUDS[1]}, found {baudrate}")
+        if not BAUDS[0] <= baudrate <= BAUDS[1]:
+            raise UsageError(f"the baud rate must be from {BAUDS[0]} to {BAUDS[1]}, found {baudrate}")
         self.name = port
         try:
             self._port = _opened(port, baudrate, dtr)
