@@ -3,7 +3,7 @@
 
 #define SUBSTEP_US 250u
 #define SUBSTEP_S 250e-6f
-#define SUPPLY 14.4f     /* V */
+#define SUPPLY 7.2f      /* V */
 #define KT 1.62f         /* N m/A, and V s/rad, at the output */
 #define RESISTANCE 3.95f /* ohm */
 #define INERTIA 0.03f    /* kg m^2, load included */
