@@ -39,3 +39,9 @@ def bench(folder: Path) -> Path:
     sources = [SOURCES / name for name in CORE] + [Path(__file__).parent / "bench.c"]
     compiled("cc", "-std=c99", "-O1", "-shared", "-fPIC", "-I", SOURCES, *sources, "-o", path)
     return path
+
+
+def made(folder: Path, target: str, *variables: str) -> Path:
+    """What `make TARGET` of firmware_bridge/firmware/ leaves in a folder."""
+    compiled("make", "-s", "-C", FIRMWARE, target, f"BUILD={folder}", *variables)
+    return folder

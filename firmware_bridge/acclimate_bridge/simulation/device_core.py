@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from acclimate_bridge.simulation.ramp import STEP_US, Ramp
 
 _NEVER = 1 << 62  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
+_FRAMES = re.compile(rb"[^\0]*\0|[^\0]+")
 
 
 @dataclass
@@ -87,8 +89,8 @@ class DeviceCore:
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes that arrive at `now`. Answers wait for the next `advance`."""
         self._run_to(_us(now))
-        for frame in self._decoder.feed(data):
-            self._handle(frame)
+        for part in _FRAMES.findall(data):
+            self._take(part)
 
     def advance(self, now: float) -> bytes:
         """Let time pass until `now`; returns what the device has sent since the last call."""
@@ -172,6 +174,14 @@ class DeviceCore:
 
     def _next_due(self) -> int:
         return min(self._obs_at, self._watchdog_at, self._expire_at, self._ramp_at)
+
+    def _take(self, part: bytes) -> None:
+        """Bytes of one frame at most."""
+        others = self._decoder.counters.version
+        for frame in self._decoder.feed(part):
+            self._handle(frame)
+        if self._decoder.counters.version > others:
+            self._announce()  # so that a host of another version learns what it talks to
 
     def _handle(self, frame: Frame) -> None:
         handler = self._handlers.get(frame.type)

@@ -141,7 +141,7 @@ static uint32_t schema_hash(acclimate_device *d)
     return crc;
 }
 
-/* A host learns by it that it talks to a device that has forgotten it. */
+/* A host learns by it that it talks to a device that has forgotten it, or that speaks another version. */
 static void announce(acclimate_device *d)
 {
     if (d->announced)
@@ -469,6 +469,8 @@ void acclimate_take(acclimate_device *d, const uint8_t *bytes, size_t length, ui
             handle(d, d->in.bytes + 1);
         else if (verdict != ACCLIMATE_MORE)
             d->bad++;
+        if (verdict == ACCLIMATE_OTHER_VERSION)
+            announce(d);
     }
 }
 
