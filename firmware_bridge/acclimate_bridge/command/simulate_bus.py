@@ -52,7 +52,9 @@ def bus_of(args: argparse.Namespace) -> SimulatedBus:
     """As the options say. Raises UsageError for what cannot be."""
     family = next((family for family in Family if family == args.bus), None)
     if family is None:
-        raise UsageError(f"--bus {args.bus}: there is no such family{did_you_mean(args.bus, list(Family))}")
+        raise UsageError(
+            f"--bus {args.bus}: there is no such family{did_you_mean(args.bus, map(str, Family))}"
+        )
     bauds = sorted(TABLES[family].bauds.values())
     if args.baud not in bauds:
         raise UsageError(f"--baud {args.baud}: {family} servos have one of {', '.join(map(str, bauds))}")

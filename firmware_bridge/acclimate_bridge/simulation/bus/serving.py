@@ -27,6 +27,7 @@ class BusPort:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
+        self._open = [self._master, self._slave]
         self.port = os.ttyname(self._slave)
         self._began = time.monotonic()
 
@@ -54,8 +55,9 @@ class BusPort:
         return [each for each in ready if each != self._master]
 
     def close(self) -> None:
-        for descriptor in (self._master, self._slave):
-            os.close(descriptor)
+        """Unplug it."""
+        while self._open:
+            os.close(self._open.pop())
 
     def _read(self) -> bytes:
         try:

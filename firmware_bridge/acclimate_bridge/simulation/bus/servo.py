@@ -54,6 +54,7 @@ class BusServo:
         )
         self.supply = servo.supply  # V; what is really there
         self.temperature = _AMBIENT
+        self.mute = False  # whether its answers are lost
         self.memory = bytearray(256)
         self._kept = bytearray(256)
         self.alarm = 0  # hardware error bits
@@ -89,7 +90,7 @@ class BusServo:
 
     def answers(self, now: float) -> bool:
         """Whether it is awake."""
-        return self.supply > 0.0 and now >= self._boots_until
+        return self.supply > 0.0 and not self.mute and now >= self._boots_until
 
     @property
     def error(self) -> int:
@@ -142,6 +143,7 @@ class BusServo:
         if address < eeprom and not (self.feetech and self.get("lock")):
             self._kept[address : address + len(data)] = data
         self._written(address, len(data))
+        self._control()
         return OK
 
     def _refuses(self, address: int, data: bytes) -> int:
@@ -187,8 +189,7 @@ class BusServo:
         self.memory[eeprom:] = self._factory_ram()
         self.alarm, self.duty = 0, 0.0
         self.plant.set_duty(0.0, self._time)
-        if self.feetech:
-            self.put("goal_position", self._position())
+        self.put("goal_position", self._position())
 
     def _factory_ram(self) -> bytes:
         return bytes(self._kept[_EEPROM[self.table.family] :])
@@ -265,5 +266,5 @@ class BusServo:
         self._then_warm = now
         if self.temperature > self.get("temperature_limit"):
             self.alarm |= 1 << 2
-        if self.supply < self.get("min_voltage") * VOLT:
+        if 0.0 < self.supply < self.get("min_voltage") * VOLT:
             self.alarm |= 1
