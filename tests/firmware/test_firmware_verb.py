@@ -19,7 +19,7 @@ from . import building
 from .devices import host_device
 from .test_in_the_loop import acclimate
 
-EXAMPLE = building.ROOT / "examples" / "own_device.toml"
+EXAMPLE = building.ROOT / "examples" / "own_firmware.toml"
 QUADROTOR = shipped_bundle("quadrotor_rl2")
 SENSOR = '[[sensors]]\nname = "x"\nminimum = 0\nmaximum = 1\n'
 ACTUATOR = '[[actuators]]\nname = "u"\nminimum = -1\nmaximum = 1\n'
