@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from acclimate.errors import UsageError
 
@@ -90,6 +91,18 @@ class Look:
                 "its EEPROM locked by another program?"
             )
 
+    def rename(self, to: int) -> None:
+        """Another id, which the answer to this may already have."""
+        register = self.table.register("id")
+        for _ in range(_TRIES):
+            with contextlib.suppress(Missed):
+                self.port.write(self.joint.id, register, to)
+            with contextlib.suppress(Missed):
+                if self.port.value(to, register) == to:
+                    self.joint = replace(self.joint, id=to)
+                    return
+        raise UsageError(f"servo {self.joint.called} on {self.port.name} does not take id {to}; try again")
+
     def patiently(self, ask: Callable[[], int]) -> int:
         missed: Missed | None = None
         for _ in range(_TRIES):
@@ -155,7 +168,7 @@ def answering(port: ServoPort, numbers: Iterable[int]) -> list[int]:
     found = []
     for number in numbers:
         try:
-            there = port.ping(number) or port.ping(number)
+            there = port.ping(number)
         except Missed:
             there = True
         if there and number <= LAST_ID:

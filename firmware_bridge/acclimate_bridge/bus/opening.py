@@ -1,8 +1,9 @@
-"""The devices `bus:`, `dynamixel:` and `feetech:`, openers of `acclimate.control.devices`."""
+"""The devices `bus:`, `dynamixel:` and `feetech:`, for `acclimate.control.devices`."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import Manifest
@@ -22,22 +23,25 @@ _MOST = 0.9  # of a period that the bus may be busy
 
 
 def open_bus(request: DeviceRequest) -> Device:
-    """bus:FILE.toml, or just the file."""
-    request.address.allow()
-    return opened(read_bus(request.address.where), request)
+    """bus:FILE.toml, or just the file; dynamixel:PORT?id=1&baud=1000000; feetech:PORT?id=1&baud=1000000."""
+    return opened(described(request), request)
 
 
-def open_dynamixel(request: DeviceRequest) -> Device:
-    """dynamixel:PORT?id=1&baud=1000000."""
-    return _open_one(Family.DYNAMIXEL, request)
+def described(request: DeviceRequest) -> BusFile:
+    """What an address means: a file, or one servo. Raises UsageError for what cannot be."""
+    address = request.address
+    family = next((family for family in Family if family == address.name), None)
+    if family is not None:
+        return _one(family, request)
+    if address.name != "bus":
+        raise UsageError(
+            f"{address} is no bus; give a bus file, or one of {', '.join(map(str, Family))}:PORT?id=1"
+        )
+    address.allow()
+    return read_bus(address.where)
 
 
-def open_feetech(request: DeviceRequest) -> Device:
-    """feetech:PORT?id=1&baud=1000000."""
-    return _open_one(Family.FEETECH, request)
-
-
-def _open_one(family: Family, request: DeviceRequest) -> Device:
+def _one(family: Family, request: DeviceRequest) -> BusFile:
     """One servo, called as in tasks with one joint."""
     address = request.address
     address.allow("id", "baud", "sign", "zero")
@@ -53,7 +57,7 @@ def _open_one(family: Family, request: DeviceRequest) -> Device:
     sign = 1 if address.number("sign", 1, -1, 1) > 0 else -1
     joint = Joint("servo", number, sign=sign, zero=int(address.number("zero", 2048, 0, 4095)))
     at = BusAt(family, address.where, baud)
-    return opened(BusFile({at: (_reaching(joint, request.bundle),)}, None, True, None), request)
+    return BusFile({at: (_reaching(joint, request.bundle),)}, None, True, None)
 
 
 def _reaching(joint: Joint, bundle: Bundle | None) -> Joint:
@@ -63,16 +67,14 @@ def _reaching(joint: Joint, bundle: Bundle | None) -> Joint:
     for channel in bundle.manifest.task.sensors:
         if channel.name == joint.position:
             low, high = max(channel.minimum, joint.low), min(channel.maximum, joint.high)
-            return Joint(**{**joint.__dict__, "low": low, "high": high})
+            return replace(joint, low=low, high=high)
     return joint
 
 
 def opened(file: BusFile, request: DeviceRequest) -> Device:
     """All buses of a file. Raises UsageError for what does not fit on them, and as `BusDevice`."""
     manifest = request.bundle.manifest if request.bundle else None
-    plans = [_plan(at, joints, file, manifest) for at, joints in file.buses.items()]
-    for plan in plans:
-        require_time(plan)
+    plans = plans_of(file, manifest)
     with contextlib.ExitStack() as stack:
         buses = []
         for plan in plans:
@@ -81,6 +83,14 @@ def opened(file: BusFile, request: DeviceRequest) -> Device:
             buses.append(bus)
         stack.pop_all()
     return buses[0] if len(buses) == 1 else SeveralBuses(buses)
+
+
+def plans_of(file: BusFile, manifest: Manifest | None) -> list[BusPlan]:
+    """A plan for each bus. Raises UsageError where there is not the time for a tick on one."""
+    plans = [_plan(at, joints, file, manifest) for at, joints in file.buses.items()]
+    for plan in plans:
+        require_time(plan)
+    return plans
 
 
 def _plan(at: BusAt, joints: tuple[Joint, ...], file: BusFile, manifest: Manifest | None) -> BusPlan:
