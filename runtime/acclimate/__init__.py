@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from acclimate.control.device import Device as Device
     from acclimate.control.device import DeviceCaps as DeviceCaps
     from acclimate.control.device import Sample as Sample
+    from acclimate.control.devices import DeviceAddress as DeviceAddress
+    from acclimate.control.devices import DeviceRequest as DeviceRequest
+    from acclimate.control.devices import open_device as open_device
     from acclimate.control.drive import Drive as Drive
     from acclimate.control.loop import Controller as Controller
     from acclimate.control.loop import ControlLoop as ControlLoop
@@ -80,6 +83,7 @@ _HOME = {
     "bundle.manifest": "Manifest",
     "control.clock": "RealClock",
     "control.device": "Channel Clock Device DeviceCaps Sample",
+    "control.devices": "DeviceAddress DeviceRequest open_device",
     "control.drive": "Drive",
     "control.loop": "ControlLoop Controller",
     "control.recording": "Recording",

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from acclimate.control.devices import DeviceAddress
 from acclimate.errors import UsageError
 from acclimate_bridge.command.reconnecting import Identity, Patient
 
@@ -65,4 +66,10 @@ def test_a_port_without_a_serial_number_is_known_by_its_path(tmp_path: Path) -> 
 def test_who_cannot_be_asked_cannot_wait(options: dict[str, object], said: str) -> None:
     args = Namespace(**({"reconnect": None, "listen": False, "reference": None} | options))
     with pytest.raises(UsageError, match=said):
-        Patient.of(args)
+        Patient.of(args, DeviceAddress("wire", "/dev/ttyACM0", {}))
+
+
+def test_what_has_no_port_cannot_be_waited_for() -> None:
+    args = Namespace(reconnect=5.0, listen=False, reference=None)
+    with pytest.raises(UsageError, match="--reconnect waits for devices on the wire"):
+        Patient.of(args, DeviceAddress("sim", "", {}))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from acclimate.arrays import FloatArray
 from acclimate.control.clock import RealClock
+from acclimate.control.device import begin_episode
 from acclimate.control.drive import Drive
 from acclimate.control.loop_stats import LoopStats
 from acclimate.control.trial import EpisodeKey
@@ -18,15 +19,16 @@ from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Episode
 
+from acclimate_bridge.command import traffic
 from acclimate_bridge.command.drive_plan import DrivePlan
 from acclimate_bridge.command.feeds import Columns, LiveFeed, reader, require_reach, tabulated
 from acclimate_bridge.command.following import Followed, endless, follow
 from acclimate_bridge.command.objectives import Listener
 from acclimate_bridge.command.operating import Operation, Ready, Tell, armed
+from acclimate_bridge.command.traffic import Counters
 from acclimate_bridge.command.watch import Watch
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
 from acclimate_bridge.evaluation.figures import Figures, beside, figures_of, quantity
-from acclimate_bridge.link.host_link import LinkStats
 
 KEY = EpisodeKey(0, "measure", 0)  # of the one episode that it is
 
@@ -39,7 +41,7 @@ class Driven(NamedTuple):
     episode: Episode
     forgotten: tuple[tuple[str, ...], ...]  # per reset, the tensors that it put back
     stats: LoopStats
-    link: LinkStats
+    link: Counters
 
 
 def prepare(policy: Policy, plan: DrivePlan, fresh: bool) -> None:
@@ -75,16 +77,16 @@ def drive_on(
         drive = Drive(loop, reference, _events(policy, plan), every=heard, record=record)
         episode = drive.on(ticks + 1)
     forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
-    return Driven(plan, plan.seconds, episode, forgotten, loop.stats(), machine.link.stats)
+    return Driven(plan, plan.seconds, episode, forgotten, loop.stats(), traffic.counters(machine.device))
 
 
 def _reference(machine: Ready, plan: DrivePlan, ticks: int, seed: int) -> FloatArray:
     """(ticks + 1, n_ref), drawn before the machine is armed: a long one takes a while."""
     if plan.rows:
-        columns = Columns(machine.task, machine.link.caps)
+        columns = Columns(machine.task, machine.device.caps)
         require_reach(plan.rows, columns)
         return tabulated(plan.rows, columns, ticks + 1, machine.task.control_dt)
-    episodes = SeededEpisodes(machine.task, ticks, seed, 0, begin=machine.link.begin_episode)
+    episodes = SeededEpisodes(machine.task, ticks, seed, 0, begin=partial(begin_episode, machine.device))
     return episodes(machine.loop.measure(), KEY)
 
 
@@ -117,13 +119,13 @@ def stream(
         done = follow(loop, rows, most, between)
     overtaken, wrong = (feed.overtaken, feed.wrong) if feed else (0, 0)
     seconds = round(done * manifest.control_dt, 6)
-    return Followed(seconds, watch.error, overtaken, wrong, loop.stats(), machine.link.stats)
+    return Followed(seconds, watch.error, overtaken, wrong, loop.stats(), traffic.counters(machine.device))
 
 
 def _live(machine: Ready, plan: DrivePlan, tell: Tell) -> LiveFeed | None:
     if plan.reference is None or plan.rows:
         return None
-    columns = Columns(machine.task, machine.link.caps)
+    columns = Columns(machine.task, machine.device.caps)
     return LiveFeed(columns, reader(plan.reference), RealClock(), tell)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from acclimate.command.options import at_least
 from acclimate.json_text import json_text
 
-from acclimate_bridge.command.sim_port import SCHEME
+from acclimate_bridge.command.connecting import SCHEME
 from acclimate_bridge.link.line import Transport
 from acclimate_bridge.link.transport import SerialTransport
 from acclimate_bridge.simulation.faults.plan import KINDS, FaultPlan

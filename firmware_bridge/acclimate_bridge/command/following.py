@@ -17,8 +17,8 @@ from acclimate.fields import Json
 from acclimate.task.references import draw
 from acclimate.task.spec import TaskSpec
 
+from acclimate_bridge.command.traffic import Counters
 from acclimate_bridge.evaluation.figures import quantity
-from acclimate_bridge.link.host_link import LinkStats
 from acclimate_bridge.simulation.seeding import generator
 
 _PIECE = 20.0  # s of a random reference that are drawn at once
@@ -32,7 +32,7 @@ class Followed(NamedTuple):
     overtaken: int
     wrong: int
     stats: LoopStats
-    link: LinkStats
+    link: Counters
 
 
 def follow(

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from acclimate.bundle.file import Bundle
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.clock import RealClock
-from acclimate.control.device import DeviceCaps
+from acclimate.control.device import Device, DeviceCaps, Releasable
+from acclimate.control.devices import DeviceAddress, opened
 from acclimate.control.envelope import require_inside
 from acclimate.control.loop import ControlLoop
 from acclimate.errors import UsageError
@@ -20,11 +22,9 @@ from acclimate.task.spec import TaskSpec, Track
 
 from acclimate_bridge.command import sign_test
 from acclimate_bridge.command.approach import approach, go_back
-from acclimate_bridge.command.connecting import Opening, connected
+from acclimate_bridge.command.connecting import SCHEME
 from acclimate_bridge.command.dry_run import DryRun
-from acclimate_bridge.command.sim_port import SCHEME
 from acclimate_bridge.command.watch import Watch
-from acclimate_bridge.link.host_link import HostLink
 
 _MARGIN = 0.05  # of the range of a sensor, that references keep away from its ends
 
@@ -89,7 +89,8 @@ def _above_zero(option: str, value: float | None, usual: float, most: float = ma
 
 def _wants_sign_test(args: argparse.Namespace, manifest: Manifest) -> bool:
     """Before the first drive of a machine that is real; one that was learned from has been driven before."""
-    known = args.load is not None or args.keep is not None or args.port.startswith(SCHEME)
+    simulated = (args.device or args.port).startswith(SCHEME)
+    known = args.load is not None or args.keep is not None or simulated
     return not (known or args.no_sign_test or args.dry_run) and sign_test.applies(manifest)
 
 
@@ -97,29 +98,37 @@ class Ready(NamedTuple):
     """A machine behind its loop, which is not armed yet. task: as this device can do it."""
 
     loop: ControlLoop
-    link: HostLink
+    device: Device
     task: TaskSpec
     dry: DryRun | None
 
 
 @contextlib.contextmanager
 def ready(
-    port: str, opening: Opening, policy: Policy, operation: Operation, watch: Watch, tell: Tell
+    address: DeviceAddress, bundle: Bundle, policy: Policy, operation: Operation, watch: Watch, tell: Tell
 ) -> Iterator[Ready]:
-    """The device at a port, looked at and tried. Raises DeviceFault, MismatchError, UsageError for a port."""
+    """The device at an address, looked at and tried. Raises DeviceFault, MismatchError, UsageError for an address."""
     clock, manifest = RealClock(), policy.manifest
-    with connected(port, opening, clock, tell) as link:
+    with contextlib.closing(opened(address, bundle, clock, tell)) as device:
         if operation.release_estop and not operation.dry_run:
-            link.release_estop()
+            _release_estop(device, address)
         if operation.sign_test:
-            found = sign_test.find_signs(manifest, link, clock, operation.max_action)
+            found = sign_test.find_signs(manifest, device, clock, operation.max_action)
             for line in sign_test.lines(found):
                 tell(line)
             sign_test.require_wiring(manifest, found)
-        dry = DryRun(link) if operation.dry_run else None
-        loop = ControlLoop(policy, dry or link, clock, manifest, max_action=operation.max_action)
+        dry = DryRun(device) if operation.dry_run else None
+        loop = ControlLoop(policy, dry or device, clock, manifest, max_action=operation.max_action)
         watch.of(loop)
-        yield Ready(loop, link, tamed(manifest.task, link.caps, operation.amplitude), dry)
+        yield Ready(loop, device, tamed(manifest.task, device.caps, operation.amplitude), dry)
+
+
+def _release_estop(device: Device, address: DeviceAddress) -> None:
+    if not isinstance(device, Releasable):
+        raise UsageError(
+            f"--release-estop: the device {address} has no emergency stop that could be released here"
+        )
+    device.release_estop()
 
 
 @contextlib.contextmanager

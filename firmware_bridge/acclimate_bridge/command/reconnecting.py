@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from acclimate.control.devices import DeviceAddress
 from acclimate.errors import UsageError
 from serial.tools import list_ports
 
@@ -41,13 +42,15 @@ class Patient(NamedTuple):
     seconds: float
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Patient:
-        """As the options say. Raises UsageError where nobody could be asked."""
+    def of(cls, args: argparse.Namespace, address: DeviceAddress) -> Patient:
+        """As the options say. Raises UsageError where nobody could be asked, or it could not be known again."""
         seconds: float | None = args.reconnect
         if seconds is None:
             return cls(0.0)
         if not 0.0 < seconds <= _LONGEST:
             raise UsageError(f"--reconnect must be above 0 and at most {_LONGEST:g} s, found {seconds:g}")
+        if address.name != "wire":
+            raise UsageError(f"--reconnect waits for devices on the wire, at a --port; {address} is none")
         if args.listen or args.reference == "-":
             raise UsageError(
                 "--reconnect asks on stdin, from which objectives or references come; choose one"

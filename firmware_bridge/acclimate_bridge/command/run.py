@@ -11,7 +11,7 @@ from typing import NamedTuple
 from acclimate.bundle.file import Bundle, load
 from acclimate.bundle.manifest import Manifest
 from acclimate.command.options import at_least, heed_trust, writable
-from acclimate.control.loop_stats import LoopStats
+from acclimate.control.device import Simulated, begin_episode
 from acclimate.control.recording import Recording
 from acclimate.control.trial import Measurement, Shot, Trial, TrialPlan, TrialReport
 from acclimate.errors import DeviceUnplugged, Diverged, UsageError
@@ -23,21 +23,19 @@ from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command import driving, following, objectives
-from acclimate_bridge.command.connecting import Opening
+from acclimate_bridge.command import driving, following, objectives, traffic
+from acclimate_bridge.command.connecting import address_of
 from acclimate_bridge.command.drive_plan import DrivePlan
 from acclimate_bridge.command.keeping import Keeping
 from acclimate_bridge.command.learned import Learned
 from acclimate_bridge.command.operating import Operation, Ready, Tell, armed, ready
 from acclimate_bridge.command.reconnecting import Identity, Patient, consents
-from acclimate_bridge.command.sim_port import DeviceAt, device_at
 from acclimate_bridge.command.telling import Teller
 from acclimate_bridge.command.watch import Announced, Watch
 from acclimate_bridge.evaluation.episodes import SeededEpisodes, allowed_shots, episode_steps
 from acclimate_bridge.evaluation.evaluation import family_of
 from acclimate_bridge.evaluation.figures import Figures, beside, quantity
 from acclimate_bridge.evaluation.report import headline_tree
-from acclimate_bridge.link.host_link import LinkStats
 from acclimate_bridge.simulation.seeding import generator
 from acclimate_bridge.simulation.worlds import remark
 
@@ -56,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         )
     heed_trust(args, bundle)
     at_least("--seed", args.seed, 0)
-    learned, opening, patient = Learned.of(args), Opening.of(args), Patient.of(args)
+    address = address_of(args)
+    learned, patient = Learned.of(args), Patient.of(args, address)
     record, operation = writable("--record", args.record), Operation.of(args, manifest)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     wanted = objectives.asked_for(args.objective, manifest) if isinstance(plan, TrialPlan) else ()
@@ -70,20 +69,22 @@ def run(args: argparse.Namespace) -> int:
     with (
         keeping.whatever_happens(),
         Teller(sys.stderr) as tell,
-        device_at(args.port, args.bundle, args.seed) as device,
     ):
-        _tell_simulated(device, bundle)
         watch = Watch(manifest.task, operation.abort_error, tell if sys.stderr.isatty() else None)
-        port, identity, fresh = device.port, Identity.of(device.port), not learned.known
+        identity, fresh = Identity.of(address.where), not learned.known
         while True:
             try:
-                with ready(port, opening, policy, operation, watch, tell) as machine:
+                with ready(address, bundle, policy, operation, watch, tell) as machine:
+                    simulated = _tell_simulated(machine, bundle)
                     run = _Run(args, machine, policy, operation, watch, tell, keeping.recording)
                     said = run.said(plan, fresh)
                 break
             except DeviceUnplugged as fault:
-                port, fresh = _back(identity, patient, fault), False
-    tree, engine = _head(args, device, policy) | said.tree, f"engine               {policy.choice.lines()[0]}"
+                address, fresh = address._replace(where=_back(identity, patient, fault)), False
+    tree, engine = (
+        _head(args, simulated, policy) | said.tree,
+        f"engine               {policy.choice.lines()[0]}",
+    )
     text = json_text(tree) if args.json else "\n".join([*said.lines, engine])
     keeping.finish(lambda: print(text, flush=True), save=not said.refused)
     if wrong := "" if operation.dry_run else watch.verdict():
@@ -101,10 +102,14 @@ def _back(identity: Identity, patient: Patient, fault: DeviceUnplugged) -> str:
     raise fault
 
 
-def _tell_simulated(device: DeviceAt, bundle: Bundle) -> None:
-    if device.simulated is not None:
-        said = [f"simulating {device.simulated}", remark(bundle)]
-        print(*filter(None, said), sep="\n", file=sys.stderr, flush=True)
+def _tell_simulated(machine: Ready, bundle: Bundle) -> str | None:
+    """What is simulated, said to people; None for a machine that is there."""
+    device = machine.device
+    if not isinstance(device, Simulated):
+        return None
+    said = [f"simulating {device.simulates}", remark(bundle)]
+    print(*filter(None, said), sep="\n", file=sys.stderr, flush=True)
+    return device.simulates
 
 
 class _Said(NamedTuple):
@@ -156,8 +161,8 @@ class _Run(NamedTuple):
             tell=self.tell,
         )
         return _Said(
-            driving.tree(self.policy, driven) | _traffic(driven.stats, driven.link),
-            [*driving.lines(self.policy, driven), *_traffic_lines(driven.stats, driven.link)],
+            driving.tree(self.policy, driven) | traffic.tree(driven.stats, driven.link),
+            [*driving.lines(self.policy, driven), *traffic.lines(driven.stats, driven.link)],
         )
 
     def _streamed(self, plan: DrivePlan) -> _Said:
@@ -166,19 +171,19 @@ class _Run(NamedTuple):
         )
         task = self.policy.manifest.task
         return _Said(
-            following.tree(task, followed) | _traffic(followed.stats, followed.link),
-            [*following.lines(task, followed), *_traffic_lines(followed.stats, followed.link)],
+            following.tree(task, followed) | traffic.tree(followed.stats, followed.link),
+            [*following.lines(task, followed), *traffic.lines(followed.stats, followed.link)],
         )
 
     def _tried(self, plan: TrialPlan) -> _Said:
         tried = self._try(plan)
         report = tried.report
         return _Said(
-            _tree(tried) | objectives.tree(self.policy) | _traffic(report.stats, tried.link),
+            _tree(tried) | objectives.tree(self.policy) | traffic.tree(report.stats, tried.link),
             [
                 *_lines(self.policy.manifest.task, tried),
                 *objectives.lines(self.policy, report.shots),
-                *_traffic_lines(report.stats, tried.link),
+                *traffic.lines(report.stats, tried.link),
             ],
             refused=bool(report.shots) and not any(shot.accepted.ok for shot in report.shots),
         )
@@ -189,16 +194,18 @@ class _Run(NamedTuple):
             AdaptWorker(self.policy) as worker,
             armed(machine, manifest, self.operation, self.watch) as loop,
         ):
-            begin = machine.link.begin_episode
+            begin = partial(begin_episode, machine.device)
             episodes = SeededEpisodes(machine.task, episode_steps(manifest), seed, 0, begin=begin)
             announced = Announced(episodes, self.watch)
             trial = Trial(loop, announced, plan, generator(seed, _EXPLORATION), self.recording)
-            return _Tried(trial.run(self.policy, worker, Guard.of(manifest)), machine.link.stats)
+            return _Tried(
+                trial.run(self.policy, worker, Guard.of(manifest)), traffic.counters(machine.device)
+            )
 
 
 class _Tried(NamedTuple):
     report: TrialReport
-    link: LinkStats
+    link: traffic.Counters
 
     @property
     def measured(self) -> tuple[Measurement, ...]:
@@ -206,7 +213,7 @@ class _Tried(NamedTuple):
         return (self.report.before, *(shot.after for shot in self.report.shots))
 
 
-def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[str, Json]:
+def _head(args: argparse.Namespace, simulated: str | None, policy: Policy) -> dict[str, Json]:
     manifest, choice = policy.manifest, policy.choice
     return {
         **headline_tree(manifest.task),
@@ -214,14 +221,10 @@ def _head(args: argparse.Namespace, device: DeviceAt, policy: Policy) -> dict[st
         "family": family_of(manifest),
         "engine": choice.engine,
         "engine_why": choice.why,
-        "port": args.port,
-        "simulated": device.simulated,
+        "port": args.device or args.port,
+        "simulated": simulated,
         "seed": args.seed,
     }
-
-
-def _traffic(stats: LoopStats, link: LinkStats) -> dict[str, Json]:
-    return {"loop": dict(stats.as_dict()), "link": dict(link._asdict())}
 
 
 def _tree(tried: _Tried) -> dict[str, Json]:
@@ -260,18 +263,6 @@ def _figures(task: TaskSpec, figures: Figures) -> str:
     others = beside(task, figures)
     headline = f"{task.headline.name} {quantity(task.headline, figures[task.headline.name])}"
     return f"{headline} ({others})" if others else headline
-
-
-def _traffic_lines(stats: LoopStats, link: LinkStats) -> list[str]:
-    return [
-        f"loop                 {stats.ticks} ticks, {stats.late} late, {stats.skipped} skipped, "
-        f"jitter p50 {stats.jitter_p50 * 1e3:.2f} ms, p99 {stats.jitter_p99 * 1e3:.2f} ms, "
-        f"bias {stats.bias * 1e6:+.0f} µs",
-        f"                     {stats.stale} stale, {stats.bad} unusable, {stats.clamped} clamped, "
-        f"{stats.slewed} slew-limited, {stats.rearmed} times armed again",
-        f"link                 {link.received} frames, {link.lost} lost, {link.damaged} damaged, "
-        f"round trip {link.round_trip * 1e3:.2f} ms",
-    ]
 
 
 def _shot_line(task: TaskSpec, number: int, shot: Shot) -> str:

@@ -120,6 +120,10 @@ class HostLink:
         host = (counters.frames, counters.dropped, self._line.lost, self._line.late)
         return LinkStats(*host, *device, self._logged, self._sync.round_trip, self._sync.drift)
 
+    def counters(self) -> dict[str, float]:
+        """`stats` by name."""
+        return dict(self.stats._asdict())
+
     @property
     def load(self) -> float | None:
         """The share of the line that readings or commands take, whatever is more; None where it is not paced."""

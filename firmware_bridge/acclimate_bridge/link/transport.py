@@ -14,7 +14,7 @@ import serial
 from acclimate.errors import DeviceUnplugged, UsageError
 
 BAUD = 115_200
-_BAUDS = (1_200, 12_000_000)
+BAUDS = (1_200, 12_000_000)
 _CHUNK = 4095  # bytes that a terminal gives at a time
 _MOST = 65_536  # bytes taken at a time, so that a flood cannot hold the loop
 _PULSE = 0.1  # s
@@ -30,14 +30,14 @@ class SerialTransport:
 
         Raises UsageError for a port that is not there, not allowed, or in use, and for a baud rate that cannot be.
         """
-        if not _BAUDS[0] <= baudrate <= _BAUDS[1]:
-            raise UsageError(f"the baud rate must be from {_BAUDS[0]} to {_BAUDS[1]}, found {baudrate}")
+        if not BAUDS[0] <= baudrate <= BAUDS[1]:
+            raise UsageError(f"the baud rate must be from {BAUDS[0]} to {BAUDS[1]}, found {baudrate}")
         self.name = port
         try:
             self._port = _opened(port, baudrate, dtr)
             major = _major(self._port)
         except (serial.SerialException, ValueError, OSError) as error:
-            raise UsageError(_refusal(port, error)) from error
+            raise UsageError(refusal(port, error)) from error
         paced = major is not None and major != _USB_MODEMS and major not in _PSEUDO_TERMINALS
         self.bits_per_s: int | None = baudrate if paced else None
         # Pseudo-terminals, sockets and many drivers have no such mode.
@@ -121,10 +121,10 @@ def _major(port: serial.Serial) -> int | None:
     return os.major(status.st_rdev) if stat.S_ISCHR(status.st_mode) else None
 
 
-def _refusal(port: str, error: Exception) -> str:
+def refusal(port: str, error: Exception) -> str:
     number = getattr(error, "errno", None)
     text = str(error)
-    if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text:
+    if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text or "exclusive lock" in text:
         return f"port {port} is in use by another program; close that one, or choose another port"
     if number == errno.ENOENT or "No such file" in text:
         return f"port {port} does not exist; `acclimate ports` lists the ports of this machine"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from acclimate.arrays import FloatArray
 
@@ -118,6 +119,47 @@ class Device(Protocol):
 
     def close(self) -> None:
         """`stop`, then release the link."""
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """A device that can put its machine back, as simulated ones can."""
+
+    def begin_episode(self) -> bool:
+        """Have the machine begin anew, and wait for what it then measures; False where it drives on instead."""
+        ...
+
+
+@runtime_checkable
+class Releasable(Protocol):
+    """A device that holds what a person alone may release."""
+
+    def release_estop(self) -> None:
+        """Release an emergency stop: only ever because a person says so. Raises DeviceFault where it is pressed."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A device that counts what became of its traffic."""
+
+    def counters(self) -> Mapping[str, float]:
+        """By name, for reports."""
+        ...
+
+
+@runtime_checkable
+class Simulated(Protocol):
+    """A device that is not there."""
+
+    @property
+    def simulates(self) -> str:
+        """Which machine, in words."""
+        ...
+
+
+def begin_episode(device: Device) -> bool:
+    """Have its machine begin anew where it can; False where it drives on from where it stands."""
+    return isinstance(device, Restartable) and device.begin_episode()
 
 
 class Clock(Protocol):

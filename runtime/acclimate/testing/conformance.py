@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
@@ -11,11 +12,13 @@ import numpy as np
 from acclimate.arrays import FloatArray
 from acclimate.control.clock import RealClock
 from acclimate.control.device import Clock, Device, DeviceCaps, Sample
+from acclimate.control.patience import Patience
 from acclimate.control.readings import SLACK
 from acclimate.errors import UsageError
 
 Value = TypeVar("Value")
 _WATCHED = 20  # control periods
+_SILENT = 2.5  # times its patience without a command, after which a watchdog has tripped
 _OFF = 0.01  # s that a reading may claim to come from the future: clocks are never quite alike
 
 
@@ -182,16 +185,27 @@ def _fresh(subject: Subject) -> Iterator[str]:
 
 
 def _prompt(subject: Subject) -> Iterator[str]:
-    """It answers without waiting for the device."""
-    began = subject.clock.now()
-    for _ in range(_WATCHED):
-        subject.latest()
-    took = (subject.clock.now() - began) / _WATCHED
-    if took > 0.5 * subject.period:
-        yield (
-            f"latest() takes {took * 1e3:.3g} ms, expected an answer without waiting: the loop has "
-            f"{subject.period * 1e3:g} ms for everything"
-        )
+    """It answers, and takes commands, without waiting for the device."""
+    neutral = subject.neutral()
+    members: list[tuple[str, Callable[[], object]]] = [
+        ("latest()", subject.device.latest),
+        ("command()", lambda: subject.device.command(neutral)),
+        ("idle()", lambda: subject.device.idle(neutral)),
+    ]
+    for name, member in members:
+        began = subject.clock.now()
+        for _ in range(_WATCHED):
+            subject.call(name, member)
+        took = (subject.clock.now() - began) / _WATCHED
+        if took > 0.5 * subject.period:
+            yield _slow(name, took, subject.period)
+
+
+def _slow(name: str, took: float, period: float) -> str:
+    return (
+        f"{name} takes {took * 1e3:.3g} ms, expected an answer without waiting: the loop has "
+        f"{period * 1e3:g} ms for everything"
+    )
 
 
 def _obedient(subject: Subject) -> Iterator[str]:
@@ -205,6 +219,46 @@ def _obedient(subject: Subject) -> Iterator[str]:
             yield f"{name}() keeps the array that it is given, expected a copy: the caller writes into it again"
         subject.pause()
     subject.call("idle()", lambda: subject.device.idle(subject.neutral()))
+
+
+def _watched(subject: Subject) -> Iterator[str]:
+    """Where it has a watchdog, that trips when commands cease, says so, rests in neutral, and is cleared once."""
+    longest = subject.caps.watchdog[1]
+    if not 0.0 < longest < math.inf:
+        return
+    patience = subject.call("caps", lambda: Patience.of(subject.period, subject.caps.watchdog)).watchdog
+    subject.call("start()", lambda: subject.device.start(subject.period))
+    subject.call("idle()", lambda: subject.device.idle(subject.neutral()))
+    subject.pause(_SILENT * patience / subject.period)
+    if faults := subject.news().faults:
+        yield f"in neutral it is in fault ({', '.join(sorted(faults))}) after a while, expected its watchdog to rest"
+    before = subject.news().latches
+    subject.call("command()", lambda: subject.device.command(subject.neutral()))
+    subject.pause(_SILENT * patience / subject.period)
+    tripped = subject.news()
+    if tripped.faults != {"watchdog"}:
+        found = ", ".join(sorted(tripped.faults)) or "none"
+        yield (
+            f"{_SILENT * patience:.2g} s after the last command() its faults are {found}, expected watchdog: caps says "
+            f"that it goes safe by itself within {longest:g} s"
+        )
+        return
+    if tripped.latches == before:
+        yield "latest().latches is the same before and after the watchdog, expected another number for each latching"
+    yield from _cleared(subject, tripped)
+
+
+def _cleared(subject: Subject, tripped: Sample) -> Iterator[str]:
+    other = tripped._replace(latches=tripped.latches + 1)
+    subject.call("rearm()", lambda: subject.device.rearm(other))
+    if not subject.news().faults:
+        yield "rearm() cleared a latching that its reading did not tell of, expected that one and no other"
+    subject.call("rearm()", lambda: subject.device.rearm(tripped))
+    end = subject.clock.now() + 1.0
+    while (faults := subject.news().faults) and subject.clock.now() < end:
+        pass
+    if faults:
+        yield f"after rearm() it is still in fault ({', '.join(sorted(faults))}), expected a device that obeys"
 
 
 def _stopped(subject: Subject) -> Iterator[str]:
@@ -234,8 +288,9 @@ CHECKS: Mapping[str, Check] = {
     "has_readings_of_the_right_types": _typed,
     "has_the_hosts_time": _timed,
     "has_news": _fresh,
-    "does_not_wait": _prompt,
     "takes_commands": _obedient,
+    "does_not_wait": _prompt,
+    "has_a_watchdog_that_trips": _watched,
     "is_stopped_and_armed_again": _stopped,
     "is_closed": _closed,
 }

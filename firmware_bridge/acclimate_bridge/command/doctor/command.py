@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from acclimate.bundle.file import Bundle, load
 from acclimate.command.checks import Check, show_checks
 from acclimate.control.clock import RealClock
-from acclimate.errors import DeviceFault, UsageError
+from acclimate.errors import DeviceFault, MismatchError, UsageError
 
-from acclimate_bridge.command.connecting import Opening
+from acclimate_bridge.command.connecting import SCHEME, Opening
 from acclimate_bridge.command.doctor.link import check_link, watch
 from acclimate_bridge.command.doctor.motion import check_motion
 from acclimate_bridge.command.doctor.policy import check_bundle, check_fit, check_rest
 from acclimate_bridge.command.doctor.port import check_port
-from acclimate_bridge.command.sim_port import SCHEME
 from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.link.transport import SerialTransport
 from acclimate_bridge.simulation.spawn import simulated_port
@@ -66,7 +65,7 @@ def _checks(args: argparse.Namespace, port: str, opening: Opening, bundle: Bundl
             with HostLink(transport, clock, timeout=opening.timeout) as link:
                 yield _answer(link, clock.now() - began)
                 yield from _of_device(args, link, clock, bundle)
-        except DeviceFault as fault:
+        except (DeviceFault, MismatchError) as fault:
             yield Check("device", "it cannot be driven", str(fault))
 
 
