@@ -49,7 +49,7 @@ class NoEngineError(EngineError):
 
 
 class MismatchError(AcclimateError):
-    """The device's channels are not the ones that the bundle was made for."""
+    """The device is not one for this bundle or this host: other channels, or another protocol."""
 
 
 class CheckpointError(AcclimateError):

@@ -26,6 +26,7 @@ from acclimate_bridge.link.messages import (
 )
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.device_core import DeviceCore, Profile
+from cobs import cobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -252,6 +253,16 @@ def test_refused_frames_are_answered_with_an_announcement_but_not_each(bench: Be
     for _ in range(50):
         bench.send(Type.PING, session=9)
     assert [f.type for f in bench.wait(0.0)] == [Type.CAPS]
+
+
+def test_a_host_of_another_version_is_told_so_but_not_each_time(bench: Bench) -> None:
+    bench.wait(1.0)
+    hello = Frame(Type.HELLO, 1, 0, 0, Hello(5).pack())
+    raw = bytearray(cobs.decode(encode(hello, SCHEMA.layout)[:-1]))
+    raw[0] += 1
+    bench.core.feed(10 * (cobs.encode(bytes(raw)) + b"\0"), bench.now)
+    assert [f.type for f in bench.wait(0.0)] == [Type.CAPS]
+    assert bench.core.session == 0
 
 
 @pytest.mark.parametrize("session", [0, 12345])

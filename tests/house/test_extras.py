@@ -27,10 +27,11 @@ SETS = ("", *sorted(EXTRAS.keys() - {"dev"}))  # `dev` is where these tests run
 BASE = {"audit", "bench", "inspect"}
 VERBS = {
     "": BASE,
-    "serial": BASE | {"doctor", "evaluate", "faults", "ports", "run", "simulate"},
+    "serial": BASE | {"doctor", "evaluate", "faults", "firmware", "ports", "run", "service", "simulate"},
     "train": BASE | {"train"},
     "export": BASE | {"export", "train", "verify"},
 }
+VERBS |= {"bus": VERBS["serial"] | {"bus"}}
 VERBS |= {"onnx": VERBS[""], "litert": VERBS[""], "gymnasium": VERBS["train"], "tflite": VERBS["export"]}
 
 pytestmark = pytest.mark.slow
@@ -96,6 +97,18 @@ def _serves(*arguments: str | Path) -> Callable[[Board], None]:
     return run
 
 
+def _scans(board: Board) -> None:
+    """A bus that is simulated there; nothing but the extra `bus` is installed."""
+    command = [board.acclimate, "simulate", "--bus", "feetech"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=board.folder, env=board.environment
+    ) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        _succeeds("bus", "check", f"feetech:{port}?id=1")(board)
+        process.terminate()
+
+
 BUNDLE = shipped_bundle("servo_wide_rl2")
 RUNS: Mapping[str, Callable[[Board], None]] = {
     "inspect": _succeeds("inspect", BUNDLE, "--trust"),  # once, for all that follow
@@ -103,8 +116,11 @@ RUNS: Mapping[str, Callable[[Board], None]] = {
     "audit": _audits,
     "ports": _succeeds("ports"),
     "doctor": _looks,
+    "bus": _scans,
+    "service": _succeeds("service", BUNDLE, "--device", "bus.toml"),
     "simulate": _serves("simulate", BUNDLE),
     "faults": _serves("faults", "--upstream", "sim:XL-320"),
+    "firmware": _succeeds("firmware", "new", "device", "--channels", BUNDLE),
     "run": _succeeds("run", BUNDLE, "--port", "sim:", "--seconds", "0.5"),
     "evaluate": _succeeds(
         "evaluate", BUNDLE, "--machines", "1", "--episodes", "1", "--jobs", "1", "--against"

@@ -34,7 +34,7 @@ def given(args: argparse.Namespace) -> list[str]:
 
 def specimen(args: argparse.Namespace) -> ServoSpecimen:
     """The servo that the options of `simulate` describe. Raises UsageError."""
-    servo = load_servo(args.servo or TYPICAL)
+    servo = load_servo(_one(args.servo))
     angle = args.angle or 0.0
     if not math.isfinite(angle) or abs(angle) > END_STOP:
         raise UsageError(f"--angle must lie within ±{END_STOP:g} rad, the end stops; found {angle:g}")
@@ -42,6 +42,14 @@ def specimen(args: argparse.Namespace) -> ServoSpecimen:
     if not _RATES[0] <= rate <= _RATES[1]:
         raise UsageError(f"--rate must be from {_RATES[0]:g} to {_RATES[1]:g} Hz, found {rate:g}")
     return ServoSpecimen(servo, _deployment(args, servo), angle, args.friction or "m6", rate)
+
+
+def _one(servos: list[str] | None) -> str:
+    if servos is not None and len(servos) > 1:
+        raise UsageError(
+            "several --servo need --bus, as in --bus feetech --servo STS3215=1 --servo STS3215=2"
+        )
+    return servos[0] if servos else TYPICAL
 
 
 def _deployment(args: argparse.Namespace, servo: Servo) -> Deployment:

@@ -17,6 +17,7 @@ from acclimate.task.world import World
 
 from acclimate_bridge.command import servo_options
 from acclimate_bridge.command.options import moment
+from acclimate_bridge.command.simulate_bus import simulate_bus
 from acclimate_bridge.simulation.choice import Choice
 from acclimate_bridge.simulation.judge import Judge, JudgedSpecimen
 from acclimate_bridge.simulation.servo.world import ServoWorld
@@ -28,6 +29,8 @@ from acclimate_bridge.simulation.worlds import choose, remark, world_for
 def simulate(args: argparse.Namespace) -> int:
     """Serve a simulated machine until SIGINT or SIGTERM; its port is the first line on stdout."""
     at_least("--seed", args.seed, 0)
+    if args.bus is not None:
+        return simulate_bus(args)
     fault = Fault(*moment("fault", args.fault, "KIND", FAULTS)) if args.fault else None
     bundle = load(args.bundle) if args.bundle else None
     machine = _machine(args, bundle)

@@ -52,10 +52,16 @@ def _configure_simulate(parser: argparse.ArgumentParser) -> None:
     add("--fault", metavar="KIND@SECONDS", help=argparse.SUPPRESS)
     add("--attached", action="store_true", help=argparse.SUPPRESS)  # ends when stdin does
     _configure_servo(parser.add_argument_group("servos only").add_argument)
+    _configure_bus(parser.add_argument_group("a bus of servos").add_argument)
 
 
 def _configure_servo(add: Callable[..., object]) -> None:
-    add("--servo", metavar="NAME|FILE", help="a built-in servo or a servo file (MX-64)")
+    add(
+        "--servo",
+        action="append",
+        metavar="NAME|FILE",
+        help="a built-in servo or a servo file (MX-64); with --bus NAME=ID, once for each",
+    )
     add("--drive-gain", type=float, metavar="X", help="factor on the supply (1, or the file's)")
     add("--polarity", type=float, metavar="±1", help="-1: wired backwards (1, or the file's)")
     add("--delay", type=float, metavar="S", help="link delay in s, at most 0.1 (0, or the file's)")
@@ -64,6 +70,21 @@ def _configure_servo(add: Callable[..., object]) -> None:
     add("--angle", type=float, metavar="RAD", help="where the joint stands at first (0)")
     add("--friction", choices=("m6", "m1"), help="rich (m6) or simple friction (m1) (m6)")
     add("--rate", type=float, metavar="HZ", help="at which it measures (100)")
+
+
+def _configure_bus(add: Callable[..., object]) -> None:
+    add(
+        "--bus",
+        metavar="FAMILY",
+        help="servos on a bus that speaks their own protocol: dynamixel or feetech; each by --servo NAME=ID",
+    )
+    add("--baud", type=int, default=1_000_000, help="of servos and bus (1000000)")
+    add(
+        "--disturb",
+        action="append",
+        metavar="KIND=SHARE",
+        help="this share of the answers is spoilt: corrupt, short, silent, garbage, error or brown-out",
+    )
 
 
 def _simulate(args: argparse.Namespace) -> int:

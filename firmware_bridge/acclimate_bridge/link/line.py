@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple, Protocol
 
 from acclimate.control.device import Clock
-from acclimate.errors import DeviceFault
+from acclimate.errors import AcclimateError, DeviceFault, MismatchError
 
 from acclimate_bridge.link.described import contradictions
 from acclimate_bridge.link.messages import (
@@ -19,7 +19,7 @@ from acclimate_bridge.link.messages import (
     Type,
     WireChannel,
 )
-from acclimate_bridge.link.wire import Decoder, Frame, encode
+from acclimate_bridge.link.wire import VERSION, Decoder, Frame, encode
 
 RETRY = 0.1  # s between repetitions of what is repeated: HELLO, CLEAR, CFG
 POLL = 0.0005  # s between looks at the port while waiting for an answer
@@ -103,7 +103,11 @@ class Introduction(NamedTuple):
 
 
 def introduce(line: Line, timeout: float) -> Introduction:
-    """Open a session on `line`. Raises DeviceFault when no device answers within `timeout` s, or one that cannot be."""
+    """Open a session on `line`.
+
+    Raises DeviceFault when no device answers within `timeout` s, or one that cannot be; MismatchError for one that
+    speaks otherwise.
+    """
     clock = line.clock
     nonce = int.from_bytes(os.urandom(4), "little") or 1
     give_up = clock.now() + timeout
@@ -125,7 +129,7 @@ def introduce(line: Line, timeout: float) -> Introduction:
             line.adopt(schema, line.session)
             return Introduction(heard, schema)
         if clock.now() >= give_up:
-            raise DeviceFault(_nobody(line, heard, timeout))
+            raise _nobody(line, heard, channels, timeout)
         clock.sleep_until(clock.now() + POLL)
 
 
@@ -138,32 +142,49 @@ def _require_possible(line: Line, caps: Caps, schema: Schema) -> None:
         )
 
 
-def assembled(caps: Caps, channels: dict[tuple[int, int], WireChannel]) -> Schema | None:
+Channels = dict[tuple[int, int], WireChannel]
+
+
+def assembled(caps: Caps, channels: Channels) -> Schema | None:
     """The device's schema, once it is complete and is the one that its hash promises."""
+    schema = _described(caps, channels)
+    return schema if schema is not None and schema.hash == caps.schema_hash else None
+
+
+def _described(caps: Caps, channels: Channels) -> Schema | None:
     try:
-        schema = Schema(
+        return Schema(
             tuple(channels[Kind.SENSOR, i] for i in range(caps.sensors)),
             tuple(channels[Kind.ACTUATOR, i] for i in range(caps.actuators)),
         )
-        return schema if schema.hash == caps.schema_hash else None
     except KeyError:  # one is missing
         return None
 
 
-def _nobody(line: Line, heard: Caps | None, timeout: float) -> str:
+def _nobody(line: Line, heard: Caps | None, channels: Channels, timeout: float) -> AcclimateError:
     name, counters = line.transport.name, line.decoder.counters
     baud = line.transport.bits_per_s
+    if heard is not None and (schema := _described(heard, channels)) is not None:
+        return MismatchError(
+            f"the device on {name} describes channels with the schema hash {schema.hash:08x}, but says that it has "
+            f"{heard.schema_hash:08x}; its firmware was built for other channels than it describes: build it again"
+        )
     if heard is not None:
-        return (
+        return DeviceFault(
             f"the device on {name} did not describe its channels completely within {timeout:g} s; check the cable, or "
             "give it more time with --timeout"
         )
     if counters.version:
-        return f"the device on {name} speaks another version of the protocol; update its firmware"
+        return MismatchError(
+            f"the device on {name} speaks another version of the protocol; this host speaks version {VERSION}: update "
+            "the device's firmware, or this host"
+        )
     if counters.malformed + counters.overlong + counters.crc:
         at = f" (now {baud})" if baud is not None else ""
-        return f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate{at}"
-    return (
+        return DeviceFault(
+            f"what arrives on {name} is not the Acclimate protocol; check the port and the baud rate{at}"
+        )
+    return DeviceFault(
         f"no device answered on {name} within {timeout:g} s; check its power and its firmware{_hints(baud)}"
     )
 

@@ -37,7 +37,7 @@ class SerialTransport:
             self._port = _opened(port, baudrate, dtr)
             major = _major(self._port)
         except (serial.SerialException, ValueError, OSError) as error:
-            raise UsageError(_refusal(port, error)) from error
+            raise UsageError(refusal(port, error)) from error
         paced = major is not None and major != _USB_MODEMS and major not in _PSEUDO_TERMINALS
         self.bits_per_s: int | None = baudrate if paced else None
         # Pseudo-terminals, sockets and many drivers have no such mode.
@@ -121,10 +121,10 @@ def _major(port: serial.Serial) -> int | None:
     return os.major(status.st_rdev) if stat.S_ISCHR(status.st_mode) else None
 
 
-def _refusal(port: str, error: Exception) -> str:
+def refusal(port: str, error: Exception) -> str:
     number = getattr(error, "errno", None)
     text = str(error)
-    if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text:
+    if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text or "exclusive lock" in text:
         return f"port {port} is in use by another program; close that one, or choose another port"
     if number == errno.ENOENT or "No such file" in text:
         return f"port {port} does not exist; `acclimate ports` lists the ports of this machine"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,9 +34,11 @@ from acclimate_bridge.link.messages import (
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.plant import Plant
 from acclimate_bridge.simulation.profile import Profile
+from acclimate_bridge.simulation.ramp import STEP_US, Ramp
 
 _NEVER = 1 << 62  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
+_FRAMES = re.compile(rb"[^\0]*\0|[^\0]+")
 
 
 @dataclass
@@ -52,6 +56,7 @@ class DeviceCore:
         self._plant = plant
         self._layout = profile.schema.layout
         self._neutral = profile.neutral_targets
+        self._ramp = Ramp(profile.schema.actuators, profile.slew)
         self.blind = False  # set it to simulate dead sensors: every reading is then NaN
         self._pressed = False
         self._now = _us(now)
@@ -84,8 +89,8 @@ class DeviceCore:
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes that arrive at `now`. Answers wait for the next `advance`."""
         self._run_to(_us(now))
-        for frame in self._decoder.feed(data):
-            self._handle(frame)
+        for part in _FRAMES.findall(data):
+            self._take(part)
 
     def advance(self, now: float) -> bytes:
         """Let time pass until `now`; returns what the device has sent since the last call."""
@@ -96,13 +101,12 @@ class DeviceCore:
 
     def next_event(self) -> float:
         """When the device will next do something by itself, in s; far in the future for never."""
-        return min(self._obs_at, self._watchdog_at, self._expire_at) * 1e-6
+        return self._next_due() * 1e-6
 
     def reboot(self, boot_id: int, now: float) -> None:
         """Power-cycle the electronics at `now`: everything is forgotten but where the joint stands."""
         self._run_to(_us(now))
         self._out.clear()
-        self._rest()
         self._boot(boot_id)
 
     def press(self, now: float) -> None:
@@ -139,17 +143,18 @@ class DeviceCore:
         self._counters = _Counters()
         self._watchdog_us = self.profile.watchdog_ms * 1000
         self._obs_period = round(1e6 / self.profile.rate_hz)
-        self._obs_at = self._watchdog_at = self._expire_at = _NEVER
+        self._obs_at = self._watchdog_at = self._expire_at = self._ramp_at = _NEVER
         self._announce_at = self._now
         self._driving = self._resting = False
         self._last_cmd: int | None = None
         self._cmd_at = self._now
         self._cmd_t_us = 0
+        self._rest()
         self._announce()
 
     def _run_to(self, now: int) -> None:
         """Everything that is due until `now`, in its order."""
-        while (due := min(self._obs_at, self._watchdog_at, self._expire_at)) <= now:
+        while (due := self._next_due()) <= now:
             self._now = due
             self._plant.advance(due * 1e-6)
             if due == self._expire_at:
@@ -158,11 +163,25 @@ class DeviceCore:
                 self._rest()
             elif due == self._watchdog_at:
                 self._latch(Latch.WATCHDOG)
+            elif due == self._ramp_at:
+                self._ramp_at = _NEVER
+                self._apply(self._ramp.step())
             else:
                 self._send_obs()
                 self._obs_at += self._obs_period
         self._now = max(now, self._now)
         self._plant.advance(self._now * 1e-6)
+
+    def _next_due(self) -> int:
+        return min(self._obs_at, self._watchdog_at, self._expire_at, self._ramp_at)
+
+    def _take(self, part: bytes) -> None:
+        """Bytes of one frame at most."""
+        others = self._decoder.counters.version
+        for frame in self._decoder.feed(part):
+            self._handle(frame)
+        if self._decoder.counters.version > others:
+            self._announce()  # so that a host of another version learns what it talks to
 
     def _handle(self, frame: Frame) -> None:
         handler = self._handlers.get(frame.type)
@@ -190,7 +209,7 @@ class DeviceCore:
 
     def _open_session(self, nonce: int) -> None:
         previous = self.session
-        mixed = zlib.crc32(f"{self.boot_id} {nonce} {previous}".encode()) & 0xFFFF
+        mixed = zlib.crc32(struct.pack("<IIH", self.boot_id, nonce, previous)) & 0xFFFF
         self.session = next(s for s in (mixed, mixed ^ 1, mixed ^ 2) if s not in (0, previous))
         self._nonce = nonce
         self._last_cmd, self._cmd_t_us = None, 0
@@ -217,9 +236,17 @@ class DeviceCore:
         self._expire_at = self._now + left if drive else _NEVER
         if drive:
             self._resting = False
-            self._plant.set_targets(self._targets(command), self._now * 1e-6)
+            self._apply(self._ramp.want(self._targets(command)))
         else:
             self._rest()
+
+    def _apply(self, targets: tuple[float, ...]) -> None:
+        """Drive by these targets, which may be on their way to those that were commanded."""
+        if self._ramp.arrived:
+            self._ramp_at = _NEVER
+        elif self._ramp_at == _NEVER:
+            self._ramp_at = self._now + STEP_US
+        self._plant.set_targets(targets, self._now * 1e-6)
 
     def _left(self, frame: Frame, command: Cmd) -> int:
         """For how many µs its targets are still valid, counted from when it was measured what they rest on."""
@@ -239,9 +266,11 @@ class DeviceCore:
         if self._resting:
             return
         self._resting = True
+        self._ramp_at = _NEVER
         held = self._readings() if "hold" in self._neutral else {}
         named = zip(self.profile.schema.actuators, self._neutral, strict=True)
         targets = tuple(held[c.name] if n == "hold" else n for c, n in named)
+        self._ramp.rest(targets)
         self._plant.rest(targets, self._now * 1e-6)
 
     def _targets(self, command: Cmd) -> tuple[float, ...]:
@@ -288,8 +317,10 @@ class DeviceCore:
         return Result.OK, value
 
     def _begin_episode(self, value: int) -> tuple[Result, int]:
+        if not self._plant.begin():
+            return Result.UNKNOWN_KEY, value
         self._resting = False  # what is held may stand elsewhere now
-        return Result.OK if self._plant.begin() else Result.UNKNOWN_KEY, value
+        return Result.OK, value
 
     def _latch(self, why: Latch) -> None:
         """Actuators neutral, and commands refused until a CLEAR that knows of this very latching."""

@@ -20,7 +20,8 @@ class Profile:
     """What a device is, apart from what it is doing.
 
     neutral: the safe target of each actuator, or "hold": what the sensor of the same name reads. Where it is not given,
-    zero, or what of the range is nearest to it.
+    zero, or what of the range is nearest to it. slew: how fast targets may change, in each actuator's unit per s, 0 for
+    no limit; neutral is there at once.
     """
 
     schema: Schema
@@ -29,6 +30,7 @@ class Profile:
     watchdog_bounds_ms: tuple[int, int] = (20, 1000)
     firmware: str = "acclimate-sim 1"
     neutral: tuple[Neutral, ...] | None = None
+    slew: tuple[float, ...] | None = None
 
     @property
     def neutral_targets(self) -> tuple[Neutral, ...]:

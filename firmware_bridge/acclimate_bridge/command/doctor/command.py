@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from acclimate.bundle.file import Bundle, load
 from acclimate.command.checks import Check, show_checks
 from acclimate.control.clock import RealClock
-from acclimate.errors import DeviceFault, UsageError
+from acclimate.errors import DeviceFault, MismatchError, UsageError
 
 from acclimate_bridge.command.connecting import SCHEME, Opening
 from acclimate_bridge.command.doctor.link import check_link, watch
@@ -65,7 +65,7 @@ def _checks(args: argparse.Namespace, port: str, opening: Opening, bundle: Bundl
             with HostLink(transport, clock, timeout=opening.timeout) as link:
                 yield _answer(link, clock.now() - began)
                 yield from _of_device(args, link, clock, bundle)
-        except DeviceFault as fault:
+        except (DeviceFault, MismatchError) as fault:
             yield Check("device", "it cannot be driven", str(fault))
 
 
