@@ -144,4 +144,5 @@ class Hands:
             except Missed as missed:
                 if missed.gone or not left:
                     raise
+                self.port.settle()
         raise AssertionError

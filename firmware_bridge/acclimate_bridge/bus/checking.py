@@ -82,8 +82,10 @@ class Look:
 
     def set(self, name: str, value: int) -> None:
         """Write, and read it back. Raises UsageError where it is not there."""
-        with contextlib.suppress(Missed):  # at a low status level a write is not answered
+        try:
             self.port.write(self.joint.id, self.table.register(name), value)
+        except Missed:  # at a low status level a write is not answered
+            self.port.settle()
         found = self(name)
         if found != value:
             raise UsageError(
@@ -110,6 +112,7 @@ class Look:
                 return ask()
             except Missed as error:
                 missed = error
+                self.port.settle()
         raise UsageError(
             f"servo {self.joint.called} on {self.port.name} does not answer reliably ({missed}); check cable and power"
         )
@@ -125,6 +128,7 @@ def model_of(port: ServoPort, family: Family, number: int, called: str) -> Model
             if missed.gone:
                 raise UsageError(f"port {port.name} has vanished; check the cable") from None
             garbled += missed.garbled
+            port.settle()
     if garbled > 1 or len(found) > 1:
         raise UsageError(
             f"what answers to servo {called} on {port.name} cannot be read: either two servos have id {number} (leave "

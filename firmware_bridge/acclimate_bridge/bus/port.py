@@ -7,6 +7,7 @@ values than ids into a malformed broadcast. It gives no partial results: where o
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ _LATENCY = 0.004  # s, on top of the time on the wire, that an answer may take: 
 _BITS = 10  # of a byte
 _OVERHEAD = 11  # bytes of an answer around its data, at most
 _RETURN_DELAY = 508e-6  # s, the longest that can be set
+_LATE = 0.03  # s that an answer may come too late
 LAST_ID = 252
 
 
@@ -98,6 +100,10 @@ class ServoPort:
                 raise
             return False
         return True
+
+    def settle(self) -> None:
+        """Let an answer that is late pass by: nothing in it says which question it answers."""
+        time.sleep(_LATE)
 
     def set_baud(self, baud: int) -> None:
         """Speak at another rate from now on."""
