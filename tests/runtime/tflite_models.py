@@ -12,9 +12,9 @@ from acclimate.bundle.manifest import GraphSpec
 from acclimate_export.graphs.simplify import simplify
 from acclimate_export.graphs.tracing import Traced
 from acclimate_export.tflite.convert import convert_graph
+from acclimate_trainer.contract.graphs import graph_of
 from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from . import bundles
 
@@ -76,7 +76,7 @@ def traced(spec: GraphSpec, function: Callable[[Tensors], Tensors]) -> Traced:
         found = function(dict(zip(inputs, tensors, strict=True)))
         return tuple(found[name] for name in outputs)
 
-    return Traced(simplify(make_fx(positional)(*inputs.values())), inputs, outputs)
+    return Traced(simplify(graph_of(positional, list(inputs.values()))), inputs, outputs)
 
 
 def _model(name: str, spec: GraphSpec, function: Callable[[Tensors], Tensors]) -> bytes:

@@ -18,9 +18,9 @@ import torch
 from acclimate.bundle import manifest_json
 from acclimate.bundle.manifest import Family, Graphs, GraphSpec, Limits, Manifest, NoiseSpec, TensorSpec
 from acclimate.fields import is_identifier
+from acclimate_trainer.contract.graphs import graph_of
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
 TASKS, EPISODES, TICKS = 3, 2, 4
@@ -355,7 +355,7 @@ def _assert_equal(found: Tensors, expected: Tensors) -> None:
 
 def _check_trace(function: Function, examples: list[tuple[Tensor, ...]]) -> None:
     """A trace of the first example gives what the function gives, for the others as well."""
-    graph = make_fx(function)(*examples[0])
+    graph = graph_of(function, examples[0])
     _check_operators(graph)
     for example in examples:
         assert_close(graph(*example), function(*example), rtol=1e-4, atol=1e-5)

@@ -13,6 +13,7 @@ from acclimate_trainer.algorithms.identify.fit import Belief, Fit, FitConfig
 from acclimate_trainer.algorithms.identify.identify import Identify, IdentifyConfig
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily
+from acclimate_trainer.contract.graphs import graph_of
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
 from acclimate_trainer.outer_loop.training import TrainingConfig, start, train
 from acclimate_trainer.play.rollouts import draw, rollout
@@ -20,7 +21,6 @@ from acclimate_trainer.tasks.arm.family import ArmFamily
 from acclimate_trainer.tasks.point import PointFrameFamily
 from acclimate_trainer.tasks.servo.family import ServoFamily
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
 from .policy_conformance import AdaptivePolicyConformance, PolicyConformance
@@ -154,7 +154,7 @@ def test_all_of_it_is_in_float64(family: TaskFamily[Any]) -> None:
     def run(obs: Tensor, action: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         return tuple(fit(stacked(fit.prior, 1), Window(obs, action, mask)).belief)
 
-    graph, mixed = make_fx(run)(*window), set()
+    graph, mixed = graph_of(run, window), set()
     for node in graph.graph.nodes:
         values = [
             each.meta["val"] for each in node.all_input_nodes if isinstance(each.meta.get("val"), Tensor)

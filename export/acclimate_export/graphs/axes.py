@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
+from acclimate_trainer.contract.graphs import graph_of
 from torch import Tensor, fx
 from torch._ops import OpOverload
-from torch.fx.experimental.proxy_tensor import make_fx
 
 TensorFunction: TypeAlias = Callable[..., tuple[Tensor, ...]]
 Shape: TypeAlias = Sequence[int]
@@ -51,7 +51,7 @@ def on_device(
     `example` are inputs without these axes, `outputs` the shapes of its results without them.
     """
     stacked = [t.reshape(*[1] * count, *t.shape) for t, count in zip(example, axes, strict=True)]
-    traced = make_fx(function)(*stacked)
+    traced = graph_of(function, stacked)
     traced.graph.eliminate_dead_code()  # a forward derivative checks shapes as it goes, which are known now
     replay = _Replay(traced)
 
@@ -59,7 +59,7 @@ def on_device(
         values = [_Value(t, t.dim() + count) for t, count in zip(inputs, axes, strict=True)]
         return tuple(_shaped(v.tensor, shape) for v, shape in zip(replay.run(*values), outputs, strict=True))
 
-    graph: fx.GraphModule = make_fx(device)(*example)
+    graph = graph_of(device, example)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph

@@ -69,11 +69,11 @@ def faults(
 def _graph_faults(
     member: str, make: Callable[[], Function], data: Sequence[Tensor], other: Sequence[Tensor]
 ) -> Iterator[str]:
-    from torch.fx.experimental.proxy_tensor import make_fx
+    from acclimate_trainer.contract.graphs import graph_of
 
     run = make()  # on copies, since inputs that are one tensor would become one input
     try:
-        graph = make_fx(lambda *values: run(*values))(*(x.clone() for x in data))
+        graph = graph_of(run, [x.clone() for x in data])
     except Exception as error:  # noqa: BLE001  (whatever it may be)
         what = str(error).strip().split("\n", 1)[0]
         yield f"{member} cannot be traced ({what}), {_EXPECTED}"

@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from acclimate_trainer.compiled.ticks.decompositions import decompositions
 from acclimate_trainer.compiled.ticks.errors import NotCompiled, place_of
+from acclimate_trainer.contract.graphs import graph_of
 from acclimate_trainer.contract.policy import Tensors
 
 Tick: TypeAlias = Callable[[Tensors, Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -153,7 +153,7 @@ def traced(
     pure = torch.func.functionalize(function, remove="mutations")
     table = decompositions() if decomposed else {}
     try:
-        module: fx.GraphModule = make_fx(pure, decomposition_table=table)(*example)
+        module = graph_of(pure, example, table)
     except NotCompiled:
         raise
     except Exception as error:  # whatever a user's function raises, torch would say as well
