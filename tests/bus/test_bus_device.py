@@ -24,8 +24,6 @@ from .serving import Bench, served
 X, STS = Family.DYNAMIXEL, Family.FEETECH
 NEUTRAL = np.zeros(1, np.float32)
 
-pytestmark = pytest.mark.alone
-
 
 def joints(*ids: int) -> tuple[Joint, ...]:
     if len(ids) == 1:
@@ -67,12 +65,14 @@ def faults(device: BusDevice) -> frozenset[str]:
     return sample.faults if sample else frozenset()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 def test_it_keeps_the_contract(family: Family) -> None:
     with served(family) as bench, driven(bench, family) as device:
         check_device(device)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 def test_a_positive_duty_turns_towards_larger_angles_and_every_channel_is_measured(family: Family) -> None:
     with served(family, [1, 2]) as bench, driven(bench, family, 1, 2) as device:
@@ -105,6 +105,7 @@ def test_nothing_moves_when_it_is_armed_and_all_is_as_before_when_it_is_left(fam
             assert servo.get("mode") == before
 
 
+@pytest.mark.alone
 def test_a_position_policy_goes_where_it_is_told_within_its_range() -> None:
     with served(X) as bench, driven(bench, X, mode=Mode.POSITION) as device:
         device.start(0.01)
@@ -115,6 +116,7 @@ def test_a_position_policy_goes_where_it_is_told_within_its_range() -> None:
             assert bench.servos[1].plant.angle == pytest.approx(min(goal, 1.7), abs=0.06)
 
 
+@pytest.mark.alone
 def test_a_duty_that_leads_out_of_the_range_is_not_passed_on() -> None:
     with served(STS) as bench:
         plan = BusPlan(STS, bench.port, (Joint("servo", 1, low=-0.2, high=0.2),))
@@ -225,6 +227,7 @@ def _restarting(bench: Bench) -> None:
     bench.servos[1].restart(bench.now)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize(
     ("happens", "said"),
@@ -254,6 +257,7 @@ def test_it_is_a_fault_in_the_servos_own_words(
         assert until(lambda: bench.servos[1].duty == 0.0)
 
 
+@pytest.mark.alone
 def test_one_missed_reading_is_masked_and_no_fault() -> None:
     with served(X) as bench, driven(bench, X) as device:
         device.start(0.01)
@@ -281,3 +285,31 @@ def test_an_unplugged_port_is_a_fault() -> None:
         assert until(lambda: any("has vanished" in fault for fault in faults(device)))
         stack.pop_all()
         device.close()
+
+
+def test_the_homing_offset_counts_in_both_modes() -> None:
+    angles = []
+    for mode in Mode:
+        with (
+            served(STS, prepare=lambda servos: servos[1].put("homing_offset", 100)) as bench,
+            driven(bench, STS, mode=mode) as device,
+        ):
+            device.start(0.01)
+            sample = device.latest()
+            assert sample is not None
+            angles.append(float(sample.values[0]))
+    assert angles == pytest.approx([-0.153, -0.153], abs=0.01)
+
+
+def test_a_bus_watchdog_that_has_tripped_is_a_fault() -> None:
+    with served(X) as bench, driven(bench, X) as device:
+        device.start(0.01)
+        os.kill(device.keeper, signal.SIGSTOP)
+        assert until(lambda: bench.servos[1].get("watchdog") == 255)
+        os.kill(device.keeper, signal.SIGCONT)
+        for _ in range(300):
+            device.idle(NEUTRAL)
+            time.sleep(0.01)
+            if faults(device):
+                break
+        assert any("bus watchdog has tripped" in fault for fault in faults(device))
