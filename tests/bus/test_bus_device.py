@@ -30,7 +30,16 @@ def joints(*ids: int) -> tuple[Joint, ...]:
     if len(ids) == 1:
         return (Joint("servo", ids[0], low=-1.7, high=1.7),)
     return tuple(
-        Joint(f"j{i}", i, low=-1.7, high=1.7, position=f"j{i}", velocity=f"j{i}_velocity", duty=f"j{i}_duty")
+        Joint(
+            f"j{i}",
+            i,
+            low=-1.7,
+            high=1.7,
+            position=f"j{i}",
+            velocity=f"j{i}_velocity",
+            duty=f"j{i}_duty",
+            prefix=f"j{i}_",
+        )
         for i in ids
     )
 
