@@ -134,6 +134,18 @@ def test_a_servo_in_another_mode_is_refused_where_it_must_not_be_switched(tmp_pa
             acclimate.open_device(bus_file(tmp_path, text))
 
 
+def test_a_range_beyond_the_servos_own_limits_is_refused(tmp_path: Path) -> None:
+    with served(STS, prepare=lambda servos: servos[1].put("max_position", 3000)) as bench:
+        text = (
+            'mode = "position"\n'
+            + HEAD.format(port=bench.port)
+            + "[joints.servo]\nid = 1\nrange = [{}, {}]\n"
+        )
+        with pytest.raises(UsageError, match="counts 940 to 3156, and its own limits are 0 to 3000"):
+            acclimate.open_device(bus_file(tmp_path, text.format(-1.7, 1.7)))
+        acclimate.open_device(bus_file(tmp_path, text.format(-1.7, 1.4))).close()
+
+
 def test_a_hot_servo_is_refused(tmp_path: Path) -> None:
     with served(STS) as bench:
         text = HEAD.format(port=bench.port) + "[joints.servo]\nid = 1\nlimits = { temperature = 20 }\n"

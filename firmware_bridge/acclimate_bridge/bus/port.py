@@ -16,7 +16,7 @@ import rustypot
 import serial
 from acclimate.errors import UsageError
 
-from acclimate_bridge.bus.models import Family
+from acclimate_bridge.bus.models import TABLES, Family
 from acclimate_bridge.bus.registers import Register
 from acclimate_bridge.link.transport import refusal
 
@@ -25,6 +25,7 @@ _CALM = 0.03  # … and while nothing is driven
 _BITS = 10  # of a byte
 _OVERHEAD = 11  # bytes of an answer around its data, at most
 _RETURN_DELAY = 508e-6  # s, the longest that can be set
+_TRIES = 5
 _LATE = 0.03  # s that an answer may come too late
 LAST_ID = 252
 
@@ -98,7 +99,7 @@ class ServoPort:
     def ping(self, number: int) -> bool:
         """Whether a servo answers. Raises Missed where what comes is no answer."""
         try:
-            self.value(number, Register(0 if self.family is Family.DYNAMIXEL else 3, 2))
+            self.value(number, TABLES[self.family].register("model_number"))
         except Missed as missed:
             if missed.garbled:
                 raise
@@ -118,6 +119,15 @@ class ServoPort:
     def settle(self) -> None:
         """Let an answer that is late pass by: nothing in it says which question it answers."""
         time.sleep(_LATE)
+
+    def agree(self, number: int, model: int) -> None:
+        """Settle until question and answer belong together again: a servo gives the model number that is known."""
+        register = TABLES[self.family].register("model_number")
+        for _ in range(_TRIES):
+            self.settle()
+            with contextlib.suppress(Missed):
+                if self.value(number, register) == model:
+                    return
 
     def set_baud(self, baud: int) -> None:
         """Speak at another rate from now on."""
