@@ -51,8 +51,9 @@ class Hands:
         Raises DeviceFault where a servo does not do as it is told; all are off then.
         """
         try:
-            for limb in self.limbs:
-                self._take(limb, silence)
+            with self.port.calm():
+                for limb in self.limbs:
+                    self._take(limb, silence)
         except (Missed, DeviceFault) as error:
             self.off()
             if isinstance(error, DeviceFault):
@@ -118,7 +119,7 @@ class Hands:
         for limb in self.limbs:
             came_in = self._came_in.pop(limb.joint.id, None)
             if came_in is not None:
-                with contextlib.suppress(Missed, DeviceFault):
+                with contextlib.suppress(Missed, DeviceFault), self.port.calm():
                     self._set_mode(limb, came_in)
 
     def _read(self, limb: Limb, name: str) -> int:

@@ -53,6 +53,7 @@ class ServoPort:
         self.name, self.family, self.baud = name, family, baud
         self.exchanges = self.missed = 0
         self._waits = latency(name)
+        self._expected = 1, 16
         made = (
             rustypot.Xl330PyController if family is Family.DYNAMIXEL else rustypot.Sts3215PyController
         )  # of each protocol one: bytes are bytes
@@ -139,8 +140,18 @@ class ServoPort:
         """Wait longer for answers: nothing is driven."""
         self._wire.set_timeout(self._patience(1, 16) + _CALM)
 
+    @contextlib.contextmanager
+    def calm(self) -> Iterator[None]:
+        """As long as the block runs."""
+        self.be_calm()
+        try:
+            yield
+        finally:
+            self.expect(*self._expected)
+
     def expect(self, servos: int, length: int) -> None:
         """Give answers the time that so many of so many bytes take."""
+        self._expected = servos, length
         self._wire.set_timeout(self._patience(servos, length))
 
     def close(self) -> None:
