@@ -20,8 +20,9 @@ from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.link.transport import SerialTransport
 from acclimate_demo.shipped import shipped_bundle
 
+from benchmarks._boards import Served, host_device, made
+
 from . import building
-from .devices import Served, host_device
 
 BUNDLE = shipped_bundle("servo_wide_rl2")
 DUTY = np.array([0.5], np.float32)
@@ -111,7 +112,7 @@ def test_a_device_that_restarts_is_found_out(host_build: Path) -> None:
 
 def test_firmware_of_another_version_is_refused_before_it_is_driven(tmp_path: Path) -> None:
     building.need("cc")
-    newer = building.made(tmp_path, "host", "CFLAGS=-DACCLIMATE_VERSION=3") / "device"
+    newer = made(tmp_path, "host", "CFLAGS=-DACCLIMATE_VERSION=3") / "device"
     with host_device(newer) as device:
         done = acclimate("run", BUNDLE, "--port", device.port, "--timeout", "0.5")
     assert done.returncode == 2
