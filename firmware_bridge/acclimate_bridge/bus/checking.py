@@ -10,9 +10,9 @@ from acclimate.errors import UsageError
 
 from acclimate_bridge.bus import models
 from acclimate_bridge.bus.limbs import Limb, pwm_offset, volts
-from acclimate_bridge.bus.models import TABLES, Family, Model, Table
+from acclimate_bridge.bus.models import TABLES, Family, Mode, Model, Table
 from acclimate_bridge.bus.plan import BusPlan, Calibration, Joint
-from acclimate_bridge.bus.port import LAST_ID, Missed, ServoPort
+from acclimate_bridge.bus.port import Missed, ServoPort
 
 _TRIES = 5  # of a servo that does not answer, or answers what cannot be read
 _LEVEL = {Family.DYNAMIXEL: 2, Family.FEETECH: 1}  # status return levels at which all is answered
@@ -31,6 +31,8 @@ def known(port: ServoPort, plan: BusPlan, tell: Callable[[str], None]) -> tuple[
             f"{names} have the same id {twice.id}; give each servo its own (acclimate bus set-id)"
         )
     limbs = tuple(_known(port, plan, joint) for joint in plan.joints)
+    if port.slow is not None:
+        tell(port.slow)
     blind = sorted({limb.model.name for limb in limbs if not limb.watches})
     if blind:
         tell(
@@ -47,11 +49,13 @@ def _known(port: ServoPort, plan: BusPlan, joint: Joint) -> Limb:
         raise UsageError(
             f"servo {joint.called} on {port.name} is a {model.name}, expected a {joint.model}; change `model` or the id"
         )
-    look = Look(port, table, joint)
+    look = Look(port, table, joint, model)
     firmware = look("firmware")
     _require_healthy(look)
     _require_limits(look, joint)
     _require_mode(look, plan)
+    if plan.mode is Mode.POSITION:
+        _require_reach(look, joint, model)
     offset = look("homing_offset")
     if joint.calibration is not None:
         _require_calibration(look, joint.calibration)
@@ -74,16 +78,18 @@ def _known(port: ServoPort, plan: BusPlan, joint: Joint) -> Limb:
 class Look:
     """Registers of one servo, by what they are for, each asked for again where it was missed."""
 
-    def __init__(self, port: ServoPort, table: Table, joint: Joint) -> None:
-        self.port, self.table, self.joint = port, table, joint
+    def __init__(self, port: ServoPort, table: Table, joint: Joint, model: Model) -> None:
+        self.port, self.table, self.joint, self.model = port, table, joint, model
 
     def __call__(self, name: str) -> int:
         return self.patiently(lambda: self.port.value(self.joint.id, self.table.register(name)))
 
     def set(self, name: str, value: int) -> None:
         """Write, and read it back. Raises UsageError where it is not there."""
-        with contextlib.suppress(Missed):  # at a low status level a write is not answered
+        try:
             self.port.write(self.joint.id, self.table.register(name), value)
+        except Missed:  # at a low status level a write is not answered
+            self.port.agree(self.joint.id, self.model.number)
         found = self(name)
         if found != value:
             raise UsageError(
@@ -110,6 +116,7 @@ class Look:
                 return ask()
             except Missed as error:
                 missed = error
+                self.port.agree(self.joint.id, self.model.number)
         raise UsageError(
             f"servo {self.joint.called} on {self.port.name} does not answer reliably ({missed}); check cable and power"
         )
@@ -125,6 +132,7 @@ def model_of(port: ServoPort, family: Family, number: int, called: str) -> Model
             if missed.gone:
                 raise UsageError(f"port {port.name} has vanished; check the cable") from None
             garbled += missed.garbled
+            port.settle()
     if garbled > 1 or len(found) > 1:
         raise UsageError(
             f"what answers to servo {called} on {port.name} cannot be read: either two servos have id {number} (leave "
@@ -165,15 +173,28 @@ def _answers_at(port: ServoPort, number: int, baud: int) -> bool:
 
 def answering(port: ServoPort, numbers: Iterable[int]) -> list[int]:
     """Who of these answers, also where that cannot be read."""
-    found = []
+    found, before = set[int](), None
+    port.expect(1, 16)
     for number in numbers:
         try:
             there = port.ping(number)
-        except Missed:
-            there = True
-        if there and number <= LAST_ID:
-            found.append(number)
-    return found
+        except Missed:  # perhaps an answer of the one before, too late
+            if before is not None and _garbles_or_answers(port, before):
+                found.add(before)
+            there = _garbles_or_answers(port, number)
+        if there:
+            found.add(number)
+        before = number
+    port.be_calm()
+    return sorted(found)
+
+
+def _garbles_or_answers(port: ServoPort, number: int) -> bool:
+    port.settle()
+    try:
+        return port.ping(number)
+    except Missed:
+        return True
 
 
 def _require_healthy(look: Look) -> None:
@@ -211,6 +232,19 @@ def _require_mode(look: Look, plan: BusPlan) -> None:
         raise UsageError(
             f"servo {look.joint.called} is in {found} mode, expected {plan.mode} mode; set it, or leave out "
             "switch_mode = false"
+        )
+
+
+def _require_reach(look: Look, joint: Joint, model: Model) -> None:
+    """A goal beyond the servo's own limits it would not take, and nobody would notice."""
+    low, high = look("min_position"), look("max_position")
+    if low >= high:
+        return  # it has none: as many turns as it likes
+    ends = [joint.zero + round(joint.sign * angle / model.count) for angle in (joint.low, joint.high)]
+    if min(ends) < low - 1 or max(ends) > high + 1:
+        raise UsageError(
+            f"servo {joint.called} is to go from {joint.low:.2f} to {joint.high:.2f} rad, counts {min(ends)} to "
+            f"{max(ends)}, and its own limits are {low} to {high}; narrow its range, or set its limits"
         )
 
 

@@ -30,7 +30,10 @@ from acclimate_bridge.bus.watching import Watch
 WATCHDOG = 0.1  # s of silence, unless the control process asks for another
 _BLIND = 0.05  # s without a reading, and …
 _ROW = 4  # … in a row at least, which are a fault
-_LEAD = 0.0015  # s before the control process looks that a reading is there
+_LEAD, _LONGEST = (
+    0.2,
+    0.0025,
+)  # of a period, but at most so many s, that a reading is there before it is looked at
 _LATEST = 1.5  # periods after a reading, however often it is told something
 _ADAPT = 0.1  # share of the newest duration in the one that readings are expected to take
 
@@ -46,7 +49,6 @@ class Keeper:
         self._talk, self._port, self._hands, self._watch = talk, port, hands, watch
         self._period = 1.0 / rate_hz
         self._patience = WATCHDOG
-        self._neutral: tuple[float, ...] = ()
         self._armed = self._driving = False
         self._faults: frozenset[str] = frozenset({"stopped"})
         self._latches = self._seq = self._row = 0
@@ -55,7 +57,7 @@ class Keeper:
         self._read_at, self._slow_at = now, now + 1.0
         self._takes = 0.002  # s that a reading does
         self.ended = False
-        words_of: dict[bytes, Callable[[bytes], None]] = {
+        self._words: dict[bytes, Callable[[bytes], None]] = {
             words.START: self._start,
             words.REARM: self._rearm,
             words.COMMAND: self._command,
@@ -63,7 +65,6 @@ class Keeper:
             words.STOP: lambda _: self._latch("stopped"),
             words.CLOSE: lambda _: self._end(),
         }
-        self._words = words_of
 
     def run(self) -> None:
         """Until the control process is gone, or says so. Whatever happens, the servos are let go."""
@@ -102,6 +103,7 @@ class Keeper:
             if word[:1] in (words.COMMAND, words.IDLE):
                 newest = word
             else:
+                newest = None  # what came before a start is not what to start with
                 self._words[word[:1]](word)
         if newest is not None and not self.ended:
             self._words[newest[:1]](newest)
@@ -137,17 +139,21 @@ class Keeper:
         self._row, self._seen = 0, _now()
 
     def _command(self, word: bytes) -> None:
-        self._heard = _now()
+        told = words.Targets.unpack(word)
+        if _now() - told.t > self._patience:
+            return  # this process was held up, and nobody knows what the other one wants by now
+        self._heard = told.t
         self._driving = self._armed
-        self._write(words.unfloats(word))
+        self._write(told.values)
 
     def _idle(self, word: bytes) -> None:
         self._driving = False
-        self._write(words.unfloats(word))
+        self._write(words.Targets.unpack(word).values)
 
     def _write(self, targets: tuple[float, ...]) -> None:
         """Pass targets on, and have the next reading come just before the control process looks again."""
-        soon = max(self._period - _LEAD - self._takes, 0.0)
+        lead = min(_LEAD * self._period, _LONGEST)
+        soon = max(self._period - lead - self._takes, 0.0)
         self._read_at = min(_now() + soon, self._looked + _LATEST * self._period)
         if not self._armed:
             return
