@@ -1,4 +1,4 @@
-"""A graph in float64 has its numbers in float64 on an engine, too."""
+"""Numbers of a graph are the same on an engine: in float64, and where they are nearly 0 or 1."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ FUNCTIONS: dict[str, Function] = {
     "above": lambda x: torch.where(x > 0.01, 1.0, 0.0),
     "equal": lambda x: torch.where(x == 0.01, 1.0, 0.0),
     "full": lambda x: torch.full_like(x, 0.03) - x,
+    "plus almost nothing": lambda x: 1e9 * ((x - x) + 1e-9),
+    "less almost nothing": lambda x: 1e9 * ((x - x) - 1e-9),
+    "almost once": lambda x: 1e6 * (x * 1.000003 - x),
+    "by almost one": lambda x: 1e6 * (x / 0.999997 - x),
+    "a single number": lambda x: x + 1e6 * (0.01 - x.mean() + 1e-9),
 }
 
 
@@ -56,9 +61,16 @@ def test_onnxruntime_computes_what_torch_does() -> None:
         np.testing.assert_allclose(one, other.numpy(), rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-def test_a_graph_in_float32_stays_as_it_is() -> None:
-    module = make_fx(lambda x: (0.01 - x) ** 0.3)(torch.ones(3))
+def test_a_graph_in_float32_stays_as_it_is_where_nothing_is_left_out_of_it() -> None:
+    module = make_fx(lambda x: (0.01 - x) ** 0.3 + 0.0)(torch.ones(3))
     assert with_exact_numbers(module) is module
+
+
+def test_in_float32_almost_nothing_is_not_nothing_either() -> None:
+    given = torch.zeros(3)
+    here = Traced(make_fx(lambda x: torch.log(x + 1e-9))(given), {"x": given}, {"y": (3,)})
+    (found,) = onnxruntime.InferenceSession(to_onnx(here, "graph").model).run(None, {"x": given.numpy()})
+    np.testing.assert_allclose(found, np.log(1e-9), rtol=1e-6)
 
 
 def test_what_is_given_is_not_changed() -> None:
