@@ -30,10 +30,6 @@ def _weak(servos: dict[int, BusServo]) -> None:
     servos[1].supply = 2.0
 
 
-def _hot(servos: dict[int, BusServo]) -> None:
-    servos[1].temperature = 69.8
-
-
 def _unknown(servos: dict[int, BusServo]) -> None:
     servos[1].put("model_number", 4711)
 
@@ -57,7 +53,6 @@ def opens(bench: Bench, family: Family, query: str = "id=1") -> None:
         (_latched, "id=1", "has latched: overload error; find out why"),
         (_unpowered, "id=1", "does not answer on /dev/pts/"),
         (_weak, "id=1", "has 2.0 V, below its limit of"),
-        (_hot, "id=1", "is at 70 °C, its limit is 70 °C; let it cool down"),
         (_unknown, "id=1", "of a model that is not known here (model number 4711); known are"),
         (_another_baud, "id=1", "answers at 57600 baud, not at 1000000; set baud = 57600"),
         (_nothing, "id=9", "Of ids 1 to 20 these answer: 1"),
@@ -133,6 +128,13 @@ def test_a_servo_in_another_mode_is_refused_where_it_must_not_be_switched(tmp_pa
     with served(STS) as bench:
         text = "switch_mode = false\n" + HEAD.format(port=bench.port) + "[joints.servo]\nid = 1\n"
         with pytest.raises(UsageError, match="is in position mode, expected pwm mode"):
+            acclimate.open_device(bus_file(tmp_path, text))
+
+
+def test_a_hot_servo_is_refused(tmp_path: Path) -> None:
+    with served(STS) as bench:
+        text = HEAD.format(port=bench.port) + "[joints.servo]\nid = 1\nlimits = { temperature = 20 }\n"
+        with pytest.raises(UsageError, match="is at 25 °C, its limit is 20 °C; let it cool down"):
             acclimate.open_device(bus_file(tmp_path, text))
 
 

@@ -18,13 +18,12 @@ from acclimate.testing import check_device
 from acclimate_bridge.bus.device import BusDevice
 from acclimate_bridge.bus.models import Family, Mode
 from acclimate_bridge.bus.plan import BusPlan, Joint
+from acclimate_bridge.simulation.bus.servo import BusServo
 
 from .serving import Bench, served
 
 X, STS = Family.DYNAMIXEL, Family.FEETECH
 NEUTRAL = np.zeros(1, np.float32)
-
-pytestmark = pytest.mark.alone
 
 
 def joints(*ids: int) -> tuple[Joint, ...]:
@@ -67,12 +66,14 @@ def faults(device: BusDevice) -> frozenset[str]:
     return sample.faults if sample else frozenset()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 def test_it_keeps_the_contract(family: Family) -> None:
     with served(family) as bench, driven(bench, family) as device:
         check_device(device)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 def test_a_positive_duty_turns_towards_larger_angles_and_every_channel_is_measured(family: Family) -> None:
     with served(family, [1, 2]) as bench, driven(bench, family, 1, 2) as device:
@@ -88,23 +89,31 @@ def test_a_positive_duty_turns_towards_larger_angles_and_every_channel_is_measur
 
 
 @pytest.mark.parametrize("family", Family)
-def test_nothing_moves_when_it_is_armed_and_all_is_as_before_when_it_is_left(family: Family) -> None:
-    for mode in Mode:
-        with served(family) as bench:
-            servo = bench.servos[1]
-            before = servo.get("mode")
-            where = servo.plant.angle
-            with driven(bench, family, mode=mode) as device:
-                device.start(0.01)
-                assert servo.get("torque") == 1
-                assert servo.get("mode") == servo.table.modes[mode]
-                assert servo.get("return_delay") == 0
-                time.sleep(0.1)
-                assert servo.plant.angle == pytest.approx(where, abs=0.005)
-            assert servo.get("torque") == 0
-            assert servo.get("mode") == before
+@pytest.mark.parametrize("came_in", Mode)
+@pytest.mark.parametrize("mode", Mode)
+def test_nothing_moves_when_it_is_armed_and_all_is_as_before_when_it_is_left(
+    family: Family, came_in: Mode, mode: Mode
+) -> None:
+    def prepare(servos: dict[int, BusServo]) -> None:
+        """Goals of somebody else, which it would go to at once if it had torque."""
+        servos[1].put("mode", servos[1].table.modes[came_in])
+        servos[1].put("goal_position", 2600)
+        servos[1].put("goal_duty", 400)
+
+    with served(family, prepare=prepare) as bench:
+        servo = bench.servos[1]
+        with driven(bench, family, mode=mode) as device:
+            device.start(0.01)
+            assert servo.get("torque") == 1
+            assert servo.get("mode") == servo.table.modes[mode]
+            assert servo.get("return_delay") == 0
+            time.sleep(0.1)
+            assert servo.plant.angle == pytest.approx(0.0, abs=0.005)
+        assert servo.get("torque") == 0
+        assert servo.get("mode") == servo.table.modes[came_in]
 
 
+@pytest.mark.alone
 def test_a_position_policy_goes_where_it_is_told_within_its_range() -> None:
     with served(X) as bench, driven(bench, X, mode=Mode.POSITION) as device:
         device.start(0.01)
@@ -115,6 +124,7 @@ def test_a_position_policy_goes_where_it_is_told_within_its_range() -> None:
             assert bench.servos[1].plant.angle == pytest.approx(min(goal, 1.7), abs=0.06)
 
 
+@pytest.mark.alone
 def test_a_duty_that_leads_out_of_the_range_is_not_passed_on() -> None:
     with served(STS) as bench:
         plan = BusPlan(STS, bench.port, (Joint("servo", 1, low=-0.2, high=0.2),))
@@ -145,6 +155,7 @@ from acclimate.control.clock import RealClock
 from acclimate_bridge.bus.device import BusDevice
 from acclimate_bridge.bus.models import Family
 from acclimate_bridge.bus.plan import BusPlan, Joint
+from acclimate_bridge.simulation.bus.servo import BusServo
 plan = BusPlan(Family(sys.argv[1]), sys.argv[2], (Joint("servo", 1),))
 device = BusDevice(plan, RealClock(), lambda _: None)
 device.start(0.01)
@@ -225,6 +236,7 @@ def _restarting(bench: Bench) -> None:
     bench.servos[1].restart(bench.now)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize(
     ("happens", "said"),
@@ -254,6 +266,7 @@ def test_it_is_a_fault_in_the_servos_own_words(
         assert until(lambda: bench.servos[1].duty == 0.0)
 
 
+@pytest.mark.alone
 def test_one_missed_reading_is_masked_and_no_fault() -> None:
     with served(X) as bench, driven(bench, X) as device:
         device.start(0.01)
@@ -277,8 +290,35 @@ def test_an_unplugged_port_is_a_fault() -> None:
         bench = stack.enter_context(served(STS))
         device = stack.enter_context(driven(bench, STS))
         device.start(0.01)
-        bench.end()
-        bench._port.close()
+        bench.unplug()
         assert until(lambda: any("has vanished" in fault for fault in faults(device)))
         stack.pop_all()
         device.close()
+
+
+def test_the_homing_offset_counts_in_both_modes() -> None:
+    angles = []
+    for mode in Mode:
+        with (
+            served(STS, prepare=lambda servos: servos[1].put("homing_offset", 100)) as bench,
+            driven(bench, STS, mode=mode) as device,
+        ):
+            device.start(0.01)
+            sample = device.latest()
+            assert sample is not None
+            angles.append(float(sample.values[0]))
+    assert angles == pytest.approx([-0.153, -0.153], abs=0.01)
+
+
+def test_a_bus_watchdog_that_has_tripped_is_a_fault() -> None:
+    with served(X) as bench, driven(bench, X) as device:
+        device.start(0.01)
+        os.kill(device.keeper, signal.SIGSTOP)
+        assert until(lambda: bench.servos[1].get("watchdog") == 255)
+        os.kill(device.keeper, signal.SIGCONT)
+        for _ in range(300):
+            device.idle(NEUTRAL)
+            time.sleep(0.01)
+            if faults(device):
+                break
+        assert any("bus watchdog has tripped" in fault for fault in faults(device))

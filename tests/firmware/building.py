@@ -14,6 +14,7 @@ FIRMWARE = ROOT / "firmware_bridge" / "firmware"
 SOURCES = FIRMWARE / "src"
 CORE = ("acclimate_frame.c", "acclimate_device.c")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb")
 IN_CI = "CI" in os.environ
 
 
@@ -45,3 +46,11 @@ def made(folder: Path, target: str, *variables: str) -> Path:
     """What `make TARGET` of firmware_bridge/firmware/ leaves in a folder."""
     compiled("make", "-s", "-C", FIRMWARE, target, f"BUILD={folder}", *variables)
     return folder
+
+
+def sketch(path: Path, include: Path, folder: Path) -> None:
+    """Compile a sketch as an Arduino with a Cortex-M would, against the few declarations of arduino/Arduino.h."""
+    declared = Path(__file__).parent / "arduino"
+    flags = ("-std=gnu++11", *CORTEX_M4, "-Os", "-fno-exceptions", "-Wall", "-Wextra", "-Werror")
+    where = ("-I", include, "-I", declared)
+    compiled("arm-none-eabi-g++", *flags, *where, "-x", "c++", "-c", path, "-o", folder / "sketch.o")

@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from .building import CORE, SOURCES, compiled
+from .building import CORE, CORTEX_M4, SOURCES, compiled
 
-CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb")
 _PROBE = '#include "acclimate.h"\nacclimate_device device;\n'
 
 

@@ -11,8 +11,8 @@ from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.profile import Profile
 
 from .bench import ROWS, CCore
-from .building import CORE, SOURCES, STRICT, compiled, need
-from .sizes import CORTEX_M4, sizes
+from .building import CORE, CORTEX_M4, SOURCES, STRICT, compiled, need
+from .sizes import sizes
 
 SCHEMA = Schema(
     tuple(WireChannel(f"q{i}", "rad", 2.0**-10, -3.0, 3.0) for i in range(23)),

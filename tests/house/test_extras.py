@@ -27,7 +27,7 @@ SETS = ("", *sorted(EXTRAS.keys() - {"dev"}))  # `dev` is where these tests run
 BASE = {"audit", "bench", "inspect"}
 VERBS = {
     "": BASE,
-    "serial": BASE | {"doctor", "evaluate", "faults", "ports", "run", "service", "simulate"},
+    "serial": BASE | {"doctor", "evaluate", "faults", "firmware", "ports", "run", "service", "simulate"},
     "train": BASE | {"train"},
     "export": BASE | {"export", "train", "verify"},
 }
@@ -120,6 +120,7 @@ RUNS: Mapping[str, Callable[[Board], None]] = {
     "service": _succeeds("service", BUNDLE, "--device", "bus.toml"),
     "simulate": _serves("simulate", BUNDLE),
     "faults": _serves("faults", "--upstream", "sim:XL-320"),
+    "firmware": _succeeds("firmware", "new", "device", "--channels", BUNDLE),
     "run": _succeeds("run", BUNDLE, "--port", "sim:", "--seconds", "0.5"),
     "evaluate": _succeeds(
         "evaluate", BUNDLE, "--machines", "1", "--episodes", "1", "--jobs", "1", "--against"

@@ -26,7 +26,7 @@ TASKS = 6
 # What has come since is left out.
 BEFORE = ("family.options.price=0.0",)
 BEFORE_OF = {
-    "maml": ("maml.exploration_memory=0.0",),
+    "maml": ("maml.exploration_memory=0.0", "maml.step_limit=0.0"),
     "rl2": ("rl2.episodes=2", "rl2.episode_steps=75", "rl2.window=0"),
 }
 # A built-in config, and the share of training that is over.

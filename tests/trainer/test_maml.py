@@ -133,6 +133,27 @@ def test_the_step_is_the_gradient_times_what_was_learned_for_it(shots: int) -> N
     assert adapted.next["shots"].item() == shots + 1.0
 
 
+def test_a_limit_shortens_a_step_and_leaves_its_direction() -> None:
+    """And the more, the longer it is."""
+    algorithm = Maml(FAMILY, SMALL)
+    meta, window = general(algorithm), random_window(2, 3, 12)
+
+    def change(limit: float) -> tuple[Tensor, Tensor]:
+        policy = MamlPolicy(meta, View.of(FAMILY), replace(SMALL, step_limit=limit))
+        state = {n: v.expand(2, *v.shape) for n, v in policy.initial().items()}
+        adapted = policy.adapt(state, window)
+        step = torch.cat([(adapted.next[n] - state[n]).flatten(1) for n in policy._params], 1)
+        assert_close(adapted.info["step_norm"], step.norm(dim=1))
+        return step, step.norm(dim=1)
+
+    free, norm = change(0.0)
+    for limit in (0.1, 1.0, 1e4):
+        step, shortened = change(limit)
+        assert_close(shortened, norm / (1.0 + (norm / limit).square()).sqrt(), rtol=1e-4, atol=1e-6)
+        assert (shortened < limit).all()
+        assert_close(step / shortened[:, None], free / norm[:, None], rtol=1e-4, atol=1e-5)
+
+
 def test_a_step_raises_the_likelihood_of_what_paid() -> None:
     """With only small steps: the loss on the same window falls."""
     algorithm = Maml(FAMILY, replace(SMALL, inner_lr=1e-3, gain_rate=1.0))
@@ -203,7 +224,11 @@ def outer(float64: None, monkeypatch: pytest.MonkeyPatch) -> Outer:
     return Outer(general(Maml(FAMILY, SMALL)), names)
 
 
-def test_the_outer_gradient_is_exact_to_second_order(outer: Outer) -> None:
+@pytest.mark.parametrize("limit", [0.0, 1.0])
+def test_the_outer_gradient_is_exact_to_second_order(
+    outer: Outer, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.SMALL", replace(SMALL, step_limit=limit))
     gradient = outer.gradient()
     for name in outer.names:
         assert gradient[name][0, 0].item() == pytest.approx(

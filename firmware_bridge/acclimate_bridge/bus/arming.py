@@ -109,7 +109,8 @@ class Hands:
                     return
 
     def _is_off(self, limb: Limb) -> bool:
-        return self._read(limb, "torque") == 0
+        """Asked once: who waits for an answer does not switch others off."""
+        return self.port.value(limb.joint.id, self.table.register("torque")) == 0
 
     def leave(self) -> None:
         """Off, as `off`, and in the mode that each came in."""
@@ -144,4 +145,5 @@ class Hands:
             except Missed as missed:
                 if missed.gone or not left:
                     raise
+                self.port.settle()
         raise AssertionError

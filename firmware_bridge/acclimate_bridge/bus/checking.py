@@ -12,7 +12,7 @@ from acclimate_bridge.bus import models
 from acclimate_bridge.bus.limbs import Limb, pwm_offset, volts
 from acclimate_bridge.bus.models import TABLES, Family, Model, Table
 from acclimate_bridge.bus.plan import BusPlan, Calibration, Joint
-from acclimate_bridge.bus.port import LAST_ID, Missed, ServoPort
+from acclimate_bridge.bus.port import Missed, ServoPort
 
 _TRIES = 5  # of a servo that does not answer, or answers what cannot be read
 _LEVEL = {Family.DYNAMIXEL: 2, Family.FEETECH: 1}  # status return levels at which all is answered
@@ -31,6 +31,8 @@ def known(port: ServoPort, plan: BusPlan, tell: Callable[[str], None]) -> tuple[
             f"{names} have the same id {twice.id}; give each servo its own (acclimate bus set-id)"
         )
     limbs = tuple(_known(port, plan, joint) for joint in plan.joints)
+    if port.slow is not None:
+        tell(port.slow)
     blind = sorted({limb.model.name for limb in limbs if not limb.watches})
     if blind:
         tell(
@@ -82,8 +84,10 @@ class Look:
 
     def set(self, name: str, value: int) -> None:
         """Write, and read it back. Raises UsageError where it is not there."""
-        with contextlib.suppress(Missed):  # at a low status level a write is not answered
+        try:
             self.port.write(self.joint.id, self.table.register(name), value)
+        except Missed:  # at a low status level a write is not answered
+            self.port.settle()
         found = self(name)
         if found != value:
             raise UsageError(
@@ -110,6 +114,7 @@ class Look:
                 return ask()
             except Missed as error:
                 missed = error
+                self.port.settle()
         raise UsageError(
             f"servo {self.joint.called} on {self.port.name} does not answer reliably ({missed}); check cable and power"
         )
@@ -125,6 +130,7 @@ def model_of(port: ServoPort, family: Family, number: int, called: str) -> Model
             if missed.gone:
                 raise UsageError(f"port {port.name} has vanished; check the cable") from None
             garbled += missed.garbled
+            port.settle()
     if garbled > 1 or len(found) > 1:
         raise UsageError(
             f"what answers to servo {called} on {port.name} cannot be read: either two servos have id {number} (leave "
@@ -165,15 +171,28 @@ def _answers_at(port: ServoPort, number: int, baud: int) -> bool:
 
 def answering(port: ServoPort, numbers: Iterable[int]) -> list[int]:
     """Who of these answers, also where that cannot be read."""
-    found = []
+    found, before = set[int](), None
+    port.expect(1, 16)
     for number in numbers:
         try:
             there = port.ping(number)
-        except Missed:
-            there = True
-        if there and number <= LAST_ID:
-            found.append(number)
-    return found
+        except Missed:  # perhaps an answer of the one before, too late
+            if before is not None and _garbles_or_answers(port, before):
+                found.add(before)
+            there = _garbles_or_answers(port, number)
+        if there:
+            found.add(number)
+        before = number
+    port.be_calm()
+    return sorted(found)
+
+
+def _garbles_or_answers(port: ServoPort, number: int) -> bool:
+    port.settle()
+    try:
+        return port.ping(number)
+    except Missed:
+        return True
 
 
 def _require_healthy(look: Look) -> None:

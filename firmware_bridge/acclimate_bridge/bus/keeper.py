@@ -30,7 +30,10 @@ from acclimate_bridge.bus.watching import Watch
 WATCHDOG = 0.1  # s of silence, unless the control process asks for another
 _BLIND = 0.05  # s without a reading, and …
 _ROW = 4  # … in a row at least, which are a fault
-_LEAD = 0.0015  # s before the control process looks that a reading is there
+_LEAD, _LONGEST = (
+    0.2,
+    0.0025,
+)  # of a period, but at most so many s, that a reading is there before it is looked at
 _LATEST = 1.5  # periods after a reading, however often it is told something
 _ADAPT = 0.1  # share of the newest duration in the one that readings are expected to take
 
@@ -147,7 +150,8 @@ class Keeper:
 
     def _write(self, targets: tuple[float, ...]) -> None:
         """Pass targets on, and have the next reading come just before the control process looks again."""
-        soon = max(self._period - _LEAD - self._takes, 0.0)
+        lead = min(_LEAD * self._period, _LONGEST)
+        soon = max(self._period - lead - self._takes, 0.0)
         self._read_at = min(_now() + soon, self._looked + _LATEST * self._period)
         if not self._armed:
             return

@@ -107,7 +107,7 @@ _X = Table(
         "temperature": Register(146),
     },
     fast=(126, 10),
-    slow=((144, 3), (64, 7), (11, 1)),
+    slow=((144, 3), (64, 7), (11, 1), (98, 1)),
     modes={Mode.PWM: 16, Mode.POSITION: 3},
     mode_names={
         0: "current", 1: "velocity", 3: "position", 4: "extended position", 5: "current-based position", 16: "pwm",

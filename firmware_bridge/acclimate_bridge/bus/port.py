@@ -7,20 +7,25 @@ values than ids into a malformed broadcast. It gives no partial results: where o
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import rustypot
+import serial
 from acclimate.errors import UsageError
 
 from acclimate_bridge.bus.models import Family
 from acclimate_bridge.bus.registers import Register
 from acclimate_bridge.link.transport import refusal
 
-_LATENCY = 0.004  # s, on top of the time on the wire, that an answer may take: more costs a tick
+_LATENCY = 0.004  # s, on top of the time on the wire, that an answer may take: more costs a tick …
+_CALM = 0.03  # … and while nothing is driven
 _BITS = 10  # of a byte
 _OVERHEAD = 11  # bytes of an answer around its data, at most
 _RETURN_DELAY = 508e-6  # s, the longest that can be set
+_LATE = 0.03  # s that an answer may come too late
 LAST_ID = 252
 
 
@@ -46,11 +51,12 @@ class ServoPort:
         """Raises UsageError for a port that is not there, not allowed or in use."""
         self.name, self.family, self.baud = name, family, baud
         self.exchanges = self.missed = 0
+        self._waits = latency(name)
         made = (
             rustypot.Xl330PyController if family is Family.DYNAMIXEL else rustypot.Sts3215PyController
         )  # of each protocol one: bytes are bytes
         try:
-            self._wire = made(name, baud, self._patience(1, 16))
+            self._wire = made(name, baud, self._patience(1, 16) + _CALM)
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(refusal(name, error)) from error
 
@@ -99,11 +105,29 @@ class ServoPort:
             return False
         return True
 
+    @property
+    def slow(self) -> str | None:
+        """What is to be said of an adapter that holds answers back; None where it does not."""
+        if self._waits <= _LATENCY:
+            return None
+        return (
+            f"the adapter on {self.name} waits {self._waits * 1e3:.0f} ms for more bytes before it passes any on, at "
+            "each reading; acclimate service prints the udev rule that stops that"
+        )
+
+    def settle(self) -> None:
+        """Let an answer that is late pass by: nothing in it says which question it answers."""
+        time.sleep(_LATE)
+
     def set_baud(self, baud: int) -> None:
         """Speak at another rate from now on."""
         self.baud = baud
         self._wire.set_baudrate(baud)
-        self.expect(1, 16)
+        self.be_calm()
+
+    def be_calm(self) -> None:
+        """Wait longer for answers: nothing is driven."""
+        self._wire.set_timeout(self._patience(1, 16) + _CALM)
 
     def expect(self, servos: int, length: int) -> None:
         """Give answers the time that so many of so many bytes take."""
@@ -113,7 +137,7 @@ class ServoPort:
         self._wire.close()
 
     def _patience(self, servos: int, length: int) -> float:
-        return _LATENCY + servos * ((_OVERHEAD + length) * _BITS / self.baud + _RETURN_DELAY)
+        return _LATENCY + self._waits + servos * ((_OVERHEAD + length) * _BITS / self.baud + _RETURN_DELAY)
 
     @contextlib.contextmanager
     def _exchange(self) -> Iterator[None]:
@@ -125,6 +149,17 @@ class ServoPort:
             text = str(error)
             gone = "I/O error" in text or "roken pipe" in text or isinstance(error, OSError)
             raise Missed(text, garbled="timed out" not in text and not gone, gone=gone) from error
+
+
+def latency(name: str) -> float:
+    """How long a USB adapter waits for more bytes, in s, once it was asked not to."""
+    unwilling = (serial.SerialException, OSError, ValueError, NotImplementedError)
+    with contextlib.suppress(*unwilling), serial.Serial(name, exclusive=True) as port:
+        port.set_low_latency_mode(True)
+    timer = Path("/sys/bus/usb-serial/devices") / Path(name).resolve().name / "latency_timer"
+    with contextlib.suppress(OSError, ValueError):
+        return 1e-3 * int(timer.read_text())
+    return 0.0
 
 
 def _valid(number: int) -> int:

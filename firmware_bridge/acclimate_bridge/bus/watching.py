@@ -13,6 +13,7 @@ from acclimate_bridge.bus.port import Answer, Missed, ServoPort
 
 _EACH = 5  # values of a joint: position, velocity, current, voltage, temperature
 _ALERT = 0x80
+_TRIPPED = 0xFF  # what a bus watchdog is then
 _LONG = 10  # readings in a row beyond the current that it may draw
 
 
@@ -121,6 +122,8 @@ class Watch:
             if temperature > limb.max_temperature:
                 faults.append(f"{name}: {temperature} °C, above its limit of {limb.max_temperature:g} °C")
         faults += [f"{name}: {word}" for word in models.errors(self.table, read("hardware_error") or 0)]
+        if self.on and "watchdog" in self.table.registers and read("watchdog") == _TRIPPED:
+            faults.append(f"{name}: its bus watchdog has tripped (the keeper was held up)")
         return faults + self._lost(name, limb, read("torque"), read("mode"))
 
     def _lost(self, name: str, limb: Limb, torque: int | None, mode: int | None) -> list[str]:

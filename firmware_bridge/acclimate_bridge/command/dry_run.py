@@ -8,7 +8,7 @@ from acclimate.control.device import Device, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 from acclimate.fields import Json
 
-_BEGINNING = frozenset({"session"})  # it has not been armed: that is as it should be
+_BEGINNING = frozenset({"session", "stopped"})  # it has not been armed: that is as it should be
 
 
 class DryRun:

@@ -65,6 +65,34 @@ FAULTS = Verb(
 )
 
 
+def _configure_firmware(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("what", metavar="new", choices=("new",), help="what to do: there is one thing so far")
+    add("folder", metavar="FOLDER", help="where the project will be; it must not be there yet")
+    add(
+        "--channels",
+        required=True,
+        metavar="BUNDLE|FILE",
+        help="whose sensors and actuators: those of a bundle that is to drive it, or of a TOML file",
+    )
+
+
+def _firmware(args: argparse.Namespace) -> int:
+    from acclimate_bridge.command.firmware import firmware
+
+    return firmware(args)
+
+
+FIRMWARE = Verb(
+    "firmware",
+    "firmware in C for a device of your own, as a project that is ready to build",
+    _configure_firmware,
+    _firmware,
+    _REQUIRES,
+    "serial",
+)
+
+
 def _configure_doctor(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("port", metavar="PORT", help="a serial port, a pseudo-terminal, a URL, or sim: to simulate a device")

@@ -105,6 +105,23 @@ typedef struct {
     int32_t goal[ACCLIMATE_MAX_ACTUATORS], applied[ACCLIMATE_MAX_ACTUATORS];
 } acclimate_device;
 
+/* A value in its unit as a wire integer, and back, for boards that reckon with floating point. */
+static inline int32_t acclimate_to_wire(float value, float scale)
+{
+    float steps = value / scale;
+
+    if (steps != steps)
+        return ACCLIMATE_NO_VALUE;
+    if (steps >= 2147483648.0f || steps <= -2147483648.0f)
+        return steps > 0.0f ? ACCLIMATE_LARGEST : -ACCLIMATE_LARGEST;
+    return (int32_t)(steps + (steps < 0.0f ? -0.5f : 0.5f));
+}
+
+static inline float acclimate_from_wire(int32_t value, float scale)
+{
+    return (float)value * scale;
+}
+
 /* Boot, or reboot. boot_id: as random as the board can make it. `causes` are what would latch it at once, as a pressed
  * emergency stop. Needs `profile` and `board` for as long as the device lives. */
 void acclimate_begin(acclimate_device *device, const acclimate_profile *profile, const acclimate_board *board,

@@ -10,6 +10,7 @@ enum { DONE, UNKNOWN_KEY, OUT_OF_RANGE, LATCHED_AGAIN, CAUSE_LASTS };
 
 #define ANNOUNCE_US 100000u /* at most one unasked CAPS in this time */
 #define RAMP_US 1000u
+#define US_PER_MS UINT32_C(1000) /* of 32 bits also where an int has 16 */
 #define OBS_FASTEST_US 1000u
 #define OBS_SLOWEST_US 1000000u
 #define ALL_SENT 255u
@@ -92,7 +93,7 @@ static void send_caps(acclimate_device *d)
     *to++ = p->actuator_count;
     to = put16(to, d->latches);
     to = put32(to, p->rate_mhz);
-    to = put16(to, d->watchdog_us / 1000u);
+    to = put16(to, d->watchdog_us / US_PER_MS);
     to = put16(to, p->watchdog_min_ms);
     to = put16(to, p->watchdog_max_ms);
     memcpy(to, p->firmware, sizeof p->firmware);
@@ -270,7 +271,7 @@ static bool lacks_a_target(const acclimate_device *d, const uint8_t *targets)
 
 static void on_cmd(acclimate_device *d, const frame *f)
 {
-    uint32_t ttl_us = 1000u * get16(f->payload), age_us = clock_us(d) - f->t_us;
+    uint32_t ttl_us = US_PER_MS * get16(f->payload), age_us = clock_us(d) - f->t_us;
     uint8_t mode = f->payload[2];
     const uint8_t *targets = f->payload + 4;
     uint16_t ahead = (uint16_t)(f->seq - d->last_cmd);
@@ -323,7 +324,7 @@ static void set_watchdog(acclimate_device *d, uint32_t ms)
 {
     uint32_t since = d->now - d->cmd_at;
 
-    d->watchdog_us = 1000u * ms;
+    d->watchdog_us = US_PER_MS * ms;
     if (d->driving)
         arm(d, WATCHDOG, d->watchdog_us > since ? d->watchdog_us - since : 0u);
 }
@@ -338,7 +339,7 @@ static void on_cfg(acclimate_device *d, const frame *f)
             result = OUT_OF_RANGE;
         else
             set_watchdog(d, value);
-        value = d->watchdog_us / 1000u;
+        value = d->watchdog_us / US_PER_MS;
     } else if (key == OBS_PERIOD_US) {
         if (value < OBS_FASTEST_US || value > OBS_SLOWEST_US)
             result = OUT_OF_RANGE;
@@ -450,7 +451,7 @@ void acclimate_begin(acclimate_device *d, const acclimate_profile *profile, cons
     d->faults = ACCLIMATE_SESSION | causes;
     d->latches = 1;
     d->channel = ALL_SENT;
-    d->watchdog_us = 1000u * profile->watchdog_ms;
+    d->watchdog_us = US_PER_MS * profile->watchdog_ms;
     d->obs_period_us = (1000000000u + profile->rate_mhz / 2u) / profile->rate_mhz;
     d->layout.sensors = profile->sensor_count;
     d->layout.actuators = profile->actuator_count;

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import queue
 import select
 import struct
+import threading
 import time
 import tty
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 from acclimate_bridge.simulation.bus.bus import SimulatedBus
 
@@ -72,3 +76,55 @@ class BusPort:
     def _baud(self) -> int:
         settings = fcntl.ioctl(self._slave, _TCGETS2, bytes(_SIZE))
         return int(struct.unpack_from("II", settings, _SPEED_AT)[0])
+
+
+class ServedBus:
+    """A bus served by a thread of this process, which can look behind it."""
+
+    def __init__(self, bus: SimulatedBus, *, observe: Callable[[float], object] | None = None) -> None:
+        """observe: called with the time after each step, in the serving thread."""
+        self.bus, self._port, self._observe = bus, BusPort(bus), observe
+        self.port = self._port.port
+        self.servos = {servo.number: servo for servo in bus.servos}
+        self._words: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def now(self) -> float:
+        """s since it began."""
+        return self._port.now
+
+    def do(self, word: Callable[[], object]) -> None:
+        """Have something done to the bus between two of its steps; returns when it is."""
+        done = threading.Event()
+
+        def both() -> None:
+            word()
+            done.set()
+
+        self._words.put(both)
+        done.wait(5.0)
+
+    def unplug(self) -> None:
+        """The port vanishes."""
+        self._ended.set()
+        self._thread.join(5.0)
+        self._port.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.unplug()
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            self._port.step()
+            while not self._words.empty():
+                self._words.get()()
+            if self._observe is not None:
+                self._observe(self._port.now)

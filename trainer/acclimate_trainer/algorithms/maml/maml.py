@@ -82,6 +82,10 @@ class MamlConfig:
     """The gain from which learning goes on after that; near 0 where not even the sign is known beforehand."""
     gain_rate: float = 4.0
     """Step size of the gain at the start, as a multiple of `inner_lr`."""
+    step_limit: float = 0.0
+    """L, what the norm of an inner step stays below: Δ is shortened to Δ / √(1 + (‖Δ‖ / L)²); 0 for no limit. On a
+    machine that is unlike those of training, the gradient may be unlike theirs, too, and one step too far leaves a
+    controller that moves nothing, from which no further step leads back."""
     adjoint_decay: float = 0.93
     """Factor on the gradient through the simulated state, per tick backwards; 1 is the exact gradient."""
 
@@ -93,6 +97,7 @@ class MamlConfig:
             "exploration_memory": BELOW_ONE,
             "inner_lr": POSITIVE,
             "gain_rate": POSITIVE,
+            "step_limit": NOT_NEGATIVE,
             "unadapted_weight": NOT_NEGATIVE,
         }
         require(self, {**dict.fromkeys(sizes, COUNT), **dict.fromkeys(shares, SHARE), **others})
@@ -158,7 +163,7 @@ class MamlPolicy:
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         params = {name: state[name] for name in self._params}
         gradient, (loss, reward) = self._gradient(params, window)
-        step = {name: self._step(name, gradient[name], state["shots"]) for name in params}
+        step = self._limited({name: self._step(name, gradient[name], state["shots"]) for name in params})
         following = {name: params[name] - step[name] for name in params}
         info = {"loss": loss, "reward": reward, "grad_norm": _norm(gradient), "step_norm": _norm(step)}
         return Adapt({**following, "shots": state["shots"] + 1.0}, info)
@@ -205,6 +210,14 @@ class MamlPolicy:
         advantage = pg.normalise(residual(features, returns, mask), mask)
         mean_reward = reward.sum(dim=(1, 2)) / window.mask.sum(dim=(1, 2)).clamp_min(1.0)
         return advantage, mask, mean_reward
+
+    def _limited(self, step: Tensors) -> Tensors:
+        """The step, of a norm below `step_limit`."""
+        limit = self._config.step_limit
+        if not limit:
+            return step
+        share = torch.rsqrt(1.0 + _square(step) / limit**2)[:, None, None]  # (T, 1, 1)
+        return {name: share * change for name, change in step.items()}
 
     def _step(self, name: str, gradient: Tensor, shots: Tensor) -> Tensor:
         """The change of a parameter that follows `shots` (T, 1) steps; beyond the last, as in the last."""
@@ -304,4 +317,9 @@ class _Measured(NamedTuple):
 
 def _norm(tensors: Tensors) -> Tensor:
     """Euclidean norm over all tensors of each task, (T,)."""
-    return torch.stack([(t * t).sum(dim=(1, 2)) for t in tensors.values()]).sum(0).sqrt()
+    return _square(tensors).sqrt()
+
+
+def _square(tensors: Tensors) -> Tensor:
+    """Its square, which has a gradient at 0, too."""
+    return torch.stack([(t * t).sum(dim=(1, 2)) for t in tensors.values()]).sum(0)
