@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from benchmarks._boards import CORE, CORTEX_M4, SOURCES, compiled
+
 ROOT = Path(__file__).parents[2]
-FIRMWARE = ROOT / "firmware_bridge" / "firmware"
-SOURCES = FIRMWARE / "src"
-CORE = ("acclimate_frame.c", "acclimate_device.c")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
-CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb")
 IN_CI = "CI" in os.environ
 
 
@@ -28,24 +25,12 @@ def need(program: str) -> str:
     return found
 
 
-def compiled(*command: str | Path) -> None:
-    """Run a compiler, which has to be content."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def bench(folder: Path) -> Path:
     """The core with tests/firmware/bench.c, as a library."""
     path = folder / "bench.so"
     sources = [SOURCES / name for name in CORE] + [Path(__file__).parent / "bench.c"]
     compiled("cc", "-std=c99", "-O1", "-shared", "-fPIC", "-I", SOURCES, *sources, "-o", path)
     return path
-
-
-def made(folder: Path, target: str, *variables: str) -> Path:
-    """What `make TARGET` of firmware_bridge/firmware/ leaves in a folder."""
-    compiled("make", "-s", "-C", FIRMWARE, target, f"BUILD={folder}", *variables)
-    return folder
 
 
 def sketch(path: Path, include: Path, folder: Path) -> None:

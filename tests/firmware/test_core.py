@@ -10,9 +10,10 @@ from acclimate_bridge.link.messages import Hello, Obs, Schema, Type, WireChannel
 from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.profile import Profile
 
+from benchmarks._boards import CORE, CORTEX_M4, SOURCES, compiled, sizes
+
 from .bench import ROWS, CCore
-from .building import CORE, CORTEX_M4, SOURCES, STRICT, compiled, need
-from .sizes import sizes
+from .building import STRICT, need
 
 SCHEMA = Schema(
     tuple(WireChannel(f"q{i}", "rad", 2.0**-10, -3.0, 3.0) for i in range(23)),

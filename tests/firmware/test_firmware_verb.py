@@ -15,8 +15,9 @@ from acclimate_bridge.link.messages import WireChannel
 from acclimate_bridge.link.transport import SerialTransport
 from acclimate_demo.shipped import shipped_bundle
 
+from benchmarks._boards import CORTEX_M4, FIRMWARE, SOURCES, compiled, host_device
+
 from . import building
-from .devices import host_device
 from .test_in_the_loop import acclimate
 
 EXAMPLE = building.ROOT / "examples" / "own_firmware.toml"
@@ -39,7 +40,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_it_builds_and_is_the_device_that_was_asked_for(project: Path, tmp_path: Path) -> None:
     building.need("cc")
-    building.compiled("make", "-s", "-C", project)
+    compiled("make", "-s", "-C", project)
     asked = read_profile((tmp_path / "channels").read_text(encoding="utf-8"), f"{project.name} 1")
     with (
         host_device(project / "build" / "device") as device,
@@ -57,10 +58,10 @@ def test_arduino_would_build_it(project: Path, tmp_path: Path) -> None:
     building.sketch(sketch, project, tmp_path)
     parts = [project / "channels.c", *(project / "src").glob("*.c")]
     for part in parts:
-        building.compiled(
+        compiled(
             "arm-none-eabi-gcc",
             "-std=gnu11",
-            *building.CORTEX_M4,
+            *CORTEX_M4,
             "-Werror",
             "-c",
             part,
@@ -72,13 +73,13 @@ def test_arduino_would_build_it(project: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["HBridgePotentiometer", "HBridgeEncoder"])
 def test_the_examples_of_the_library_build(name: str, tmp_path: Path) -> None:
     building.need("arm-none-eabi-g++")
-    building.sketch(building.FIRMWARE / "examples" / name / f"{name}.ino", building.SOURCES, tmp_path)
+    building.sketch(FIRMWARE / "examples" / name / f"{name}.ino", SOURCES, tmp_path)
 
 
 @pytest.mark.alone
 def test_a_bundle_is_not_driven_on_a_device_of_other_channels(project: Path) -> None:
     building.need("cc")
-    building.compiled("make", "-s", "-C", project)
+    compiled("make", "-s", "-C", project)
     with host_device(project / "build" / "device") as device:
         done = acclimate("run", shipped_bundle("servo_wide_rl2"), "--port", device.port)
     assert done.returncode == 2

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._boards import instructions
+
 from . import building
-from .devices import instructions
 
 RECORD = Path(__file__).parent / "instructions.json"  # by version of arm-none-eabi-gcc
 MORE = 1.02

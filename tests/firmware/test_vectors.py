@@ -10,9 +10,8 @@ from typing import NamedTuple
 import pytest
 from acclimate_bridge.link.wire import VERSION, Decoder, Frame, crc_seed, encode
 
+from benchmarks._boards import FIRMWARE
 from tests.bridge.test_protocol_page import SCHEMA
-
-from .building import FIRMWARE
 
 VERDICTS = ("more", "frame", "overlong", "malformed", "version", "unknown", "length", "damaged")
 

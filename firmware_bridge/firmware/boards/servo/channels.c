@@ -3,6 +3,9 @@
 #define ANGLE 0x1p-20 /* rad */
 #define SPEED 0x1p-16 /* rad/s */
 #define DUTY 0x1p-20
+#ifndef RATE_MHZ
+#define RATE_MHZ 100000
+#endif
 
 static const acclimate_channel SENSORS[] = {
     {"position", "rad", (float)ANGLE, -6.2831855f, 6.2831855f},
@@ -22,7 +25,7 @@ const acclimate_profile MACHINE = {
     .limits = LIMITS,
     .sensor_count = sizeof SENSORS / sizeof *SENSORS,
     .actuator_count = sizeof ACTUATORS / sizeof *ACTUATORS,
-    .rate_mhz = 100000,
+    .rate_mhz = RATE_MHZ,
     .watchdog_ms = 100,
     .watchdog_min_ms = 20,
     .watchdog_max_ms = 1000,
