@@ -31,7 +31,8 @@ _SHARES = {
     "corrupt": 0.2,
     "short": 0.2,
     "silent": 0.2,
-    "garbage": 0.2,
+    "garbage": 0.1,
+    "late": 0.1,
     "error": 0.05,
     "brown-out": 0.05,
     "held": 0.1,
@@ -108,7 +109,9 @@ def _driven(family: Family, seed: int, faults: int) -> tuple[int, int]:
 
 @contextmanager
 def _device(family: Family, port: str) -> Iterator[BusDevice]:
-    joints = tuple(Joint(f"j{i}", i, position=f"q{i}", velocity=f"w{i}", duty=f"u{i}") for i in _IDS)
+    joints = tuple(
+        Joint(f"j{i}", i, position=f"q{i}", velocity=f"w{i}", duty=f"u{i}", prefix=f"j{i}_") for i in _IDS
+    )
     with closing(BusDevice(BusPlan(family, port, joints), RealClock(), lambda _: None)) as device:
         yield device
 

@@ -16,8 +16,9 @@ BAUD = 1_000_000
 class Calls(Protocol):
     """Somebody who speaks with servos."""
 
-    def cycle(self) -> None:
-        """A goal for each, and a reading of each."""
+    def cycle(self) -> bool:
+        """A goal for each, and a reading of each; whether all of them came."""
+        ...
 
     def close(self) -> None: ...
 
@@ -34,21 +35,32 @@ class _Sdk:
     def close(self) -> None:
         self.port.closePort()
 
-    def _set(self, number: int, name: str, value: int) -> None:
+    def _set(self, number: int, name: str, value: int) -> bool:
         register = self.table.register(name)
         data = register.encode(value)
-        self.packets.writeTxRx(self.port, number, register.address, register.size, data)
+        return self._good(self.packets.writeTxRx(self.port, number, register.address, register.size, data)[0])
+
+    def _good(self, result: int) -> bool:
+        if result != self.module.COMM_SUCCESS:
+            self.port.is_using = False  # it stays so after some failures, and then nothing is sent any more
+            return False
+        return True
 
 
 class Plain(_Sdk):
     """A call for each servo and register, as in the makers' examples."""
 
-    def cycle(self) -> None:
-        for number in self.ids:
-            self._set(number, "goal_duty", 0)
-            for name in ("position", "velocity"):
-                register: Register = self.table.register(name)
-                self.packets.readTxRx(self.port, number, register.address, register.size)
+    def cycle(self) -> bool:
+        good = [self._exchanged(number) for number in self.ids]  # of all of them, also after one that failed
+        return all(good)
+
+    def _exchanged(self, number: int) -> bool:
+        good = self._set(number, "goal_duty", 0)
+        for name in ("position", "velocity"):
+            register: Register = self.table.register(name)
+            found = self.packets.readTxRx(self.port, number, register.address, register.size)
+            good = self._good(found[1]) and good
+        return good
 
 
 class Grouped(_Sdk):
@@ -63,9 +75,9 @@ class Grouped(_Sdk):
             self.write.addParam(number, goal.encode(0))
             self.read.addParam(number)
 
-    def cycle(self) -> None:
-        self.write.txPacket()
-        self.read.txRxPacket()
+    def cycle(self) -> bool:
+        good = self._good(self.write.txPacket())
+        return self._good(self.read.txRxPacket()) and good
 
 
 Made = Callable[[str, Iterable[int]], Calls]

@@ -9,6 +9,7 @@ from pathlib import Path
 import acclimate
 import pytest
 from acclimate.errors import UsageError
+from acclimate.testing import check_device
 from acclimate_bridge.bus.files import calibrated_joints, read_bus
 from acclimate_bridge.bus.models import Family
 from acclimate_bridge.simulation.bus.servo import BusServo
@@ -108,6 +109,7 @@ def test_a_bus_file_names_channels_by_joint(tmp_path: Path) -> None:
         device.close()
 
 
+@pytest.mark.alone
 def test_two_buses_are_one_device(tmp_path: Path) -> None:
     with served(STS) as one, served(X) as other:
         text = (
@@ -120,6 +122,7 @@ def test_two_buses_are_one_device(tmp_path: Path) -> None:
         sample = device.latest()
         assert sample is not None
         assert len(sample.values) == len(device.caps.sensors) == 10
+        check_device(device)
         device.close()
         assert one.servos[1].get("torque") == other.servos[1].get("torque") == 0
 
@@ -129,6 +132,18 @@ def test_a_servo_in_another_mode_is_refused_where_it_must_not_be_switched(tmp_pa
         text = "switch_mode = false\n" + HEAD.format(port=bench.port) + "[joints.servo]\nid = 1\n"
         with pytest.raises(UsageError, match="is in position mode, expected pwm mode"):
             acclimate.open_device(bus_file(tmp_path, text))
+
+
+def test_a_range_beyond_the_servos_own_limits_is_refused(tmp_path: Path) -> None:
+    with served(STS, prepare=lambda servos: servos[1].put("max_position", 3000)) as bench:
+        text = (
+            'mode = "position"\n'
+            + HEAD.format(port=bench.port)
+            + "[joints.servo]\nid = 1\nrange = [{}, {}]\n"
+        )
+        with pytest.raises(UsageError, match="counts 940 to 3156, and its own limits are 0 to 3000"):
+            acclimate.open_device(bus_file(tmp_path, text.format(-1.7, 1.7)))
+        acclimate.open_device(bus_file(tmp_path, text.format(-1.7, 1.4))).close()
 
 
 def test_a_hot_servo_is_refused(tmp_path: Path) -> None:
@@ -209,3 +224,17 @@ def test_what_does_not_fit_onto_the_wire_is_refused_with_the_numbers(tmp_path: P
     text += "".join(f"[joints.j{i}]\nid = {i}\n" for i in range(1, 7))
     with pytest.raises(UsageError, match=r"6 servos on p need \d+ bytes a tick, [\d.]+ ms at 57600 baud"):
         acclimate.open_device(bus_file(tmp_path, text))
+
+
+def test_the_file_on_the_page_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "servos.md").read_text(encoding="utf-8")
+    block = page.split("## An arm: bus.toml\n\n")[1].split("\n\n    acclimate")[0]
+    joint = {"drive_mode": 0, "homing_offset": 0, "range_min": 0, "range_max": 4095}
+    joints = {"shoulder": joint | {"id": 1}, "elbow": joint | {"id": 2}}
+    (tmp_path / "so101.json").write_text(json.dumps(joints))
+    text = "\n".join(line.removeprefix("    ") for line in block.splitlines())
+    found = read_bus(bus_file(tmp_path, text))
+    ((at, (shoulder, elbow)),) = found.buses.items()
+    assert (at.family, at.baud, found.rate) == (STS, 1_000_000, 100.0)
+    assert (shoulder.max_duty, shoulder.max_temperature, shoulder.max_voltage) == (0.8, 60.0, 8.4)
+    assert (elbow.id, elbow.position, elbow.duty) == (2, "elbow", "elbow_duty")

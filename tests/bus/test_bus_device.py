@@ -18,6 +18,7 @@ from acclimate.testing import check_device
 from acclimate_bridge.bus.device import BusDevice
 from acclimate_bridge.bus.models import Family, Mode
 from acclimate_bridge.bus.plan import BusPlan, Joint
+from acclimate_bridge.simulation.bus.bus import Disturber
 from acclimate_bridge.simulation.bus.servo import BusServo
 
 from .serving import Bench, served
@@ -30,7 +31,16 @@ def joints(*ids: int) -> tuple[Joint, ...]:
     if len(ids) == 1:
         return (Joint("servo", ids[0], low=-1.7, high=1.7),)
     return tuple(
-        Joint(f"j{i}", i, low=-1.7, high=1.7, position=f"j{i}", velocity=f"j{i}_velocity", duty=f"j{i}_duty")
+        Joint(
+            f"j{i}",
+            i,
+            low=-1.7,
+            high=1.7,
+            position=f"j{i}",
+            velocity=f"j{i}_velocity",
+            duty=f"j{i}_duty",
+            prefix=f"j{i}_",
+        )
         for i in ids
     )
 
@@ -155,6 +165,7 @@ from acclimate.control.clock import RealClock
 from acclimate_bridge.bus.device import BusDevice
 from acclimate_bridge.bus.models import Family
 from acclimate_bridge.bus.plan import BusPlan, Joint
+from acclimate_bridge.simulation.bus.bus import Disturber
 from acclimate_bridge.simulation.bus.servo import BusServo
 plan = BusPlan(Family(sys.argv[1]), sys.argv[2], (Joint("servo", 1),))
 device = BusDevice(plan, RealClock(), lambda _: None)
@@ -322,3 +333,25 @@ def test_a_bus_watchdog_that_has_tripped_is_a_fault() -> None:
             if faults(device):
                 break
         assert any("bus watchdog has tripped" in fault for fault in faults(device))
+
+
+@pytest.mark.parametrize("family", Family)
+def test_late_answers_are_not_taken_for_those_of_the_next_question(family: Family) -> None:
+    """A fifth of them come when the next question has been asked."""
+    disturber = Disturber(np.random.default_rng(1), {"late": 0.2})
+    with served(family, [1, 2], disturber=disturber) as bench:
+        before = [servo.get("mode") for servo in bench.bus.servos]
+        with driven(bench, family, 1, 2) as device:
+            assert until(lambda: _armed(device))
+            assert [servo.get("torque") for servo in bench.bus.servos] == [1, 1]
+        assert disturber.done["late"] > 5
+        assert [servo.get("torque") for servo in bench.bus.servos] == [0, 0]
+        assert [servo.get("mode") for servo in bench.bus.servos] == before
+
+
+def _armed(device: BusDevice) -> bool:
+    try:
+        device.start(0.01)
+    except DeviceFault:  # too many were late: it says so, and is off
+        return False
+    return True

@@ -51,8 +51,9 @@ class Hands:
         Raises DeviceFault where a servo does not do as it is told; all are off then.
         """
         try:
-            for limb in self.limbs:
-                self._take(limb, silence)
+            with self.port.calm():
+                for limb in self.limbs:
+                    self._take(limb, silence)
         except (Missed, DeviceFault) as error:
             self.off()
             if isinstance(error, DeviceFault):
@@ -118,14 +119,14 @@ class Hands:
         for limb in self.limbs:
             came_in = self._came_in.pop(limb.joint.id, None)
             if came_in is not None:
-                with contextlib.suppress(Missed, DeviceFault):
+                with contextlib.suppress(Missed, DeviceFault), self.port.calm():
                     self._set_mode(limb, came_in)
 
     def _read(self, limb: Limb, name: str) -> int:
-        return self._patiently(lambda: self.port.value(limb.joint.id, self.table.register(name)))
+        return self._patiently(limb, lambda: self.port.value(limb.joint.id, self.table.register(name)))
 
     def _write(self, limb: Limb, name: str, value: int) -> None:
-        self._patiently(lambda: self.port.write(limb.joint.id, self.table.register(name), value))
+        self._patiently(limb, lambda: self.port.write(limb.joint.id, self.table.register(name), value))
 
     def _confirm(self, limb: Limb, name: str, value: int) -> None:
         """Write and read back. Raises DeviceFault where it is not there."""
@@ -138,12 +139,12 @@ class Hands:
                 "switch its power off and on"
             )
 
-    def _patiently(self, ask: Callable[[], int]) -> int:
+    def _patiently(self, limb: Limb, ask: Callable[[], int]) -> int:
         for left in range(_TRIES - 1, -1, -1):
             try:
                 return ask()
             except Missed as missed:
                 if missed.gone or not left:
                     raise
-                self.port.settle()
+                self.port.agree(limb.joint.id, limb.model.number)
         raise AssertionError

@@ -10,7 +10,7 @@ from acclimate.errors import UsageError
 
 from acclimate_bridge.bus import models
 from acclimate_bridge.bus.limbs import Limb, pwm_offset, volts
-from acclimate_bridge.bus.models import TABLES, Family, Model, Table
+from acclimate_bridge.bus.models import TABLES, Family, Mode, Model, Table
 from acclimate_bridge.bus.plan import BusPlan, Calibration, Joint
 from acclimate_bridge.bus.port import Missed, ServoPort
 
@@ -49,11 +49,13 @@ def _known(port: ServoPort, plan: BusPlan, joint: Joint) -> Limb:
         raise UsageError(
             f"servo {joint.called} on {port.name} is a {model.name}, expected a {joint.model}; change `model` or the id"
         )
-    look = Look(port, table, joint)
+    look = Look(port, table, joint, model)
     firmware = look("firmware")
     _require_healthy(look)
     _require_limits(look, joint)
     _require_mode(look, plan)
+    if plan.mode is Mode.POSITION:
+        _require_reach(look, joint, model)
     offset = look("homing_offset")
     if joint.calibration is not None:
         _require_calibration(look, joint.calibration)
@@ -76,8 +78,8 @@ def _known(port: ServoPort, plan: BusPlan, joint: Joint) -> Limb:
 class Look:
     """Registers of one servo, by what they are for, each asked for again where it was missed."""
 
-    def __init__(self, port: ServoPort, table: Table, joint: Joint) -> None:
-        self.port, self.table, self.joint = port, table, joint
+    def __init__(self, port: ServoPort, table: Table, joint: Joint, model: Model) -> None:
+        self.port, self.table, self.joint, self.model = port, table, joint, model
 
     def __call__(self, name: str) -> int:
         return self.patiently(lambda: self.port.value(self.joint.id, self.table.register(name)))
@@ -87,7 +89,7 @@ class Look:
         try:
             self.port.write(self.joint.id, self.table.register(name), value)
         except Missed:  # at a low status level a write is not answered
-            self.port.settle()
+            self.port.agree(self.joint.id, self.model.number)
         found = self(name)
         if found != value:
             raise UsageError(
@@ -114,7 +116,7 @@ class Look:
                 return ask()
             except Missed as error:
                 missed = error
-                self.port.settle()
+                self.port.agree(self.joint.id, self.model.number)
         raise UsageError(
             f"servo {self.joint.called} on {self.port.name} does not answer reliably ({missed}); check cable and power"
         )
@@ -230,6 +232,19 @@ def _require_mode(look: Look, plan: BusPlan) -> None:
         raise UsageError(
             f"servo {look.joint.called} is in {found} mode, expected {plan.mode} mode; set it, or leave out "
             "switch_mode = false"
+        )
+
+
+def _require_reach(look: Look, joint: Joint, model: Model) -> None:
+    """A goal beyond the servo's own limits it would not take, and nobody would notice."""
+    low, high = look("min_position"), look("max_position")
+    if low >= high:
+        return  # it has none: as many turns as it likes
+    ends = [joint.zero + round(joint.sign * angle / model.count) for angle in (joint.low, joint.high)]
+    if min(ends) < low - 1 or max(ends) > high + 1:
+        raise UsageError(
+            f"servo {joint.called} is to go from {joint.low:.2f} to {joint.high:.2f} rad, counts {min(ends)} to "
+            f"{max(ends)}, and its own limits are {low} to {high}; narrow its range, or set its limits"
         )
 
 

@@ -125,7 +125,7 @@ class BusDevice:
 
     def _tell(self, kind: bytes, targets: FloatArray) -> None:
         numbers: list[float] = targets.tolist()
-        self._say(words.floats(kind, numbers))
+        self._say(words.Targets(self._clock.now(), tuple(numbers)).pack(kind))
 
     def _say(self, word: bytes) -> None:
         try:

@@ -165,6 +165,7 @@ def _joint(name: str, section: _Section, family: Family, calibrated: Joint | Non
         lowest if "voltage" in given else None,
         highest if "voltage" in given else None,
         **{key: channels.text(key, usual_name) for key, usual_name in _names(name, several)},
+        prefix=f"{name}_" if several else "",
         calibration=calibrated.calibration if calibrated else None,
     )
 

@@ -29,7 +29,7 @@ def found_on(port: ServoPort, numbers: Iterable[int]) -> Iterator[Check]:
 def _described(port: ServoPort, number: int, name: str) -> Check:
     table = TABLES[port.family]
     model = model_of(port, port.family, number, name)
-    look = Look(port, table, Joint(name, number))
+    look = Look(port, table, Joint(name, number), model)
     mode = table.mode_names.get(look("mode"), "an unknown")
     found = (
         f"{model.name}, firmware {look('firmware')}, {port.baud} baud, {mode} mode, {volts(look('voltage')):.1f} V, "
@@ -61,7 +61,7 @@ def change_id(where: str, family: Family, rates: Sequence[int], to: int) -> Chec
 
 def _changed(port: ServoPort, number: int, to: int) -> Check:
     model = model_of(port, port.family, number, f"id {number}")
-    look = Look(port, TABLES[port.family], Joint(f"id {number}", number))
+    look = Look(port, TABLES[port.family], Joint(f"id {number}", number), model)
     look.set("torque", 0)
     with unlocked(look):
         look.rename(to)

@@ -49,7 +49,6 @@ class Keeper:
         self._talk, self._port, self._hands, self._watch = talk, port, hands, watch
         self._period = 1.0 / rate_hz
         self._patience = WATCHDOG
-        self._neutral: tuple[float, ...] = ()
         self._armed = self._driving = False
         self._faults: frozenset[str] = frozenset({"stopped"})
         self._latches = self._seq = self._row = 0
@@ -58,7 +57,7 @@ class Keeper:
         self._read_at, self._slow_at = now, now + 1.0
         self._takes = 0.002  # s that a reading does
         self.ended = False
-        words_of: dict[bytes, Callable[[bytes], None]] = {
+        self._words: dict[bytes, Callable[[bytes], None]] = {
             words.START: self._start,
             words.REARM: self._rearm,
             words.COMMAND: self._command,
@@ -66,7 +65,6 @@ class Keeper:
             words.STOP: lambda _: self._latch("stopped"),
             words.CLOSE: lambda _: self._end(),
         }
-        self._words = words_of
 
     def run(self) -> None:
         """Until the control process is gone, or says so. Whatever happens, the servos are let go."""
@@ -105,6 +103,7 @@ class Keeper:
             if word[:1] in (words.COMMAND, words.IDLE):
                 newest = word
             else:
+                newest = None  # what came before a start is not what to start with
                 self._words[word[:1]](word)
         if newest is not None and not self.ended:
             self._words[newest[:1]](newest)
@@ -140,13 +139,16 @@ class Keeper:
         self._row, self._seen = 0, _now()
 
     def _command(self, word: bytes) -> None:
-        self._heard = _now()
+        told = words.Targets.unpack(word)
+        if _now() - told.t > self._patience:
+            return  # this process was held up, and nobody knows what the other one wants by now
+        self._heard = told.t
         self._driving = self._armed
-        self._write(words.unfloats(word))
+        self._write(told.values)
 
     def _idle(self, word: bytes) -> None:
         self._driving = False
-        self._write(words.unfloats(word))
+        self._write(words.Targets.unpack(word).values)
 
     def _write(self, targets: tuple[float, ...]) -> None:
         """Pass targets on, and have the next reading come just before the control process looks again."""

@@ -32,7 +32,7 @@ class Joint:
     model: that it must be; None for whatever it is. sign: −1 where it is to turn the other way. zero: the count that is
     0 rad. low, high: rad, beyond which it is not driven on. max_duty: the share of the supply that it may get.
     max_temperature (°C), max_current (A), min_voltage and max_voltage: a fault beyond; None for the servo's own limits.
-    position, velocity, duty: what the channels are called.
+    position, velocity, duty: what the channels are called; prefix: what comes before current, voltage and temperature.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Joint:
     position: str = "position"
     velocity: str = "velocity"
     duty: str = "duty"
+    prefix: str = ""
     calibration: Calibration | None = None
 
     @property
@@ -76,7 +77,7 @@ class BusPlan:
     @property
     def sensors(self) -> tuple[Channel, ...]:
         """Of each joint position, velocity, current (A), voltage (V), temperature (°C)."""
-        return tuple(channel for joint in self.joints for channel in _sensors(joint, len(self.joints) > 1))
+        return tuple(channel for joint in self.joints for channel in _sensors(joint))
 
     @property
     def actuators(self) -> tuple[Channel, ...]:
@@ -102,8 +103,8 @@ class BusPlan:
         return cls(joints=made, family=Family(tree["family"]), mode=Mode(tree["mode"]), **rest)  # type: ignore[arg-type]
 
 
-def _sensors(joint: Joint, several: bool) -> tuple[Channel, ...]:
-    prefix = f"{joint.name}_" if several else ""
+def _sensors(joint: Joint) -> tuple[Channel, ...]:
+    prefix = joint.prefix
     return (
         Channel(joint.position, "rad", joint.low, joint.high),
         Channel(joint.velocity, "rad/s", -FASTEST, FASTEST),

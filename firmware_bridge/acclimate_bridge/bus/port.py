@@ -16,7 +16,7 @@ import rustypot
 import serial
 from acclimate.errors import UsageError
 
-from acclimate_bridge.bus.models import Family
+from acclimate_bridge.bus.models import TABLES, Family
 from acclimate_bridge.bus.registers import Register
 from acclimate_bridge.link.transport import refusal
 
@@ -25,6 +25,7 @@ _CALM = 0.03  # … and while nothing is driven
 _BITS = 10  # of a byte
 _OVERHEAD = 11  # bytes of an answer around its data, at most
 _RETURN_DELAY = 508e-6  # s, the longest that can be set
+_TRIES = 5
 _LATE = 0.03  # s that an answer may come too late
 LAST_ID = 252
 
@@ -52,6 +53,7 @@ class ServoPort:
         self.name, self.family, self.baud = name, family, baud
         self.exchanges = self.missed = 0
         self._waits = latency(name)
+        self._expected = 1, 16
         made = (
             rustypot.Xl330PyController if family is Family.DYNAMIXEL else rustypot.Sts3215PyController
         )  # of each protocol one: bytes are bytes
@@ -98,7 +100,7 @@ class ServoPort:
     def ping(self, number: int) -> bool:
         """Whether a servo answers. Raises Missed where what comes is no answer."""
         try:
-            self.value(number, Register(0 if self.family is Family.DYNAMIXEL else 3, 2))
+            self.value(number, TABLES[self.family].register("model_number"))
         except Missed as missed:
             if missed.garbled:
                 raise
@@ -119,6 +121,15 @@ class ServoPort:
         """Let an answer that is late pass by: nothing in it says which question it answers."""
         time.sleep(_LATE)
 
+    def agree(self, number: int, model: int) -> None:
+        """Settle until question and answer belong together again: a servo gives the model number that is known."""
+        register = TABLES[self.family].register("model_number")
+        for _ in range(_TRIES):
+            self.settle()
+            with contextlib.suppress(Missed):
+                if self.value(number, register) == model:
+                    return
+
     def set_baud(self, baud: int) -> None:
         """Speak at another rate from now on."""
         self.baud = baud
@@ -129,8 +140,18 @@ class ServoPort:
         """Wait longer for answers: nothing is driven."""
         self._wire.set_timeout(self._patience(1, 16) + _CALM)
 
+    @contextlib.contextmanager
+    def calm(self) -> Iterator[None]:
+        """As long as the block runs."""
+        self.be_calm()
+        try:
+            yield
+        finally:
+            self.expect(*self._expected)
+
     def expect(self, servos: int, length: int) -> None:
         """Give answers the time that so many of so many bytes take."""
+        self._expected = servos, length
         self._wire.set_timeout(self._patience(servos, length))
 
     def close(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 MOST = 65_536  # bytes of a message
@@ -14,6 +13,21 @@ _HEAD = struct.Struct("<cdIIII")  # kind, t, seq, latches, exchanges, missed
 PLAN, START, REARM, COMMAND, IDLE, STOP, CLOSE = b"P", b"S", b"R", b"C", b"I", b"X", b"Q"
 # From the keeper:
 READY, ERROR, READING, DONE = b"r", b"e", b"o", b"d"
+
+
+class Targets(NamedTuple):
+    """What servos are told. t: s of the host's clock when it was said."""
+
+    t: float
+    values: tuple[float, ...]
+
+    def pack(self, kind: bytes) -> bytes:
+        return struct.pack(f"<cd{len(self.values)}f", kind, self.t, *self.values)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Targets:
+        t, *values = struct.unpack(f"<d{(len(data) - 9) // 4}f", data[1:])
+        return cls(t, tuple(values))
 
 
 class Report(NamedTuple):
@@ -39,15 +53,6 @@ class Report(NamedTuple):
         values = struct.unpack_from(f"<{count}f", data, _HEAD.size + 2)
         text = data[_HEAD.size + 2 + 4 * count :].decode()
         return cls(t, seq, latches, exchanges, missed, values, tuple(text.split("\n")) if text else ())
-
-
-def floats(kind: bytes, values: Sequence[float]) -> bytes:
-    """A message with numbers."""
-    return kind + struct.pack(f"<{len(values)}f", *values)
-
-
-def unfloats(data: bytes) -> tuple[float, ...]:
-    return struct.unpack(f"<{(len(data) - 1) // 4}f", data[1:])
 
 
 def tree(kind: bytes, value: object) -> bytes:

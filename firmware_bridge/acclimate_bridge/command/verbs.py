@@ -83,7 +83,7 @@ def _configure_bus(add: Callable[..., object]) -> None:
         "--disturb",
         action="append",
         metavar="KIND=SHARE",
-        help="this share of the answers is spoilt: corrupt, short, silent, garbage, error or brown-out",
+        help="this share of the answers is spoilt: corrupt, short, silent, garbage, late, error or brown-out",
     )
 
 

@@ -17,10 +17,12 @@ from acclimate_bridge.simulation.bus.packets import BROADCAST, Dynamixel2, Feete
 from acclimate_bridge.simulation.bus.servo import LENGTH, OK, RESULT_FAIL, BusServo
 
 _BITS = 10  # of a byte on the wire: start, eight, stop
+_HELD_BACK = 0.04  # s
 
-Disturbance: TypeAlias = Literal["corrupt", "short", "silent", "garbage", "error", "brown-out"]
+Disturbance: TypeAlias = Literal["corrupt", "short", "silent", "garbage", "late", "error", "brown-out"]
 DISTURBANCES: tuple[Disturbance, ...] = get_args(Disturbance)
-"""What may happen to an answer: a flipped bit, a cut, none, noise before it, a latched hardware error, a restart."""
+"""What may happen to an answer: a flipped bit, a cut, none, noise before it, one that an adapter
+holds back, a latched hardware error, a restart."""
 
 
 class Disturber:
@@ -194,14 +196,14 @@ class SimulatedBus:
         servo, data = answers[0]
         for _, other in answers[1:]:
             data = bytes(a & b >> 1 for a, b in zip(data, other, strict=False))
-        data = self._disturbed(servo, data)
+        kind = self.disturber.next() if self.disturber else None
+        data = self._disturbed(kind, servo, data)
         self._busy_until += (servo.delay if delay else 0.0) + len(data) * _BITS / baud
         if data:
-            self._speech.append(_Speech(self._busy_until, data))
+            self._speech.append(_Speech(self._busy_until + _HELD_BACK * (kind == "late"), data))
 
-    def _disturbed(self, servo: BusServo, data: bytes) -> bytes:
-        kind = self.disturber.next() if self.disturber else None
-        if kind is None or self.disturber is None:
+    def _disturbed(self, kind: Disturbance | None, servo: BusServo, data: bytes) -> bytes:
+        if kind in (None, "late") or self.disturber is None:
             return data
         rng = self.disturber.rng
         at = int(rng.integers(len(data)))
