@@ -23,7 +23,7 @@ from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
 
 from acclimate_demo.finish import finish
-from acclimate_demo.jobs import Job, beside, run_in_sight, run_jobs
+from acclimate_demo.jobs import SHORT_TRIAL, Job, beside, run_in_sight, run_jobs
 from acclimate_demo.report import merged, read_report
 from acclimate_demo.shipped import shipped_bundle
 from acclimate_demo.traces import Trace, change_in_mid_drive, steps_taken
@@ -133,11 +133,11 @@ def _train(plan: Plan) -> None:
 def _drive(plan: Plan) -> dict[str, list[Trace]]:
     """Two servos in real time, over the serial protocol, each in another process; what they did, by preset."""
     paths = {preset: plan.out / f"{preset}.npz" for preset in ("miswired", "wide")}
-    change = ("--change", f"{CHANGE}@{CHANGE_AT}")
+    change, trial = ("--change", f"{CHANGE}@{CHANGE_AT}"), SHORT_TRIAL if plan.quick else ()
     with _servo(plan, *_MISWIRED, *change) as miswired, _servo(plan, *_WIDE) as wide:
         jobs = [
             _run(plan, "miswired", plan.bundle(RL2), miswired, paths["miswired"], "--seconds", str(SECONDS)),
-            _run(plan, "wide", plan.bundle(MAML), wide, paths["wide"]),
+            _run(plan, "wide", plan.bundle(MAML), wide, paths["wide"], *trial),
         ]
         run_jobs("driving two simulated servos in real time", jobs, len(jobs))
     return {

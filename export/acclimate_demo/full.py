@@ -21,7 +21,7 @@ from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
 
 from acclimate_demo.finish import finish
-from acclimate_demo.jobs import Iterations, Job, run_jobs
+from acclimate_demo.jobs import SHORT_TRIAL, Iterations, Job, run_jobs
 from acclimate_demo.report import merged, read_report, steps
 from acclimate_demo.traces import steps_taken
 
@@ -46,64 +46,85 @@ PRESETS = (
 )
 
 
+class Plan(NamedTuple):
+    """Where everything goes, and how much of it there is."""
+
+    out: Path
+    seed: int
+    cores: int
+    quick: bool
+
+    @property
+    def presets(self) -> tuple[Preset, ...]:
+        """Quickly, the first one stands for all."""
+        return PRESETS[:1] if self.quick else PRESETS
+
+    @property
+    def machines(self) -> int:
+        """Of each servo."""
+        return 1 if self.quick else 24
+
+    def short(self, *options: str) -> tuple[str, ...]:
+        """Options that make a command quick."""
+        return options if self.quick else ()
+
+    def log(self, name: str) -> Path:
+        return self.out / "logs" / f"{name}.txt"
+
+
 def run_full_demo(args: argparse.Namespace) -> int:
-    """All of it, into `args.out`; returns 1 where adaptation does not show what it must."""
+    """All of it, into `args.out`; returns 1 where adaptation does not show what it must.
+
+    Goes on where it was interrupted.
+    """
     begin = time.monotonic()
-    seed = at_least("--seed", args.seed, 0)
-    devices = 2 if args.quick else 24
-    out = Path(args.out)
-    cores = usable_cores()
-    make_bundles(out, seed, cores, quick=args.quick)
-    _drive(out, seed, cores)
-    reports = [evaluate_preset(out, preset.name, seed, devices, cores) for preset in PRESETS]
-    report = merged(reports) | {"seed": seed, "wall_s": round(time.monotonic() - begin, 1)}
-    traces = {f"servo {p.name}": steps_taken(out / p.name / "trial.npz") for p in PRESETS}
-    return finish(out, report, traces, as_json=args.json, quick=args.quick)
+    plan = Plan(Path(args.out), at_least("--seed", args.seed, 0), usable_cores(), args.quick)
+    (plan.out / "logs").mkdir(parents=True, exist_ok=True)
+    _train(plan)
+    _export(plan)
+    _drive(plan)
+    report = merged([_evaluate(plan, preset.name) for preset in plan.presets])
+    report |= {"seed": plan.seed, "wall_s": round(time.monotonic() - begin, 1)}
+    traces = {f"servo {p.name}": steps_taken(plan.out / p.name / "trial.npz") for p in plan.presets}
+    return finish(plan.out, report, traces, as_json=args.json, quick=plan.quick)
 
 
-def _jobs(out: Path, verb: str) -> list[tuple[str, str, Path, Path]]:
-    """Preset, kind, run folder and log of all that is trained and exported; what takes longest comes first."""
-    pairs = [(preset.name, kind) for kind in KINDS for preset in PRESETS]
-    return [(p, k, out / p / k, out / "logs" / f"{verb}_{p}_{k}.txt") for p, k in pairs]
+def _runs(plan: Plan) -> list[tuple[str, str, Path]]:
+    """Preset, kind and run folder of all that is trained and exported; what takes longest comes first."""
+    return [(p.name, kind, plan.out / p.name / kind) for kind in KINDS for p in plan.presets]
 
 
-def make_bundles(out: Path, seed: int, cores: int, *, quick: bool = False) -> None:
-    """Train and export every policy of every preset into `out`; goes on where it was interrupted."""
-    (out / "logs").mkdir(parents=True, exist_ok=True)
-    _train(out, seed, cores, ("--iterations", "12") if quick else ())
-    _export(out, cores, ("--format", "onnx") if quick else ())
+def _train(plan: Plan) -> None:
+    jobs, short = [], plan.short("--iterations", "4")
+    for preset, kind, run in _runs(plan):
+        arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(plan.seed), *short)
+        jobs.append(Job(f"{preset} {kind}", arguments, plan.log(f"train_{preset}_{kind}"), Iterations(run)))
+    run_jobs("training", jobs, plan.cores)
 
 
-def _train(out: Path, seed: int, cores: int, options: tuple[str, ...]) -> None:
-    jobs = []
-    for preset, kind, run, log in _jobs(out, "train"):
-        arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(seed), *options)
-        jobs.append(Job(f"{preset} {kind}", arguments, log, Iterations(run)))
-    run_jobs("training", jobs, cores)
+def _export(plan: Plan) -> None:
+    jobs, short = [], plan.short("--format", "onnx")
+    for preset, kind, run in _runs(plan):
+        bundle = plan.out / preset / f"{_BUNDLES[kind]}.acclimate"
+        arguments = ("export", str(run), "--out", str(bundle), *short)
+        jobs.append(Job(f"{preset} {kind}", arguments, plan.log(f"export_{preset}_{kind}")))
+    run_jobs("exporting", jobs, plan.cores)
 
 
-def _export(out: Path, cores: int, options: tuple[str, ...]) -> None:
-    jobs = []
-    for preset, kind, run, log in _jobs(out, "export"):
-        bundle = out / preset / f"{_BUNDLES[kind]}.acclimate"
-        jobs.append(Job(f"{preset} {kind}", ("export", str(run), "--out", str(bundle), *options), log))
-    run_jobs("exporting", jobs, cores)
-
-
-def _drive(out: Path, seed: int, cores: int) -> None:
+def _drive(plan: Plan) -> None:
     """One trial of each preset in real time, over the serial protocol, on a device in another process."""
     jobs = []
     with contextlib.ExitStack() as devices:
-        for preset in PRESETS:
-            folder, log = out / preset.name, out / "logs" / f"run_{preset.name}.txt"
-            device = devices.enter_context(simulated_port(*preset.device, "--seed", str(seed)))
+        for preset in plan.presets:
+            folder, seed = plan.out / preset.name, ("--seed", str(plan.seed))
+            device = devices.enter_context(simulated_port(*preset.device, *seed))
             print(f"on the wire: {' '.join(preset.device)} at {device.port}", file=sys.stderr, flush=True)
-            arguments = ("run", str(folder / "adaptive.acclimate"), "--port", device.port, "--seed", str(seed),
-                         "--record", str(folder / "trial.npz"), "--json")  # fmt: skip
-            jobs.append(Job(preset.name, arguments, log, result=folder / RUN))
-        run_jobs("adapting in real time", jobs, cores)
+            arguments = ("run", str(folder / "adaptive.acclimate"), "--port", device.port, *seed, "--record",
+                         str(folder / "trial.npz"), "--json", *plan.short(*SHORT_TRIAL))  # fmt: skip
+            jobs.append(Job(preset.name, arguments, plan.log(f"run_{preset.name}"), result=folder / RUN))
+        run_jobs("adapting in real time", jobs, plan.cores)
     for job in jobs:
-        print(f"  {job.title}: {_told(out / job.title / RUN)}", file=sys.stderr, flush=True)
+        print(f"  {job.title}: {_told(plan.out / job.title / RUN)}", file=sys.stderr, flush=True)
 
 
 def _told(result: Path) -> str:
@@ -119,10 +140,11 @@ def _told(result: Path) -> str:
     )
 
 
-def evaluate_preset(out: Path, preset: str, seed: int, devices: int, cores: int) -> dict[str, Json]:
+def _evaluate(plan: Plan, preset: str) -> dict[str, Json]:
     """The report of `acclimate evaluate` on servos that training never saw."""
-    report, log = out / preset / "report.json", out / "logs" / f"evaluate_{preset}.txt"
-    arguments = ("evaluate", str(out / preset / "adaptive.acclimate"), "--servo", *SERVOS, "--seed", str(seed),
-                 "--machines", str(devices), "--jobs", str(cores), "--output", str(report))  # fmt: skip
-    run_jobs(f"evaluating {preset}", [Job(preset, arguments, log)], cores)
+    report = plan.out / preset / "report.json"
+    arguments = ("evaluate", str(plan.out / preset / "adaptive.acclimate"), "--servo", *SERVOS,
+                 "--seed", str(plan.seed), "--machines", str(plan.machines), "--jobs", str(plan.cores),
+                 "--output", str(report))  # fmt: skip
+    run_jobs(f"evaluating {preset}", [Job(preset, arguments, plan.log(f"evaluate_{preset}"))], plan.cores)
     return read_report(report)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from acclimate.errors import DeviceFault
 
 ACCLIMATE = (sys.executable, "-c", "from acclimate.command.cli import main; raise SystemExit(main())")
+SHORT_TRIAL = ("--shots", "1", "--episodes", "2")  # options of `run`, where a trial need not show anything
 _POLL = 0.2  # s
 _QUIET = 30.0  # s between two lines where stderr is not a terminal
 

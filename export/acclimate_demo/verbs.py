@@ -21,7 +21,7 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
     add(
         "--quick",
         action="store_true",
-        help="hardly any training: shows that all parts work, and nothing else",
+        help="hardly any training, and with --full one preset: shows that all parts work, and nothing else",
     )
     add("--json", action="store_true", help="the report as one JSON object on stdout instead of text")
 

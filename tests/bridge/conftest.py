@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import pytest
 from acclimate.bundle.file import write_bundle
 from acclimate.bundle.manifest import StateTensor
 from acclimate.bundle.npz import pack_arrays
+from acclimate.command.cli import main
 
 Acclimate = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -67,5 +70,20 @@ def acclimate() -> Acclimate:
         code = "from acclimate.command.cli import main; raise SystemExit(main())"
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def here() -> Acclimate:
+    """Runs the command in this process: for what is refused before anything is driven."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as said,
+        ):
+            code = main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), said.getvalue())
 
     return run

@@ -340,11 +340,11 @@ def test_a_family_file_that_has_changed_is_remarked_upon_and_the_right_one_found
     assert done.stdout == "families/sled.py None\n"
 
 
-def test_sim_is_refused_in_the_words_of_simulate(acclimate: Acclimate, own: Path, bundles: Path) -> None:
-    done = acclimate("run", own / "robust.acclimate", "--port", "sim:XL-320")
+def test_sim_is_refused_in_the_words_of_simulate(here: Acclimate, own: Path, bundles: Path) -> None:
+    done = here("run", own / "robust.acclimate", "--port", "sim:XL-320")
     assert done.returncode == 2
     assert done.stderr.startswith("acclimate: machines of family 'sled' have no names")
-    done = acclimate("run", bundles / "tiny.acclimate", "--port", "sim:SG-90")
+    done = here("run", bundles / "tiny.acclimate", "--port", "sim:SG-90")
     assert done.returncode == 2
     assert "no servo is called 'SG-90'" in done.stderr
     assert done.stderr.count("\n") == 1

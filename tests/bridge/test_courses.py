@@ -213,9 +213,9 @@ def test_the_tree_is_json_and_the_table_says_the_shares() -> None:
     ],
 )
 def test_bad_arguments_end_in_one_sentence(
-    acclimate: Acclimate, bundles: Path, arguments: tuple[str, ...], words: str
+    here: Acclimate, bundles: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = acclimate("evaluate", bundles / "tiny.acclimate", "--servo", "MX-64", *arguments)
+    done = here("evaluate", bundles / "tiny.acclimate", "--servo", "MX-64", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

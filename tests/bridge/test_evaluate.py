@@ -327,9 +327,9 @@ def test_bundles_that_do_not_compare_are_refused(bundles: Path, tiny: ModuleType
     ],
 )
 def test_bad_arguments_end_in_one_sentence(
-    acclimate: Acclimate, bundles: Path, arguments: tuple[str, ...], words: str
+    here: Acclimate, bundles: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = acclimate("evaluate", bundles / "tiny.acclimate", *arguments)
+    done = here("evaluate", bundles / "tiny.acclimate", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

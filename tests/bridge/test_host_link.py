@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acclimate.errors import DeviceFault
+from acclimate.errors import DeviceFault, MismatchError
 from acclimate.testing import check_device
 from acclimate_bridge.link.described import contradictions
 from acclimate_bridge.link.host_link import HostLink
@@ -444,3 +444,13 @@ def test_a_value_beyond_the_wire_is_an_infinity_and_none_is_nan() -> None:
 def test_the_link_keeps_the_contract_of_devices(setup: Setup) -> None:
     check_device(setup.link, setup.clock)
     assert setup.core.state is State.SAFE
+
+
+def test_a_device_that_is_sealed_for_other_channels_than_it_describes_is_refused() -> None:
+    other = Schema(SCHEMA.sensors, SCHEMA.actuators)
+    other.__dict__["hash"] = 0x12345678  # as of a build that mixed two files
+    clock = VirtualClock()
+    core = DeviceCore(plant(), Profile(other), BOOT_ID)
+    said = rf"describes channels with the schema hash {SCHEMA.hash:08x}, but says that it has 12345678"
+    with pytest.raises(MismatchError, match=said):
+        HostLink(LockstepTransport(core, clock), clock)

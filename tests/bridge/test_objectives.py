@@ -127,10 +127,10 @@ def test_run_listens_while_it_drives(many: Path, device: SimulatedPort) -> None:
     ],
 )
 def test_what_run_refuses(
-    acclimate: Acclimate, bundles: Path, many: Path, bundle: str, options: tuple[str, ...], message: str
+    here: Acclimate, bundles: Path, many: Path, bundle: str, options: tuple[str, ...], message: str
 ) -> None:
     path = many if bundle == "many" else bundles / "tiny.acclimate"
-    done = acclimate("run", path, "--port", "/dev/null", *options)
+    done = here("run", path, "--port", "/dev/null", *options)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

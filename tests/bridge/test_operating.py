@@ -266,9 +266,9 @@ def test_a_machine_that_stands_elsewhere_is_refused_or_taken_there_and_back(
     ],
 )
 def test_what_contradicts_itself_is_refused_before_a_port_is_opened(
-    acclimate: Acclimate, arguments: tuple[str, ...], words: str
+    here: Acclimate, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = acclimate("run", GOOD, "--port", "/dev/null", *arguments)
+    done = here("run", GOOD, "--port", "/dev/null", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

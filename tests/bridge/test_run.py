@@ -232,9 +232,9 @@ def test_each_result_is_written_by_itself(bundles: Path, device: SimulatedPort, 
     ],
 )
 def test_what_cannot_be_written_is_said_before_driving(
-    acclimate: Acclimate, bundles: Path, option: str, file: str, words: str
+    here: Acclimate, bundles: Path, option: str, file: str, words: str
 ) -> None:
-    done = acclimate("run", bundles / "tiny.acclimate", "--port", "/nowhere/port", option, file)
+    done = here("run", bundles / "tiny.acclimate", "--port", "/nowhere/port", option, file)
     assert done.returncode == 2
     assert words in done.stderr
     assert option in done.stderr
@@ -292,16 +292,16 @@ def test_a_bundle_for_other_channels_is_refused_with_all_differences(
     ],
 )
 def test_bad_arguments_end_in_one_sentence(
-    acclimate: Acclimate, bundles: Path, arguments: tuple[str, ...], words: str
+    here: Acclimate, bundles: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = acclimate("run", bundles / "tiny.acclimate", *arguments)
+    done = here("run", bundles / "tiny.acclimate", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_an_oracle_cannot_be_run(acclimate: Acclimate, bundles: Path) -> None:
-    done = acclimate("run", bundles / "oracle.acclimate", "--port", "/dev/null")
+def test_an_oracle_cannot_be_run(here: Acclimate, bundles: Path) -> None:
+    done = here("run", bundles / "oracle.acclimate", "--port", "/dev/null")
     assert done.returncode == 2
     assert "true parameters" in done.stderr
 

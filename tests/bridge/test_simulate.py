@@ -184,10 +184,8 @@ def test_a_device_that_nobody_reads_goes_on(device: SimulatedPort) -> None:
         (("--link", "/no/such/folder/port"), "No such file or directory"),
     ],
 )
-def test_bad_arguments_end_in_one_sentence(
-    acclimate: Acclimate, arguments: tuple[str, ...], words: str
-) -> None:
-    done = acclimate("simulate", *arguments)
+def test_bad_arguments_end_in_one_sentence(here: Acclimate, arguments: tuple[str, ...], words: str) -> None:
+    done = here("simulate", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ ALGORITHMS = tuple(runs.NAMES)
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def operators_read_once() -> Iterator[None]:
+    """torch reads the sources of all 500 operators that it can write as ONNX anew for each graph, in half a second."""
+    from torch.onnx._internal.exporter._registration import onnxscript_apis
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))
+        yield
 
 
 class OnDemand(Mapping[str, Path]):
@@ -50,9 +61,10 @@ def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]
 
 @pytest.fixture(scope="session")
 def exported(
-    trained_runs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+    trained_runs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory, operators_read_once: None
 ) -> Mapping[str, Path]:
     """Bundles by algorithm, each in its run's folder, in every form."""
+    del operators_read_once  # nothing but that they are
 
     def bundle(algorithm: str) -> Path:
         run = trained_runs[algorithm]

@@ -56,8 +56,18 @@ def make_environment(folder: Path, wheel: Path, extras: str) -> None:
     for distribution in needed(extras).values():
         _link(distribution, packages)
     python = folder / "venv" / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", str(wheel)]
-    subprocess.run(command, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-compile",
+    ]
+    subprocess.run([*command, str(wheel)], check=True)
 
 
 def _requirements(distribution: metadata.Distribution, extra: str) -> Iterator[Requirement]:
@@ -94,6 +104,7 @@ def _shared_folders() -> set[str]:
     """Top folders that several distributions have files in, as namespace packages do."""
     owners: dict[str, set[str]] = {}
     for distribution in metadata.distributions():
-        for file in _files(distribution):
-            owners.setdefault(file.split("/")[0], set()).add(distribution.name)
+        name = distribution.name  # read from a file each time
+        for folder in {file.split("/")[0] for file in _files(distribution)}:
+            owners.setdefault(folder, set()).add(name)
     return {folder for folder, names in owners.items() if len(names) > 1}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acclimate.command.cli import Verb, find_verbs
+from acclimate.command.cli import Verb, find_verbs, main
 from acclimate.fields import Json
 from acclimate_bridge.simulation.servo.servos import BUILT_IN
 from acclimate_bridge.simulation.spawn import simulated_port
@@ -50,10 +50,9 @@ def _keys(value: Json) -> Iterator[str]:
 
 def _undocumented(verb: str, *arguments: str | Path) -> set[str]:
     """Fields of what `acclimate VERB ARGUMENTS --json` prints that its section does not name."""
-    command = [sys.executable, "-m", "acclimate", verb, *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {key for key in _keys(json.loads(done.stdout)) if f"`{key}`" not in SECTIONS[verb]}
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([verb, *map(str, arguments), "--json"]) == 0
+    return {key for key in _keys(json.loads(out.getvalue())) if f"`{key}`" not in SECTIONS[verb]}
 
 
 @pytest.mark.parametrize("name", VERBS)

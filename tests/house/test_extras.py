@@ -33,6 +33,8 @@ VERBS = {
 }
 VERBS |= {"bus": VERBS["serial"] | {"bus"}}
 VERBS |= {"onnx": VERBS[""], "litert": VERBS[""], "gymnasium": VERBS["train"], "tflite": VERBS["export"]}
+Run = Callable[[Board], str]
+"""Something by a verb, and what it printed."""
 
 pytestmark = pytest.mark.slow
 
@@ -53,46 +55,56 @@ def test_it_lists_the_verbs_that_it_is_for_and_each_runs(installed: Board, extra
     listed = installed.run(installed.acclimate, "--help").stdout.split("verbs:\n")[1].splitlines()
     verbs = [line.split()[0] for line in listed]
     assert {*verbs} == VERBS[extras]
-    for verb in sorted(verbs, key=list(RUNS).index):
-        RUNS[verb](installed)
+    told = {verb: RUNS[verb](installed) for verb in sorted(verbs, key=list(RUNS).index)}
+    if "verify" in told:
+        engines = {"native", "onnxruntime", *(["litert"] if extras == "tflite" else [])}
+        agree = {line.split(" agrees")[0] for line in told["verify"].splitlines()}
+        assert agree == {f"act on {engine}" for engine in engines}
+        lacks = "tflite needs litert_torch, which is not installed; install acclimate[tflite]"
+        assert (lacks in told["export"]) == (extras != "tflite")
+        _succeeds("inspect", "tiny.acclimate")(installed)
 
 
-def _succeeds(*arguments: str | Path) -> Callable[[Board], None]:
-    def run(board: Board) -> None:
+def _succeeds(*arguments: str | Path) -> Run:
+    def run(board: Board) -> str:
         done = board.run(board.acclimate, *arguments)
         assert done.returncode == 0, f"acclimate {' '.join(map(str, arguments))}: {done.stderr}"
+        return done.stdout
 
     return run
 
 
-def _trains(board: Board) -> None:
+def _trains(board: Board) -> str:
     (board.folder / "tiny.toml").write_text(runs.config("robust"), encoding="utf-8")
-    _succeeds("train", "tiny.toml", "--out", "tiny")(board)
+    return _succeeds("train", "tiny.toml", "--out", "tiny")(board)
 
 
-def _audits(board: Board) -> None:
+def _audits(board: Board) -> str:
     joints.write(board.folder / "drive.npz")
-    _succeeds("audit", "drive.npz")(board)
+    return _succeeds("audit", "drive.npz")(board)
 
 
-def _looks(board: Board) -> None:
+def _looks(board: Board) -> str:
     """Whatever it finds: how fast a link is depends on what else this computer does."""
     done = board.run(board.acclimate, "doctor", "sim:", BUNDLE, "--json")
     checks = json.loads(done.stdout)["checks"]
     assert {"golden sequence", "channels"} <= {check["name"] for check in checks}
     assert done.returncode == (0 if all(check["ok"] for check in checks) else 1), done.stderr
+    return done.stdout
 
 
-def _serves(*arguments: str | Path) -> Callable[[Board], None]:
-    def run(board: Board) -> None:
+def _serves(*arguments: str | Path) -> Run:
+    def run(board: Board) -> str:
         command = [board.acclimate, *arguments]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, cwd=board.folder, env=board.environment
         ) as process:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("/dev/")
+            port = process.stdout.readline()
+            assert port.startswith("/dev/")
             process.terminate()
             assert process.wait(timeout=20) == 0
+        return port
 
     return run
 
@@ -110,7 +122,7 @@ def _scans(board: Board) -> None:
 
 
 BUNDLE = shipped_bundle("servo_wide_rl2")
-RUNS: Mapping[str, Callable[[Board], None]] = {
+RUNS: Mapping[str, Run] = {
     "inspect": _succeeds("inspect", BUNDLE, "--trust"),  # once, for all that follow
     "bench": _succeeds("bench", BUNDLE, "--seconds", "0.1", "--only", "native"),
     "audit": _audits,
