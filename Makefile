@@ -21,7 +21,8 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_D
 QUIET_TORCH := $(if $(MAKE_TERMERR),,-q)
 
 WORKERS ?= auto
-PYTEST := .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+# What Python compiles is kept, whatever the shell says: the tests start hundreds of processes.
+PYTEST := PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 .PHONY: help setup python demo demo-full test test-fast bench bundles pictures wheel lint clean
 

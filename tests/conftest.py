@@ -2,7 +2,7 @@
 
 Under `pytest -n`, tests run side by side. While a test that is marked `alone` runs, no other does: it measures time, or
 drives in real time with little slack. `make test-fast` leaves out what is marked `slow`, and whatever
-needs one of `_SLOW_FIXTURES`.
+needs one of `_SLOW_FIXTURES`; `make test` begins with these.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
+    # First what takes long: of short tests, all workers have some until the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

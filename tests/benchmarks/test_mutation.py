@@ -107,8 +107,8 @@ def test_a_bug_is_killed_by_a_test_that_sees_it_and_by_one_that_does_not_end(sub
     assert (same.verdict, same.code) == ("survived", 0)
     other = trial.with_bug(subject, subject.source.replace("len(", "1 + len("), limit)
     assert (other.verdict, other.code) == ("killed", 1)
-    endless = "def usable_cores():\n    while True: pass\n"
-    late = trial.with_bug(subject, endless, 10.0)
+    endless = "import time\n\ndef usable_cores():\n    while True: time.sleep(0.1)\n"
+    late = trial.with_bug(subject, endless, 5.0)
     assert (late.verdict, late.code) == ("killed", None)
     broken = Subject(subject.module, subject.path, (*subject.tests, "no_such_test.py"))
     with pytest.raises(BenchmarkError, match=r"the tests of acclimate\.cores fail without a bug"):

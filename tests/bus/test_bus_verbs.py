@@ -69,6 +69,17 @@ def test_set_id_changes_the_one_that_is_there_and_lasts(family: Family) -> None:
         assert sorted(servo.number for servo in bench.bus.servos) == [1, 2]
 
 
+@pytest.mark.parametrize("family", Family)
+def test_set_baud_changes_the_rate_and_lasts(family: Family) -> None:
+    with served(family, baud=57_600) as bench:
+        servo = bench.servos[1]
+        words = ["bus", "set-baud", bench.port, "--family", family, "--baud", "57600"]
+        assert main([*words, "--to", "1000000"]) == 0
+        bench.do(lambda: servo.restart(bench.now))
+        assert servo.baud == 1_000_000
+        assert main([*words, "--to", "17"]) == 2
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("family", Family)
 def test_selftest_shows_the_sign_and_stays_near(family: Family, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +93,10 @@ def test_selftest_shows_the_sign_and_stays_near(family: Family, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["frob", "/dev/ttyACM0"], "there is no such action; valid names: scan, check, set-id, selftest"),
+        (
+            ["frob", "/dev/ttyACM0"],
+            "there is no such action; valid names: scan, check, set-id, set-baud, selftest",
+        ),
         (["scan", "/dev/nothing"], "port /dev/nothing does not exist"),
         (["scan", "p", "--family", "fetech"], "did you mean 'feetech'?"),
         (["scan", "p", "--family", "feetech", "--baud", "3"], "--baud must be one of"),

@@ -274,13 +274,14 @@ def _prepare(port: ServoPort, look: Look) -> None:
 
 
 @contextlib.contextmanager
-def unlocked(look: Look) -> Iterator[None]:
-    """With the EEPROM of a Feetech open."""
+def unlocked(look: Look, between: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """With the EEPROM of a Feetech open. between: done before it is locked again."""
     locks = "lock" in look.table.registers
     if locks:
         look.set("lock", 0)
     try:
         yield
     finally:
+        between()
         if locks:
             look.set("lock", 1)

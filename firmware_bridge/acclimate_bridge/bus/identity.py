@@ -13,7 +13,7 @@ from acclimate_bridge.bus.checking import Look, answering, model_of, unlocked
 from acclimate_bridge.bus.limbs import volts
 from acclimate_bridge.bus.models import TABLES, Family
 from acclimate_bridge.bus.plan import Joint
-from acclimate_bridge.bus.port import LAST_ID, ServoPort
+from acclimate_bridge.bus.port import LAST_ID, Missed, ServoPort
 
 
 def found_on(port: ServoPort, numbers: Iterable[int]) -> Iterator[Check]:
@@ -44,26 +44,48 @@ def change_id(where: str, family: Family, rates: Sequence[int], to: int) -> Chec
     """Give the one servo that is on a bus another id. Raises UsageError where there are several, or none."""
     if not 0 <= to <= LAST_ID:
         raise UsageError(f"--to must be an id from 0 to {LAST_ID}, found {to}")
+    with _only_one(where, family, rates) as (port, look):
+        before = look.joint.id
+        look.set("torque", 0)
+        with unlocked(look):
+            look.rename(to)
+        model_of(port, family, to, f"id {to}")
+        return Check(f"id {to}", f"the {look.model.name} that had id {before}")
+
+
+def change_baud(where: str, family: Family, rates: Sequence[int], to: int) -> Check:
+    """Have the one servo that is on a bus speak at another rate. Raises UsageError as `change_id`."""
+    codes = {rate: code for code, rate in TABLES[family].bauds.items()}
+    if to not in codes:
+        raise UsageError(f"--to must be one of {', '.join(map(str, sorted(codes)))} baud, found {to}")
+    with _only_one(where, family, rates) as (port, look):
+        before = port.baud
+        look.set("torque", 0)
+        # Its answer may come at the new rate.
+        with unlocked(look, lambda: port.set_baud(to)), contextlib.suppress(Missed):
+            port.write(look.joint.id, TABLES[family].register("baud"), codes[to])
+        model_of(port, family, look.joint.id, f"id {look.joint.id}")
+        return Check(
+            f"id {look.joint.id}", f"the {look.model.name} that spoke at {before} baud speaks at {to}"
+        )
+
+
+@contextlib.contextmanager
+def _only_one(where: str, family: Family, rates: Sequence[int]) -> Iterator[tuple[ServoPort, Look]]:
+    """The one servo that is connected."""
     for baud in rates:
         with contextlib.closing(ServoPort(where, family, baud)) as port:
             there = answering(port, range(LAST_ID + 1))
             if len(there) > 1:
                 raise UsageError(
                     f"{len(there)} servos are on {where} (ids {', '.join(map(str, there))}); leave only the one "
-                    "connected whose id is to be changed"
+                    "connected that is to be changed"
                 )
             if there:
-                return _changed(port, there[0], to)
+                name = f"id {there[0]}"
+                model = model_of(port, family, there[0], name)
+                yield port, Look(port, TABLES[family], Joint(name, there[0]), model)
+                return
     raise UsageError(
         f"no {family} servo answers on {where}; is it powered? acclimate bus scan {where} looks for all"
     )
-
-
-def _changed(port: ServoPort, number: int, to: int) -> Check:
-    model = model_of(port, port.family, number, f"id {number}")
-    look = Look(port, TABLES[port.family], Joint(f"id {number}", number), model)
-    look.set("torque", 0)
-    with unlocked(look):
-        look.rename(to)
-    found = model_of(port, port.family, to, f"id {to}")
-    return Check(f"id {to}", f"the {found.name} that had id {number}" if found is model else found.name)

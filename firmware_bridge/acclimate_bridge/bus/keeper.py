@@ -56,6 +56,7 @@ class Keeper:
         self._heard = self._seen = self._looked = now
         self._read_at, self._slow_at = now, now + 1.0
         self._takes = 0.002  # s that a reading does
+        self._unknown = [math.nan] * len(watch.values)
         self.ended = False
         self._words: dict[bytes, Callable[[bytes], None]] = {
             words.START: self._start,
@@ -173,15 +174,18 @@ class Keeper:
     # -- what it sees
 
     def _look(self, now: float) -> None:
-        """Read all servos, and report; a reading that is missed has no numbers."""
+        """Read all servos, and report; a reading that was missed has no numbers, nor has the one after it."""
         self._looked, self._read_at = now, now + self._period
         try:
             values, faults = self._watch.fast()
             done = _now()
             self._takes += _ADAPT * (done - now - self._takes)
+            if self._row:
+                # It may be the late answer to the question before: nothing in it tells.
+                values = self._unknown
             self._row, self._seen = 0, done
         except Missed as missed:
-            values, faults = [math.nan] * len(self._watch.values), ()
+            values, faults = self._unknown, ()
             self._missed(missed)
         for fault in faults:
             self._latch(fault)

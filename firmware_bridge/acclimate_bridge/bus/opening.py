@@ -125,5 +125,5 @@ def require_time(plan: BusPlan) -> None:
         raise UsageError(
             f"{len(plan.joints)} servos on {plan.port} need {exchange_bytes(plan)} bytes a tick, {needs * 1e3:.1f} ms "
             f"at {plan.baud} baud, and a tick at {plan.rate_hz:g} Hz has {1e3 / plan.rate_hz:.1f} ms; choose a higher "
-            "baud rate, or put some of them on another bus"
+            "baud rate (acclimate bus set-baud), or put some of them on another bus"
         )

@@ -11,15 +11,15 @@ _REQUIRES = ("serial", "rustypot")
 
 def _configure_bus(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("action", metavar="ACTION", help="scan, check, set-id or selftest")
+    add("action", metavar="ACTION", help="scan, check, set-id, set-baud or selftest")
     add(
         "where",
         metavar="WHERE",
-        help="of scan and set-id a port; of the others bus.toml or, say, feetech:PORT?id=1",
+        help="of scan, set-id and set-baud a port; of the others bus.toml or, say, feetech:PORT?id=1",
     )
     add("--family", metavar="NAME", help="dynamixel or feetech (scan: both)")
     add("--baud", type=int, metavar="N", help="at this rate only (those that servos are sold with)")
-    add("--to", type=int, metavar="ID", help="set-id: the new id")
+    add("--to", type=int, metavar="N", help="set-id: the new id; set-baud: the new rate")
     add("--json", action="store_true", help="one JSON object on stdout instead of text")
 
 

@@ -345,8 +345,11 @@ def test_a_cache_that_cannot_be_written_is_said_and_no_hindrance(
     ]
 
 
-def test_a_policy_whose_constants_are_never_the_same_is_left_to_torch() -> None:
-    """What it holds itself is part of the trace."""
+def test_a_policy_whose_constants_are_never_the_same_is_left_to_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it holds itself is part of the trace. Here after three of them, since each is compiled."""
+    monkeypatch.setattr(driving, "_MOST_KINDS", 3)
     family, algorithm = Cart(), reactive_of(Cart())
     meta = {n: x.expand(2, *x.shape) for n, x in algorithm.initial(np.random.default_rng(0)).items()}
     inner = algorithm.policy(meta)
@@ -357,7 +360,7 @@ def test_a_policy_whose_constants_are_never_the_same_is_left_to_torch() -> None:
             return act._replace(action=act.action + self.bias)
 
     seen = []
-    for k in range(20):
+    for k in range(6):
         policy = Biased.__new__(Biased)
         vars(policy).update(vars(inner), bias=torch.tensor(0.01 * k))
         around = draw(family, family.sample(2, np.random.default_rng(1)), np.random.default_rng(2),

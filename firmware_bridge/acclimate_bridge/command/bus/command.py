@@ -17,7 +17,7 @@ from acclimate.names import did_you_mean
 from acclimate_bridge.bus.checking import known
 from acclimate_bridge.bus.device import BusDevice
 from acclimate_bridge.bus.files import BusFile
-from acclimate_bridge.bus.identity import change_id, found_on
+from acclimate_bridge.bus.identity import change_baud, change_id, found_on
 from acclimate_bridge.bus.models import TABLES, Family
 from acclimate_bridge.bus.opening import described, plans_of
 from acclimate_bridge.bus.plan import BusPlan
@@ -31,7 +31,7 @@ _SCANNED = range(0, 253)
 def run_bus(args: argparse.Namespace) -> int:
     """Do what was asked for; the exit code is 1 where something is wrong."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "scan": _scan, "check": _check, "set-id": _set_id, "selftest": _selftest,
+        "scan": _scan, "check": _check, "set-id": _change, "set-baud": _change, "selftest": _selftest,
     }  # fmt: skip
     if args.action not in actions:
         raise UsageError(f"bus {args.action}: there is no such action{did_you_mean(args.action, actions)}")
@@ -109,14 +109,16 @@ def _plans(where: str) -> list[BusPlan]:
     return plans_of(file, None)
 
 
-def _set_id(args: argparse.Namespace) -> int:
+def _change(args: argparse.Namespace) -> int:
+    """Of set-id and set-baud."""
     if args.family is None or args.to is None:
         raise UsageError(
-            "bus set-id needs --family and --to, as in acclimate bus set-id PORT --family feetech --to 3"
+            f"bus {args.action} needs --family and --to, as in acclimate bus {args.action} PORT --family feetech --to "
+            f"{3 if args.action == 'set-id' else 1_000_000}"
         )
     (family,) = _families(args.family)
-    rates = _bauds(args.baud, family)
-    return show_checks([change_id(args.where, family, rates, args.to)], as_json=args.json)
+    change = change_id if args.action == "set-id" else change_baud
+    return show_checks([change(args.where, family, _bauds(args.baud, family), args.to)], as_json=args.json)
 
 
 def _selftest(args: argparse.Namespace) -> int:
