@@ -2,8 +2,8 @@
  *
  *     corruption SEED FRAMES
  *
- * Prints how many frames were corrupted, how many pieces were dropped, and how many frames came out that nobody had sent. The
- * damage is that of benchmarks/_corruption.py, which does the same to the codec of the host. */
+ * Prints how many frames were corrupted, how many pieces were dropped, and how many frames came out that nobody had
+ * sent. The damage is that of benchmarks/_corruption.py, which does the same to the codec of the host. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -105,7 +105,7 @@ size_t bench_applied(bench *b, int32_t *to)
     return applied;
 }
 
-/* Decode with this layout: a byte for each verdict that is not MORE, and the frames one behind the other in `frames`. */
+/* Decode with this layout: a byte for each verdict but MORE, and the frames one behind the other in `frames`. */
 size_t bench_decode(const uint8_t *bytes, size_t length, uint32_t seed, uint8_t sensors, uint8_t actuators,
                     uint8_t *verdicts, uint8_t *frames)
 {

@@ -18,7 +18,7 @@ static void sent_alike(const acclimate_layout *layout, const uint8_t *raw, size_
     PROMISE(memcmp(decoder.bytes + 1, raw, length) == 0);
 }
 
-/* The first bytes say how many channels there are; then come a byte that seals what follows, or bytes as they are. */
+/* The first bytes say how many channels there are. What follows arrives as it is, and then once more as a sealed frame. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     acclimate_layout layout = {acclimate_seed(0x12345678), 0, 0};

@@ -1,7 +1,7 @@
 /* A device and whatever may happen to it: time, bytes, frames of its host in any order, causes, a board without room.
  *
- * What must hold all the time: targets within their limits; nothing driven while it is latched, or for longer after a reading than
- * its host allowed; every frame that it sends is one. */
+ * What must hold all the time: targets within their limits; nothing driven while it is latched, or for longer after a
+ * reading than its host allowed; every frame that it sends is one. */
 #include <string.h>
 
 #include "fuzz.h"
@@ -16,7 +16,9 @@ static const acclimate_channel CHANNELS[SENSORS + ACTUATORS] = {
 static const acclimate_limits LIMITS[ACTUATORS] = {
     {LOW, HIGH, 0, 0, 1}, {LOW, HIGH, NEUTRAL, 0, 0}, {LOW, HIGH, NEUTRAL, 3, 0},
 };
-static const acclimate_profile PROFILE = {"fuzz 1", CHANNELS, CHANNELS + SENSORS, LIMITS, SENSORS, ACTUATORS, 100000, 100, 20, 1000};
+static const acclimate_profile PROFILE = {
+    "fuzz 1", CHANNELS, CHANNELS + SENSORS, LIMITS, SENSORS, ACTUATORS, 100000, 100, 20, 1000,
+};
 
 static struct {
     acclimate_device device;
@@ -86,7 +88,9 @@ static uint32_t device_clock(void)
 /* A frame as its host would seal it: what is in it is the fuzzer's. */
 static void send(uint8_t type)
 {
-    static const uint8_t LENGTHS[ACCLIMATE_TYPES] = {0, 4, 50, 58, 4 + 4 * ACTUATORS, 18 + 4 * SENSORS, 0, 8, 0, 1, 8, 8, 64};
+    static const uint8_t LENGTHS[ACCLIMATE_TYPES] = {
+        0, 4, 50, 58, 4 + 4 * ACTUATORS, 18 + 4 * SENSORS, 0, 8, 0, 1, 8, 8, 64,
+    };
     uint8_t wire[ACCLIMATE_MAX_FRAME] = {0}, *raw = wire + 1, how = next();
     uint16_t session = how & 1 ? (uint16_t)next32() : world.device.session;
     uint32_t age = how & 2 ? next32() : next() * 1000u, t_us = device_clock() - age;

@@ -9,7 +9,7 @@
  *         acclimate_advance(&device, micros());
  *     }
  *
- * None of these functions may be called from an interrupt while another one runs. docs/firmware.md is the way to a board.
+ * None of these functions may be called from an interrupt while another one runs. docs/firmware.md says more.
  */
 #ifndef ACCLIMATE_H
 #define ACCLIMATE_H
@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Values are in wire integers: times the channel's scale they are in its unit. */
-#define ACCLIMATE_NO_VALUE INT32_MIN /* a sensor that fails; for what a failed sensor holds, an actuator without a target */
+#define ACCLIMATE_NO_VALUE INT32_MIN /* a sensor that fails; an actuator that is held by one has no target then */
 #define ACCLIMATE_LARGEST INT32_MAX  /* and its negative: whatever is larger */
 
 /* Why a device is latched. */
@@ -50,7 +50,7 @@ typedef struct {
 typedef struct {
     int32_t low, high;  /* targets are clamped to these */
     int32_t neutral;    /* where it goes when nobody drives */
-    int32_t slew;       /* how far the target moves in a millisecond at most; 0 for at once. Neutral is always at once */
+    int32_t slew;       /* how far the target moves in a millisecond at most; 0 for at once, as neutral always is */
     uint8_t hold;       /* 0; or 1 + the sensor of the same scale whose reading is the neutral target instead */
 } acclimate_limits;
 

@@ -78,7 +78,8 @@ static bool send(acclimate_device *d, uint8_t type)
     to = put16(to, d->seq++);
     to = put32(to, clock_us(d));
     put16(to, d->session);
-    return d->board->write(d->board->context, d->out.bytes + RAW - 1, acclimate_encode(d->out.bytes + RAW - 1, &d->layout));
+    to = d->out.bytes + RAW - 1;
+    return d->board->write(d->board->context, to, acclimate_encode(to, &d->layout));
 }
 
 static void send_caps(acclimate_device *d)

@@ -24,6 +24,6 @@ void setup()
 
 void loop()
 {
-    /* For what must stop the machine: acclimate_cause(&device.device, ACCLIMATE_EMERGENCY, is it pressed?, micros()); */
+    /* What must stop the machine: acclimate_cause(&device.device, ACCLIMATE_EMERGENCY, is it pressed?, micros()); */
     device.poll();
 }

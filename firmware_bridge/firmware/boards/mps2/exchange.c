@@ -1,5 +1,5 @@
-/* How many instructions the core takes on a Cortex-M4F, counted by QEMU with `-icount shift=10`, where an instruction takes
- * 1.024 us: the timer, at 25 MHz, then counts 25.6 for each. Prints lines of a name and a number, and ends. */
+/* How many instructions the core takes on a Cortex-M4F, counted by QEMU with `-icount shift=10`, where an instruction
+ * takes 1.024 us: the timer, at 25 MHz, then counts 25.6 for each. Prints lines of a name and a number, and ends. */
 #include "machine.h"
 #include "mps2.h"
 

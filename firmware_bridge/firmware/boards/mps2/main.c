@@ -1,5 +1,5 @@
-/* The device on a Cortex-M4F, as QEMU has it (mps2-an386). The UART works by interrupts, and the core sleeps where there is
- * nothing to do. */
+/* The device on a Cortex-M4F, as QEMU has it (mps2-an386). The UART works by interrupts, and the core sleeps where there
+ * is nothing to do. */
 #include "machine.h"
 #include "mps2.h"
 

@@ -28,8 +28,8 @@ typedef struct {
 __attribute__((section(".vectors"), used)) static const vectors VECTORS = {
     &stack_top,
     {reset, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt},
-    {[IRQ_UART0_RECEIVED] = on_uart0_received, [IRQ_UART0_SENT] = on_uart0_sent, [2] = halt, halt, halt, halt, halt, halt,
-     halt, [IRQ_TIMER1] = on_timer1},
+    {[IRQ_UART0_RECEIVED] = on_uart0_received, [IRQ_UART0_SENT] = on_uart0_sent, [2] = halt, halt, halt, halt, halt,
+     halt, halt, [IRQ_TIMER1] = on_timer1},
 };
 
 void reset(void)
