@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ SERVOS = (1, 6, 12)
 BAUD = 1_000_000
 ROUNDS, SECONDS = 7, 0.7  # turns of each contestant, and how long each
 TICK = 0.01  # s
+DRIVES = 3  # of each type with RL²
 FAULTS = 1000
 NAME = {Family.DYNAMIXEL: "XL330", Family.FEETECH: "STS3215"}
 
@@ -100,17 +102,20 @@ def _rate(cycle: Callable[[], bool]) -> float:
 
 
 def _tracked(family: Family) -> dict[str, float]:
-    """Shipped bundles by the README's path: MAML before and after its steps, RL² over ten seconds."""
+    """Shipped bundles by the README's path: MAML before and after its steps, RL² over ten seconds (medians)."""
     with simulated_port("--bus", family, f"--servo={NAME[family]}=1") as bus:
         device = f"{family}:{bus.port}?id=1"
         rows = _run("servo_wide_maml", device)["rows"]
         errors = [row["figures"]["error"] for row in rows]
-        curve = [span["value"] for span in _run("servo_wide_rl2", device, "--seconds", "10")["curve"]]
+        drives = [_run("servo_wide_rl2", device, "--seconds", "10", f"--seed={i}") for i in range(DRIVES)]
+    curves = [[span["value"] for span in drive["curve"]] for drive in drives]
+    missed = sum(drive["link"]["missed"] for drive in drives)
     return {
         "maml.before": errors[0],
         "maml.after": errors[-1],
-        "rl2.first_second": curve[0],
-        "rl2.last_second": curve[-1],
+        "rl2.first_second": median(curve[0] for curve in curves),
+        "rl2.last_second": median(curve[-1] for curve in curves),
+        "rl2.missed_share": missed / sum(drive["link"]["exchanges"] for drive in drives),
     }
 
 

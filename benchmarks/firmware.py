@@ -136,7 +136,8 @@ def driven(link: HostLink, seconds: float) -> dict[str, Figure]:
     gc.disable()
     pacer = Pacer(clock, 1.0 / RATE_HZ, tally)
     pacer.begin()
-    for _ in range(round(seconds * RATE_HZ)):
+    end = clock.now() + seconds
+    while pacer.now < end:
         late.append(pacer.wait())
         sample = link.latest()
         if sample is not None:

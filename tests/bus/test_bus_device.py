@@ -315,6 +315,7 @@ def test_the_homing_offset_counts_in_both_modes() -> None:
             driven(bench, STS, mode=mode) as device,
         ):
             device.start(0.01)
+            assert until(lambda: bool(np.isfinite(device.latest().values[0])))  # type: ignore[union-attr]
             sample = device.latest()
             assert sample is not None
             angles.append(float(sample.values[0]))

@@ -174,15 +174,15 @@ class Keeper:
     # -- what it sees
 
     def _look(self, now: float) -> None:
-        """Read all servos, and report; a reading that was missed has no numbers, nor has the one after it."""
+        """Read all servos, and report; a reading that was missed has no numbers."""
         self._looked, self._read_at = now, now + self._period
         try:
+            for _ in range(self._row):
+                self._watch.fast()  # perhaps the late answer to one that was missed: nothing in it tells
+            began = _now()
             values, faults = self._watch.fast()
             done = _now()
-            self._takes += _ADAPT * (done - now - self._takes)
-            if self._row:
-                # It may be the late answer to the question before: nothing in it tells.
-                values = self._unknown
+            self._takes += _ADAPT * (done - began - self._takes)
             self._row, self._seen = 0, done
         except Missed as missed:
             values, faults = self._unknown, ()
