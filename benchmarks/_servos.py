@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from acclimate.fields import Json
-from acclimate.stats import Floats, Interval, average, clustered_interval, mean_interval
+from acclimate.stats import Floats, Interval, clustered_interval, mean_interval
 from acclimate_bridge.evaluation.rig import GUARDED
 from acclimate_demo.jobs import Iterations, Job, run_jobs
 from acclimate_demo.report import mapping, number, rows_of
@@ -153,7 +153,7 @@ class Table:
         return tuple(self._found)
 
     def _mean(self, controller: str) -> Floats:
-        return average(self.values(controller, "error"), 1)
+        return np.asarray(self.values(controller, "error").mean(1), np.float64)
 
 
 def compared(table: Table, adaptive: Sequence[str]) -> dict[str, Figure]:

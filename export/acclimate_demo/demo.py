@@ -1,7 +1,8 @@
 """The verb `demo`: in a few minutes, what all of this is about.
 
-Trains one policy that adapts as it drives, exports it, and drives simulated servos with it and with bundles that come
-with Acclimate: in real time behind a pseudo-terminal, then on many servos that training never saw.
+Trains two policies side by side, one that adapts as it drives and one that takes gradient steps, exports them, and
+drives simulated servos with them and with bundles that come with Acclimate: in real time behind a pseudo-terminal, then
+on many servos that training never saw.
 """
 
 from __future__ import annotations
@@ -22,17 +23,46 @@ from acclimate.fields import Json
 from acclimate_bridge.simulation.spawn import simulated_port
 
 from acclimate_demo.finish import finish
-from acclimate_demo.jobs import SHORT_TRIAL, Job, run_in_sight, run_jobs
+from acclimate_demo.jobs import SHORT_TRIAL, Job, beside, run_in_sight, run_jobs
 from acclimate_demo.report import merged, read_report
 from acclimate_demo.shipped import shipped_bundle
 from acclimate_demo.traces import Trace, change_in_mid_drive, steps_taken
 
-CONFIG = "servo_demo"
 SERVOS = ("MX-64", "MX-106", "XL-320")
 CHANGE, SECONDS, CHANGE_AT = "polarity", 8, 4  # what happens to the miswired servo on the wire, and when, s
 _WIDE = ("--servo", "XL-320", "--drive-gain", "0.3", "--delay", "0.01")
 _MISWIRED = ("--servo", "MX-64", "--polarity", "-1", "--delay", "0.01")
-_SLOW = ("--iterations", "400")  # of training, where no compiler makes it fast
+
+
+class Training(NamedTuple):
+    """A built-in config, and for how long it is trained here.
+
+    iterations: None for as many as the config says; by_torch: fewer, where no compiler makes them fast.
+    """
+
+    name: str
+    config: str
+    iterations: int | None
+    by_torch: int
+
+    def command(self, plan: Plan) -> tuple[str, ...]:
+        number = 8 if plan.quick else self._affordable()
+        short = () if number is None else ("--iterations", str(number))
+        out = ("--out", str(plan.out / self.name), "--fresh")
+        return ("train", self.config, *short, "--seed", str(plan.seed), *out)
+
+    def _affordable(self) -> int | None:
+        try:
+            find_compiler()
+        except EngineError:
+            said = f"for {self.by_torch} iterations only, which shows less, since there is no C compiler here"
+            print(f"acclimate: {self.config} is trained {said}", file=sys.stderr, flush=True)
+            return self.by_torch
+        return self.iterations
+
+
+RL2 = Training("rl2", "servo_demo", None, 400)
+MAML = Training("maml", "servo_wide_maml", 600, 150)
 
 
 class Plan(NamedTuple):
@@ -44,10 +74,9 @@ class Plan(NamedTuple):
     cores: int
     quick: bool = False
 
-    @property
-    def bundle(self) -> Path:
-        """What is trained here."""
-        return self.out / "rl2.acclimate"
+    def bundle(self, training: Training) -> Path:
+        """Of what is trained here."""
+        return self.out / f"{training.name}.acclimate"
 
     def log(self, name: str) -> Path:
         return self.out / "logs" / f"{name}.txt"
@@ -78,8 +107,8 @@ def run_demo(args: argparse.Namespace) -> int:
 def _contests(plan: Plan) -> tuple[Contest, ...]:
     others = ("robust", "rl2_oracle")
     return (
-        Contest("miswired", plan.bundle, _shipped("servo_miswired", "maml", *others)),
-        Contest("wide", shipped_bundle("servo_wide_maml"), _shipped("servo_wide", "rl2", *others)),
+        Contest("miswired", plan.bundle(RL2), _shipped("servo_miswired", "maml", *others)),
+        Contest("wide", plan.bundle(MAML), _shipped("servo_wide", "rl2", *others)),
     )
 
 
@@ -88,23 +117,17 @@ def _shipped(prefix: str, *names: str) -> tuple[Path, ...]:
 
 
 def _train(plan: Plan) -> None:
-    """One policy for real, with the progress bar of `acclimate train`; then its bundle."""
-    run, short = plan.out / "run", ("--iterations", "8") if plan.quick else _as_long_as_it_should()
-    arguments = ("train", CONFIG, "--out", str(run), "--seed", str(plan.seed), "--fresh", *short)
-    run_in_sight("training a policy that adapts as it drives", Job("training", arguments, plan.log("train")))
-    export = ("export", str(run), "--out", str(plan.bundle), *(("--format", "onnx") if plan.quick else ()))
-    run_jobs("exporting", [Job("rl2", export, plan.log("export"))], 1)
-
-
-def _as_long_as_it_should() -> tuple[str, ...]:
-    """Options of training: fewer iterations where there is no C compiler, which makes each twenty times as fast."""
-    try:
-        find_compiler()
-    except EngineError:
-        said = f"there is no C compiler here: {_SLOW[1]} iterations instead of thousands, which shows less"
-        print(f"acclimate: {said}", file=sys.stderr, flush=True)
-        return _SLOW
-    return ()
+    """Two policies for real, one of them with the progress bar of `acclimate train`; then their bundles."""
+    rl2, maml = (Job(each.name, each.command(plan), plan.log(f"train_{each.name}")) for each in (RL2, MAML))
+    with beside("training one that takes gradient steps", maml):
+        run_in_sight("training a policy that adapts as it drives", rl2)
+    forms = ("--format", "onnx") if plan.quick else ()
+    exports = [
+        Job(each.name, ("export", str(plan.out / each.name), "--out", str(plan.bundle(each)), *forms),
+            plan.log(f"export_{each.name}"))
+        for each in (MAML, RL2)
+    ]  # fmt: skip
+    run_jobs("exporting", exports, plan.cores)
 
 
 def _drive(plan: Plan) -> dict[str, list[Trace]]:
@@ -113,8 +136,8 @@ def _drive(plan: Plan) -> dict[str, list[Trace]]:
     change, trial = ("--change", f"{CHANGE}@{CHANGE_AT}"), SHORT_TRIAL if plan.quick else ()
     with _servo(plan, *_MISWIRED, *change) as miswired, _servo(plan, *_WIDE) as wide:
         jobs = [
-            _run(plan, "miswired", plan.bundle, miswired, paths["miswired"], "--seconds", str(SECONDS)),
-            _run(plan, "wide", shipped_bundle("servo_wide_maml"), wide, paths["wide"], *trial),
+            _run(plan, "miswired", plan.bundle(RL2), miswired, paths["miswired"], "--seconds", str(SECONDS)),
+            _run(plan, "wide", plan.bundle(MAML), wide, paths["wide"], *trial),
         ]
         run_jobs("driving two simulated servos in real time", jobs, len(jobs))
     return {

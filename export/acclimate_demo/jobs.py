@@ -6,9 +6,10 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from acclimate.errors import DeviceFault
 
@@ -32,6 +33,9 @@ class Job:
     result: Path | None = None
 
 
+_Running: TypeAlias = tuple[Job, "subprocess.Popen[bytes]"]
+
+
 def run_in_sight(title: str, job: Job) -> None:
     """Run one job whose progress goes to the terminal as it comes. Raises DeviceFault where it fails."""
     begin = time.monotonic()
@@ -41,6 +45,21 @@ def run_in_sight(title: str, job: Job) -> None:
     if code != 0:
         raise DeviceFault(f"{title} ended with exit code {code}; see its output above")
     print(f"{title}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def beside(title: str, job: Job) -> Iterator[None]:
+    """Run a job while something else is done in sight, and then show how far it is until it ends.
+
+    Raises DeviceFault with its last line where it fails; it is ended with what is done in sight, as on Ctrl-C.
+    """
+    _, process = _start(job)
+    try:
+        yield
+        _until_done(title, [job], [(job, process)], 1)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 class Iterations:
@@ -61,27 +80,35 @@ def run_jobs(title: str, jobs: Sequence[Job], parallel: int) -> None:
 
     Raises DeviceFault with the last line of a job that failed; the others are then ended, as they are on Ctrl-C.
     """
-    waiting, running = list(jobs), list[tuple[Job, subprocess.Popen[bytes]]]()
-    line = _StatusLine(title, len(jobs))
+    running: list[_Running] = []
     try:
-        while waiting or running:
-            while waiting and len(running) < parallel:
-                running.append(_start(waiting.pop(0)))
-            time.sleep(_POLL)
-            for job, process in list(running):
-                if process.poll() is not None:
-                    running.remove((job, process))
-                    _check(job, process.returncode)
-            line.show(len(jobs) - len(waiting) - len(running), [job for job, _ in running])
+        _until_done(title, jobs, running, parallel)
     finally:
         for _, process in running:
             process.terminate()
         for _, process in running:
             process.wait()
+
+
+def _until_done(title: str, jobs: Sequence[Job], running: list[_Running], parallel: int) -> None:
+    """Start what of `jobs` is not `running` yet, and wait for all; `running` stays true of what runs."""
+    waiting = list(jobs[len(running) :])
+    line = _StatusLine(title, len(jobs))
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                running.append(_start(waiting.pop(0)))
+            for job, process in list(running):
+                if process.poll() is not None:
+                    running.remove((job, process))
+                    _check(job, process.returncode)
+            line.show(len(jobs) - len(waiting) - len(running), [job for job, _ in running])
+            time.sleep(_POLL)
+    finally:
         line.close()
 
 
-def _start(job: Job) -> tuple[Job, subprocess.Popen[bytes]]:
+def _start(job: Job) -> _Running:
     with contextlib.ExitStack() as files:
         log = files.enter_context(job.log.open("wb"))
         result = files.enter_context(job.result.open("wb")) if job.result else log

@@ -4,7 +4,7 @@ several trainings have met the same machines."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from statistics import NormalDist, fmean
 from typing import NamedTuple, TypeAlias
@@ -45,28 +45,12 @@ def mean_interval(x: Iterable[float], confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def root_mean_square(x: Floats, axis: int = -1) -> Floats:
-    """√(mean of squares): pools errors that are root mean squares themselves."""
-    return np.asarray(np.sqrt(np.mean(np.square(x), axis=axis)), np.float64)
-
-
-def average(x: Floats, axis: int = -1) -> Floats:
-    """The mean."""
-    return np.asarray(np.mean(x, axis=axis), np.float64)
-
-
 def clustered_interval(
-    table: ArrayLike,
-    pooled: Callable[[Floats, int], Floats] = average,
-    *,
-    draws: int = 4000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    table: ArrayLike, *, draws: int = 4000, seed: int = 0, confidence: float = 0.95
 ) -> Interval:
-    """A figure over trainings and the machines that all of them met, with an interval that counts both as drawn.
+    """Mean over trainings and the machines that each of them met, with an interval that counts both as drawn.
 
-    table: (trainings, machines). pooled: what is made of all figures together, along an axis: `average`, or
-    `root_mean_square`.
+    table: (trainings, machines).
 
     Trainings and machines are drawn anew, each with replacement (Owen 2007, "The pigeonhole bootstrap"): one
     training's machines share its luck, and are no independent samples. With few trainings the percentiles would be too
@@ -79,13 +63,13 @@ def clustered_interval(
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"need a table of trainings and machines, got shape {list(values.shape)}")
     trainings, machines = values.shape
-    mean = float(pooled(values.reshape(1, -1), 1)[0])
+    mean = float(values.mean())
     if trainings == 1:
         return Interval(mean, math.nan, math.nan, 1)
     rng = np.random.default_rng(seed)
     rows = rng.integers(trainings, size=(draws, trainings, 1))
     columns = rng.integers(machines, size=(draws, 1, machines))
-    found = pooled(values[rows, columns].reshape(draws, -1), 1)
+    found = values[rows, columns].mean((1, 2))
     low, high = np.quantile(found, [0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence])
     normal = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
     wider = t_quantile(trainings - 1, confidence) / normal * math.sqrt(trainings / (trainings - 1))

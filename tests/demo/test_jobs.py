@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from acclimate.errors import DeviceFault
-from acclimate_demo.jobs import Iterations, Job, run_in_sight, run_jobs
+from acclimate_demo.jobs import Iterations, Job, beside, run_in_sight, run_jobs
 from acclimate_demo.shipped import shipped_bundle
 
 
@@ -49,6 +49,34 @@ def test_a_job_in_sight_shows_its_progress_and_keeps_its_result(
     with pytest.raises(DeviceFault, match="training ended with exit code 2"):
         run_in_sight("training", Job("train", ("train", "no_such_config"), log))
     assert "there is no config" in capfd.readouterr().err
+
+
+def test_a_job_beside_another_is_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with beside("looking", Job("ports", ("ports", "--json"), log)):
+        pass
+    assert log.read_text().startswith("{")
+    failing = Job("train", ("train", "no_such_config"), log)
+    with (
+        pytest.raises(DeviceFault, match=r"train ended with exit code 2: .*there is no config"),
+        beside("training", failing),
+    ):
+        pass
+
+
+def test_a_job_beside_another_ends_with_it(tmp_path: Path) -> None:
+    link = tmp_path / "port"
+    forever = Job("device", ("simulate", "--servo", "MX-64", "--link", str(link)), tmp_path / "log.txt")
+
+    def in_sight() -> None:
+        with beside("device", forever):
+            while not link.is_symlink():
+                time.sleep(0.05)
+            raise DeviceFault("what was in sight has failed")
+
+    with pytest.raises(DeviceFault, match="in sight"):
+        in_sight()
+    assert not link.is_symlink()  # it ended, and cleaned up behind itself
 
 
 def test_iterations_are_counted_as_they_come(tmp_path: Path) -> None:

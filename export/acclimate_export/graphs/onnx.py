@@ -12,6 +12,7 @@ import onnx
 import torch
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
 
+from acclimate_export.graphs.exact import with_exact_numbers
 from acclimate_export.graphs.tracing import Traced
 
 OPSET = 18  # what torch writes natively; onnxruntime has read it since 1.14
@@ -29,7 +30,7 @@ def to_onnx(traced: Traced, name: str) -> OnnxGraph:
     """`traced` as an ONNX model called `name`."""
     with _quiet():
         program = torch.onnx.export(
-            traced.graph.eval(),
+            with_exact_numbers(traced.graph).eval(),
             tuple(traced.inputs.values()),
             input_names=list(traced.inputs),
             output_names=list(traced.outputs),
