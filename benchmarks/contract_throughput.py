@@ -1,8 +1,9 @@
 """What the contract of families costs: meta-training on servos before it and with it, in one run.
 
 Before is commit 4ad9d21, the last one in which the trainer knew servos only, taken from the repository's history into a
-temporary folder. Both compute the same gradients, to the bit (tests/trainer/test_servo_bits.py); processes of both take
-turns, so that what else the machine does falls on both.
+temporary folder. Both compute the same gradients, by torch to the bit (tests/trainer/test_servo_bits.py); processes of
+all take turns, so that what else the machine does falls on all. With the contract roll-outs are compiled, as `train`
+has them where there is a compiler, or run by torch alone, as before.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _PROGRAM = """
 import json, sys, time
 import numpy as np, torch
 torch.set_num_threads(1)
+seed, iterations, compiled, configs = sys.argv[1:]
 try:
+    from acclimate_trainer.compiled.driving import compiling
     from acclimate_trainer.outer_loop.training import meta_gradient
     from acclimate_trainer.runs.algorithms import algorithm_of
     from acclimate_trainer.runs.built_in import built_in
@@ -44,37 +47,57 @@ except ImportError:
     from acclimate_trainer.configuration import built_in, load_config
     from acclimate_trainer.running import algorithm_of
     from acclimate_trainer.training import meta_gradient
-seed, iterations, configs = sys.argv[1:]
+    from contextlib import nullcontext as compiling
 seconds = {}
 for name, changes in json.loads(configs).items():
     config = load_config(built_in()[name], changes) if changes else load_config(built_in()[name])
     algorithm = algorithm_of(config)
     meta = {k: v.requires_grad_() for k, v in algorithm.initial(np.random.default_rng(0)).items()}
-    meta_gradient(algorithm, meta, config.training, np.random.default_rng(0), 0.5)  # warm
-    begin = time.process_time()
-    for i in range(int(iterations)):
-        meta_gradient(algorithm, meta, config.training, np.random.default_rng([int(seed), i]), 0.5)
-    seconds[name] = (time.process_time() - begin) / int(iterations)
+    with compiling(compiled == "compiled"):
+        meta_gradient(algorithm, meta, config.training, np.random.default_rng(0), 0.5)  # warm
+        begin = time.process_time()
+        for i in range(int(iterations)):
+            meta_gradient(algorithm, meta, config.training, np.random.default_rng([int(seed), i]), 0.5)
+        seconds[name] = (time.process_time() - begin) / int(iterations)
 print(json.dumps(seconds))
 """
 
 
 def run(seed: int) -> Mapping[str, Figure]:
-    """By config: throughput with the contract over that before it, with intervals over rounds."""
+    """By config: throughput with the contract over that before it, and the same by torch alone, with intervals over
+    rounds."""
     with tempfile.TemporaryDirectory() as folder:
         before = checked_out(BEFORE, Path(folder), "runtime", "firmware_bridge", "trainer", "configs")
         unchanged = dict.fromkeys(CONFIGS, ())
         rounds = [
-            (_seconds(before, seed + i, unchanged), _seconds(ROOT, seed + i, CONFIGS)) for i in range(ROUNDS)
+            (
+                _seconds(before, seed + i, unchanged),
+                _seconds(ROOT, seed + i, CONFIGS, compiled=True),
+                _seconds(ROOT, seed + i, CONFIGS),
+            )
+            for i in range(ROUNDS)
         ]
-    ratios = {name: [was[name] / now[name] for was, now in rounds] for name in CONFIGS}
-    return {f"{name}.after_over_before": mean_interval(values) for name, values in ratios.items()}
+    found: dict[str, Figure] = {}
+    for name in CONFIGS:
+        found[f"{name}.after_over_before"] = mean_interval(was[name] / now[name] for was, now, _ in rounds)
+        found[f"{name}.by_torch_over_before"] = mean_interval(was[name] / now[name] for was, _, now in rounds)
+    return found
 
 
-def _seconds(root: Path, seed: int, configs: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def _seconds(
+    root: Path, seed: int, configs: Mapping[str, Sequence[str]], *, compiled: bool = False
+) -> dict[str, float]:
     """Processor time of one meta-gradient, s, by config."""
     path = os.pathsep.join(str(root / name) for name in ("runtime", "firmware_bridge", "trainer"))
-    command = [sys.executable, "-c", _PROGRAM, str(seed), str(ITERATIONS), json.dumps(configs)]
+    command = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        str(seed),
+        str(ITERATIONS),
+        "compiled" if compiled else "torch",
+        json.dumps(configs),
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
     )
