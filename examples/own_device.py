@@ -1,6 +1,6 @@
 """A device of your own, complete: a polled bus with a reader thread and a watchdog.
 
-    acclimate run servo_wide_rl2.acclimate --device own_device.py:open_device --seconds 5
+    acclimate run examples/bundles/servo_wide_rl2.acclimate --device examples/own_device.py:open_device --seconds 5
 
 Replace `Bus` by yours, and the channels by what it measures and obeys. docs/hardware.md says what each member must
 do, and `acclimate.testing.check_device(open_device())` whether it does.

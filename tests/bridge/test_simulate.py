@@ -179,6 +179,7 @@ def test_a_device_that_nobody_reads_goes_on(device: SimulatedPort) -> None:
         (("--angle", "nan"), "--angle must lie within ±1.7"),
         (("--seed", "-1"), "--seed must be at least 0"),
         (("--fault", "fire@1"), "nan, reboot, unplug, hang"),
+        (("--disturb", "corrupt=0.1"), "--disturb is for servos on a bus; add --bus"),
         (("--change", "fire@1"), "valid KIND: payload, polarity, supply"),
         (("--link", str(Path(__file__))), "is not a symbolic link"),
         (("--link", "/no/such/folder/port"), "No such file or directory"),

@@ -78,6 +78,19 @@ def test_the_verb_opens_it() -> None:
     assert json.loads(done.stdout)["port"] == f"{FILE}:open_device"
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "where"),
+    [
+        ("arm.toml", "bus", "arm.toml"),
+        ("bus:arm.toml", "bus", "arm.toml"),
+        ("left:arm.toml", "bus", "left:arm.toml"),
+        ("sim:my_servo.toml", "sim", "my_servo.toml"),
+    ],
+)
+def test_a_file_of_a_bus_needs_no_name_and_takes_nobody_elses(text: str, name: str, where: str) -> None:
+    assert DeviceAddress.parse(text) == DeviceAddress(name, where, {})
+
+
 def test_an_installed_package_brings_devices(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_arm(request: acclimate.DeviceRequest) -> object:
         assert request.address == DeviceAddress("arm", "left", {"speed": "2"})

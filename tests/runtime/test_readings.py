@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from acclimate.control.channel_map import ChannelMap, differences
 from acclimate.control.device import Channel, DeviceCaps, Sample
+from acclimate.control.loop import ControlLoop
 from acclimate.control.readings import SLACK, Readings
 from acclimate.errors import DeviceFault, MismatchError
 from acclimate.task.derivatives import derivative_pairs
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from . import bundles
 from .devices import CAPS, Joint, ManualClock
-from .test_loop import _loop, _reference
+from .test_loop import LawController, _loop, _reference
 
 DT = 0.01
 VELOCITY, POSITION = CAPS.sensors
@@ -124,6 +125,14 @@ def test_a_motor_that_pushes_with_a_dead_encoder_ends_in_a_fault() -> None:
     with pytest.raises(DeviceFault, match="has not changed any reading for 1 s under a large action"):
         loop.run_episode(_reference(300))
     assert joint.stopped
+
+
+def test_a_machine_that_is_not_told_to_move_may_stand_still() -> None:
+    still = np.array([0.0, 0.5], np.float32)
+    joint = Joint(ManualClock(), distort=lambda _, s: s._replace(values=still))
+    loop = ControlLoop(LawController(lambda *_: [1.0]), joint, joint.clock, bundles.manifest(), obeyed=False)
+    with loop:
+        assert loop.run_episode(_reference(300)).mask.all()
 
 
 @pytest.mark.parametrize(

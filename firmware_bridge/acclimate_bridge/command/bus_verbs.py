@@ -15,7 +15,7 @@ def _configure_bus(parser: argparse.ArgumentParser) -> None:
     add(
         "where",
         metavar="WHERE",
-        help="of scan, set-id and set-baud a port; of the others bus.toml or, say, feetech:PORT?id=1",
+        help="for scan, set-id and set-baud a port; for the others bus.toml or, say, feetech:PORT?id=1",
     )
     add("--family", metavar="NAME", help="dynamixel or feetech (scan: both)")
     add("--baud", type=int, metavar="N", help="at this rate only (those that servos are sold with)")
@@ -32,7 +32,7 @@ def _bus(args: argparse.Namespace) -> int:
 def _configure_service(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="a .acclimate file")
-    add("--device", required=True, metavar="NAME:WHERE|FILE", help="what it is to drive, as of `run`")
+    add("--device", required=True, metavar="NAME:WHERE|FILE", help="what it is to drive, as for `run`")
     add("--usb", metavar="PORT", help="the port of the adapter, while it is plugged in, for the udev rule")
     add("--user", default="acclimate", metavar="NAME", help="who it runs as (acclimate)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.control.device import Device, DeviceCaps, Sample
+from acclimate.control.device import Channel, Device, DeviceCaps, Sample
 from acclimate.errors import DeviceFault
 from acclimate.fields import Json
 
@@ -90,8 +90,12 @@ class DryRun:
         return [
             f"{'nothing was moved':<20} {self.commands} commands would have been sent",
             *(
-                f"{channel.name:<20} {first:.4g} at first, from {low:.4g} to {high:.4g} {channel.unit}, by at most "
+                f"{channel.name:<20} {first:.4g} at first, from {low:.4g} to {high:.4g}{_unit(channel)}, by at most "
                 f"{step:.4g} a tick"
                 for channel, first, low, high, step in rows
             ),
         ]
+
+
+def _unit(channel: Channel) -> str:
+    return "" if channel.unit == "1" else f" {channel.unit}"

@@ -17,9 +17,14 @@ def firmware(args: argparse.Namespace) -> int:
     write_project(folder, profile)
     schema = profile.schema
     print(
-        f"{args.folder}: {len(schema.sensors)} sensors and {len(schema.actuators)} actuators at {profile.rate_hz:g} Hz"
+        f"{args.folder}: {_counted(len(schema.sensors), 'sensor')} and "
+        f"{_counted(len(schema.actuators), 'actuator')} at {profile.rate_hz:g} Hz"
     )
     print(
         f"next: fill in sense and apply in {args.folder}/{folder.name}.ino; {args.folder}/README.md says how"
     )
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

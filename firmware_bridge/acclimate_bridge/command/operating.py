@@ -118,7 +118,9 @@ def ready(
                 tell(line)
             sign_test.require_wiring(manifest, found)
         dry = DryRun(device) if operation.dry_run else None
-        loop = ControlLoop(policy, dry or device, clock, manifest, max_action=operation.max_action)
+        loop = ControlLoop(
+            policy, dry or device, clock, manifest, max_action=operation.max_action, obeyed=dry is None
+        )
         watch.of(loop)
         yield Ready(loop, device, tamed(manifest.task, device.caps, operation.amplitude), dry)
 

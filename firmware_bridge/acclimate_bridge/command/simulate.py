@@ -31,6 +31,8 @@ def simulate(args: argparse.Namespace) -> int:
     at_least("--seed", args.seed, 0)
     if args.bus is not None:
         return simulate_bus(args)
+    if args.disturb:
+        raise UsageError("--disturb is for servos on a bus; add --bus dynamixel or --bus feetech")
     fault = Fault(*moment("fault", args.fault, "KIND", FAULTS)) if args.fault else None
     bundle = load(args.bundle) if args.bundle else None
     machine = _machine(args, bundle)

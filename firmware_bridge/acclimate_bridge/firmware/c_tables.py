@@ -96,11 +96,16 @@ def table(profile: Profile) -> str:
     """The channels as Markdown."""
     lines = ["| channel | | range | neutral |", "|---|---|---|---|"]
     for c in profile.schema.sensors:
-        lines.append(f"| `{c.name}` | sensor | {c.minimum:g} to {c.maximum:g} {c.unit} | |")
+        lines.append(f"| `{c.name}` | sensor | {_range(c)} | |")
     for c, neutral in zip(profile.schema.actuators, profile.neutral_targets, strict=True):
         shown = neutral if neutral == HOLD else f"{neutral:g}"
-        lines.append(f"| `{c.name}` | actuator | {c.minimum:g} to {c.maximum:g} {c.unit} | {shown} |")
+        lines.append(f"| `{c.name}` | actuator | {_range(c)} | {shown} |")
     return "\n".join(lines)
+
+
+def _range(channel: WireChannel) -> str:
+    unit = "" if channel.unit == "1" else f" {channel.unit}"
+    return f"{channel.minimum:g} to {channel.maximum:g}{unit}"
 
 
 def constants(channels: Sequence[WireChannel]) -> list[str]:

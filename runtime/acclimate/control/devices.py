@@ -48,9 +48,9 @@ class DeviceAddress(NamedTuple):
         if suffix:
             member, _, where = member.partition(":")
             return cls(f"{file}.py:{member}", where, options)
-        if place.endswith(_BUS_FILE) and not place.startswith(f"{_BUS}:"):
-            return cls(_BUS, place, options)
         name, colon, where = place.partition(":")
+        if place.endswith(_BUS_FILE) and not (colon and name in names()):
+            return cls(_BUS, place, options)
         if not (name and colon):
             raise UsageError(f"device {text!r} is not {_FORM}{did_you_mean(name, names(), of='valid NAME')}")
         return cls(name, where, options)

@@ -57,18 +57,20 @@ class ControlLoop:
         manifest: Manifest,
         *,
         max_action: float = 1.0,
+        obeyed: bool = True,
         every: Callable[[], None] | None = None,
     ) -> None:
         """Raises MismatchError where the device's channels or its watchdog do not suit the bundle.
 
         max_action: the share of the way from neutral to each limit of the action that may be used.
+        obeyed: False where the device is told what to do and does not do it, as in a dry run.
         every: called after every command, where the slack of the period is.
 
         How long the loop does without what it needs, see `Patience`: at first it commands neutral, then it stops the
         device and raises DeviceFault. Only a tripped watchdog is cleared by the loop itself: it is alive.
         """
         self._channels = ChannelMap(manifest, device.caps)
-        self._readings = Readings(self._channels, device.caps)
+        self._readings = Readings(self._channels, device.caps, obeyed=obeyed)
         self._controller, self._device, self._clock = controller, device, clock
         self._manifest = manifest
         self.patience = Patience.of(manifest.control_dt, device.caps.watchdog)

@@ -20,7 +20,9 @@ class Readings:
     In plain numbers: a machine has few channels, and arrays of two cost more than they save.
     """
 
-    def __init__(self, channels: ChannelMap, caps: DeviceCaps) -> None:
+    def __init__(self, channels: ChannelMap, caps: DeviceCaps, *, obeyed: bool = True) -> None:
+        """obeyed: False where no action reaches the device, so that one that stands still is not broken."""
+        self._obeyed = obeyed
         self._shape = (len(caps.sensors),)
         self._channels: list[Channel] = [caps.sensors[i] for i in channels.sensors]
         self._bounds = [
@@ -97,7 +99,7 @@ class Readings:
         if t - self._changed >= _FROZEN:
             why = "under a large action (is its motor powered?), and this"
             return f"has not changed any reading for {_FROZEN:g} s {why}"
-        if not any(map(_is_large, applied, self._scales)):
+        if not (self._obeyed and any(map(_is_large, applied, self._scales))):
             self._changed = t
         return None
 
