@@ -8,7 +8,6 @@ A package brings devices by the entry-point group `acclimate.devices`: each entr
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from acclimate.control.clock import RealClock
 from acclimate.control.device import Clock, Device
 from acclimate.errors import MissingPartError, UsageError
 from acclimate.names import did_you_mean
+from acclimate.own_module import import_file
 
 GROUP = "acclimate.devices"
 _FORM = "NAME:WHERE or FILE.py:FUNCTION"
@@ -161,13 +161,8 @@ def _in_file(name: str) -> Opener:
     file = Path(path)
     if not file.is_file():
         raise UsageError(f"device file {path} does not exist")
-    spec = importlib.util.spec_from_file_location(f"acclimate_device_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
     try:
-        spec.loader.exec_module(module)
+        module = import_file(f"acclimate_device_{file.stem}", file)
     except Exception as error:  # it is the user's code that runs
         raise UsageError(f"device file {path} failed: {type(error).__name__}: {error}") from error
     found: object = vars(module).get(member)

@@ -7,8 +7,6 @@ one, whose fields are the section [family.options] of a config.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
@@ -18,6 +16,7 @@ from types import ModuleType
 
 from acclimate.errors import UsageError
 from acclimate.names import did_you_mean
+from acclimate.own_module import import_file
 from acclimate.task.spec import TaskSpec
 
 from acclimate_trainer.contract.family import TaskFamily
@@ -138,18 +137,10 @@ def find_file(file: str, folders: Sequence[Path], where: str) -> Path:
 
 def _imported(path: Path, where: str) -> ModuleType:
     """The module, anew each time: the file may have changed."""
-    name = f"acclimate_family_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look their annotations up
     try:
-        spec.loader.exec_module(module)
+        return import_file(f"acclimate_family_{path.stem}", path)
     except _ANYTHING as error:
-        del sys.modules[name]
         raise ConfigError(f"{where}: {path} {_failed('imported', error, path)}") from None
-    return module
 
 
 def _failed(what: str, error: BaseException, path: Path | None = None) -> str:
