@@ -1,8 +1,8 @@
 """What holds for all tests: caches of their own, and how workers share a machine.
 
 Under `pytest -n`, tests run side by side. While a test that is marked `alone` runs, no other does: it measures time, or
-drives in real time with little slack. `make test-fast` leaves out what is marked `slow`, and whatever
-needs one of `_SLOW_FIXTURES`; `make test` begins with these.
+drives in real time with little slack. `make test-fast` leaves out what is marked `slow`, what has
+taken long (`tests.slow`), and whatever needs one of `_SLOW_FIXTURES`; `make test` begins with these.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from acclimate.cache import VARIABLE
 from acclimate.policy import trust
 
 from tests.sharing import Turns, base_of
+from tests.slow import name_of, slow_tests
 
 # They train, export or install: a test that needs one is slow if it happens to come first.
 _SLOW_FIXTURES = {"trained_runs", "exported", "quantised", "wheel"}
@@ -28,8 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = slow_tests()
     for item in items:
-        if _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+        if name_of(item.nodeid) in slow or _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
     # First what takes long: of short tests, all workers have some until the end.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -16,7 +16,8 @@ def test_a_file_of_the_same_size_and_second_is_read_anew(
     file = tmp_path / "own.py"
     for number in range(9):
         file.write_text(f"ARMS = {number}\n")
-        assert import_file("acclimate_test_own", file).ARMS == number
+        found = import_file("acclimate_test_own", file)
+        assert found.ARMS == number
     assert [path.name for path in tmp_path.iterdir()] == ["own.py"]  # nothing is left beside it
 
 
