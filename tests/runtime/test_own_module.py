@@ -17,7 +17,7 @@ def test_a_file_of_the_same_size_and_second_is_read_anew(
     for number in range(9):
         file.write_text(f"ARMS = {number}\n")
         found = import_file("acclimate_test_own", file)
-        assert found.ARMS == number
+        assert number == found.ARMS
     assert [path.name for path in tmp_path.iterdir()] == ["own.py"]  # nothing is left beside it
 
 
