@@ -5,7 +5,7 @@
 #   TORCH_INDEX  where that is looked for when pip's own settings do not have it
 #   ARGS         further arguments for pytest, or for the demo
 #   NAME, SEED   of a benchmark; NAME also of bundles or pictures, instead of all
-#   WORKERS      of `make test`: how many tests run at a time (auto: one per core)
+#   WORKERS      of `make test`: how many tests run at a time (three for two cores)
 
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH ?= torch==$(TORCH_VERSION)$(if $(filter Linux,$(shell uname -s)),+cpu)
@@ -20,7 +20,9 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_D
 	.venv/bin/python -m pip install
 QUIET_TORCH := $(if $(MAKE_TERMERR),,-q)
 
-WORKERS ?= auto
+# Many tests wait, for a device or a process, and leave their core to others.
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+WORKERS ?= $(shell echo $$(( $(CORES) + ($(CORES) + 1) / 2 )))
 # What Python compiles is kept, whatever the shell says: the tests start hundreds of processes.
 PYTEST := PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 

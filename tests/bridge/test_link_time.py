@@ -17,7 +17,7 @@ from acclimate_bridge.link.wire import Frame
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from .test_device_core import Recorder
@@ -101,6 +101,7 @@ def _ticks(samples: list[Sample]) -> list[float]:
 @given(st.floats(0.0, 330.0), st.floats(-0.01, 0.01))
 def test_after_a_pause_of_any_length_readings_are_fresh_again(pause: float, fast: float) -> None:
     """After 170 to 320 s, in which a seq comes around, a link once found nothing new for good."""
+    assume(not 0.08 < pause < 0.1)  # the watchdog, of .1 s, may trip before the next command
     link, clock = connected(lambda clock: Wire(clock, fast=fast))
     drive(link, clock, 2.0)
     clock.sleep_until(clock.now() + pause)
