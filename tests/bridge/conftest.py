@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import subprocess
 import sys
@@ -18,18 +17,13 @@ from acclimate.bundle.file import write_bundle
 from acclimate.bundle.manifest import StateTensor
 from acclimate.bundle.npz import pack_arrays
 from acclimate.command.cli import main
+from acclimate.own_module import import_file
 
 Acclimate = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _tiny() -> ModuleType:
-    path = Path(__file__).parents[1] / "runtime" / "bundles.py"
-    spec = importlib.util.spec_from_file_location("tiny_bundles", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_file("tiny_bundles", Path(__file__).parents[1] / "runtime" / "bundles.py")
 
 
 @pytest.fixture(scope="session")

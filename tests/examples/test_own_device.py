@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from acclimate.control.devices import DeviceAddress
 from acclimate.errors import MissingPartError, UsageError
+from acclimate.own_module import import_file
 from acclimate.testing import DeviceContractError, check_device
 from acclimate_demo.shipped import shipped_bundle
 
@@ -23,12 +23,7 @@ FILE = Path(__file__).parents[2] / "examples" / "own_device.py"
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("own_device", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_file("own_device", FILE)
 
 
 @pytest.mark.alone
