@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -85,7 +86,12 @@ def qemu_device(image: Path) -> Iterator[Served]:
     """A board in QEMU, with its UART on a pseudo-terminal."""
     line = ("-chardev", "pty,id=line", "-serial", "chardev:line")
     with _served([*_QEMU, "-kernel", str(image), *line]) as device:
-        yield device
+        # QEMU drops what its board sends while nobody has the port open, and may notice in the middle of a frame.
+        held = os.open(device.port, os.O_RDWR | os.O_NOCTTY)
+        try:
+            yield device
+        finally:
+            os.close(held)
 
 
 @contextlib.contextmanager
