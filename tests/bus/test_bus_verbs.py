@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from acclimate.command.cli import main
 from acclimate_bridge.bus.models import Family
+from acclimate_bridge.simulation.bus.bus import Disturbance, Disturber
 from acclimate_bridge.simulation.bus.servo import BusServo
 from acclimate_demo.shipped import shipped_bundle
 
@@ -68,6 +70,24 @@ def test_set_id_changes_the_one_that_is_there_and_lasts(family: Family) -> None:
         assert servo.number == 7
     with served(family, [1, 2]) as bench:
         assert main(["bus", "set-id", bench.port, *rate, "--to", "7"]) == 2
+        assert sorted(servo.number for servo in bench.bus.servos) == [1, 2]
+
+
+class Silences(Disturber):
+    """Loses the first answer."""
+
+    def next(self) -> Disturbance | None:
+        lost, self.shares = self.shares, {}
+        return "silent" if lost else None
+
+
+@pytest.mark.parametrize("family", Family)
+def test_an_answer_that_is_missed_leaves_no_two_servos_with_one_id(family: Family) -> None:
+    disturber = Silences(np.random.default_rng(0), {"silent": 1.0})
+    with served(family, [1, 2], disturber=disturber) as bench:
+        words = ["bus", "set-id", bench.port, "--family", family, "--baud", "1000000", "--to", "7"]
+        assert main(words) == 2
+        assert not disturber.shares
         assert sorted(servo.number for servo in bench.bus.servos) == [1, 2]
 
 

@@ -15,6 +15,8 @@ from acclimate_bridge.bus.models import TABLES, Family
 from acclimate_bridge.bus.plan import Joint
 from acclimate_bridge.bus.port import LAST_ID, Missed, ServoPort
 
+_LOOKS = 3  # at a bus that seems to have one servo
+
 
 def found_on(port: ServoPort, numbers: Iterable[int]) -> Iterator[Check]:
     """Everybody who answers, and what is wrong with them."""
@@ -70,12 +72,22 @@ def change_baud(where: str, family: Family, rates: Sequence[int], to: int) -> Ch
         )
 
 
+def _everybody(port: ServoPort) -> list[int]:
+    """Who answers. Whoever seems to be alone is looked for company again: one answer that was missed, and what is
+    meant for one servo would leave two with the same id."""
+    found = answering(port, range(LAST_ID + 1))
+    for _ in range(_LOOKS - 1):
+        if len(found) == 1:
+            found = sorted({*found, *answering(port, range(LAST_ID + 1))})
+    return found
+
+
 @contextlib.contextmanager
 def _only_one(where: str, family: Family, rates: Sequence[int]) -> Iterator[tuple[ServoPort, Look]]:
     """The one servo that is connected."""
     for baud in rates:
         with contextlib.closing(ServoPort(where, family, baud)) as port:
-            there = answering(port, range(LAST_ID + 1))
+            there = _everybody(port)
             if len(there) > 1:
                 raise UsageError(
                     f"{len(there)} servos are on {where} (ids {', '.join(map(str, there))}); leave only the one "
