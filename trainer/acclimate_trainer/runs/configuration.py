@@ -17,6 +17,7 @@ from acclimate.text_files import read_toml
 
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
+from acclimate_trainer.algorithms.model.model import ModelConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
@@ -59,6 +60,7 @@ class Config:
     rl2: Rl2Config | None = None
     rl2_oracle: Rl2Config | None = None
     identify: IdentifyConfig | None = None
+    model: ModelConfig | None = None
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     ppo: PpoConfig | None = None
@@ -96,6 +98,7 @@ ALGORITHMS = (
     "rl2",
     "rl2_oracle",
     "identify",
+    "model",
     "objectives",
     "student",
     "ppo",
