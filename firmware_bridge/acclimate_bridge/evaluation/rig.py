@@ -174,9 +174,7 @@ class Contest:
             ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
             if isinstance(controller, Policy) and Continual.suits(controller.manifest):
-                loop.learner = Continual(
-                    controller, InlineAdapter(controller), Guard.of(controller.manifest)
-                )
+                loop.learner = Continual(controller, InlineAdapter(controller), Guard.of(controller.manifest))
             episodes = self.references(place, link=link)
             plan = TrialPlan(shots, self._episodes, rollback=rollback)
             trial = Trial(loop, episodes, plan, self.exploration(place))

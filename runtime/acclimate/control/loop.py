@@ -48,9 +48,7 @@ class Learner(Protocol):
     def begin(self) -> None:
         """An episode begins."""
 
-    def tick(
-        self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool
-    ) -> None:
+    def tick(self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool) -> None:
         """obs (n_obs,), and whether it is a new reading; the action (n_act,) as the controller gave it, None where it
         did not act, and whether it got through."""
 

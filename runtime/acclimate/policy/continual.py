@@ -44,9 +44,7 @@ class Continual:
         """An episode begins."""
         self._acted, self._tick = True, 0
 
-    def tick(
-        self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool
-    ) -> None:
+    def tick(self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool) -> None:
         """What was observed, whether that was new, what the policy then did, and whether that got through."""
         self._poll()
         k = self._tick

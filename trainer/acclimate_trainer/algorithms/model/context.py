@@ -18,12 +18,13 @@ from torch import Tensor
 
 from acclimate_trainer.algorithms.maml.ridge import inverse_spd
 from acclimate_trainer.algorithms.model import network
-from acclimate_trainer.algorithms.model.form import NOISE, bounded, first_noise, weighed
+from acclimate_trainer.algorithms.model.form import NOISE, bounded, certainty, first_noise, weighed
 from acclimate_trainer.algorithms.model.rows import Rows
 from acclimate_trainer.contract.policy import Tensors
 
 _KEPT_START = 3.0  # of the logit of what is kept of a window when the next one comes
 _EVIDENCE_START = -1.5  # of log e
+_RIDGE = 1e-2  # of a matrix whose diagonal is one
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Context:
     @property
     def n_told(self) -> int:
         return 2 * self.size
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return ("precision",)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         return {
@@ -54,9 +59,6 @@ class Context:
             "precision": torch.eye(self.size).expand(tasks, -1, -1),
         }
 
-    def weights(self, meta: Tensors, thought: Tensors) -> Tensors:
-        return meta
-
     def counts(self, thought: Tensors) -> Tensor:
         z = thought["context"]
         return torch.cat([torch.ones_like(z[:, :1]), z], dim=-1)
@@ -66,14 +68,20 @@ class Context:
         z = kept.squeeze(-1) * thought["context"]
         out = network.columns(meta, rows.x, self.n_y)
         rest = bounded(weighed(meta, rows.y - network.mixed(out, self.counts({"context": z}))))
-        basis = (out[..., 1:] * torch.exp(-meta[NOISE]).unsqueeze(-1)).flatten(1, 2)  # (T, N·n_y, K)
-        weight = torch.exp(meta["log_evidence"]) * rows.weight.unsqueeze(-1)  # (T, N, 1)
+        basis = (out[..., 1:] * certainty(meta).unsqueeze(-1)).flatten(1, 2)  # (T, N·n_y, K)
+        weight = torch.exp(meta["log_evidence"].clamp_max(0.0)) * rows.weight.unsqueeze(-1)  # (T, N, 1)
         across = (basis * weight.expand(-1, -1, self.n_y).flatten(1, 2).unsqueeze(-1)).transpose(1, 2)
         precision = unit + kept * (thought["precision"] - unit) + across @ basis
         slope = across @ rest.flatten(1, 2).unsqueeze(-1)
-        return {"context": z + (inverse_spd(precision) @ slope).squeeze(-1), "precision": precision}
+        return {"context": z + (self._inverse(precision) @ slope).squeeze(-1), "precision": precision}
 
-    def told(self, meta: Tensors, thought: Tensors) -> Tensor:
+    def told(self, meta: Tensors, thought: Tensors) -> Tensor:  # noqa: ARG002
         """z, and the standard deviation of each entry."""
-        variance = (inverse_spd(thought["precision"]) * torch.eye(self.size)).sum(-1)
+        variance = (self._inverse(thought["precision"]) * torch.eye(self.size)).sum(-1)
         return torch.cat([thought["context"], variance.clamp_min(0.0).sqrt()], dim=-1)
+
+    def _inverse(self, precision: Tensor) -> Tensor:
+        """Of Λ, with a ridge: along what hardly shows, a step would be made of rounding."""
+        unit = torch.eye(self.size)
+        scale = torch.rsqrt((precision * unit).sum(-1, keepdim=True))  # so that the diagonal is one
+        return inverse_spd(precision * scale * scale.mT + _RIDGE * unit) * scale * scale.mT

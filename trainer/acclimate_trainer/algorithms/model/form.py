@@ -14,7 +14,10 @@ from acclimate_trainer.contract.policy import Tensors
 
 NOISE = "log_noise"
 """Logarithm of what is left of each sensor's error where everything is known, (1, n_y): errors are weighed by it."""
+NOW = "now."
+"""How the names of weights begin that a machine has for its own, in what is thought of it."""
 _NOISE_START = -1.0
+_LEAST_NOISE = -2.5
 _ODD = 20.0  # errors, in units of the noise, beyond which they are taken for no larger: a sensor that has gone wrong
 
 
@@ -26,6 +29,11 @@ class Form(Protocol):
         """How many numbers say to a policy what is thought."""
         ...
 
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """What of a thought says how much was seen, and not what: no step is measured by it."""
+        ...
+
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Meta-parameters before training, of one task."""
         ...
@@ -34,12 +42,8 @@ class Form(Protocol):
         """What is thought of machines that have not moved yet."""
         ...
 
-    def weights(self, meta: Tensors, thought: Tensors) -> Tensors:
-        """Of the network, as they are for each machine."""
-        ...
-
-    def counts(self, thought: Tensors) -> Tensor | None:
-        """How much each column of the network counts, (T, C); None where there is one."""
+    def counts(self, thought: Tensors) -> Tensor:
+        """How much each column of the network counts, (T, C)."""
         ...
 
     def adapt(self, meta: Tensors, thought: Tensors, rows: Rows) -> dict[str, Tensor]:
@@ -57,7 +61,12 @@ def first_noise(n_y: int) -> Tensor:
 
 def weighed(meta: Tensors, difference: Tensor) -> Tensor:
     """Errors (…, N, n_y) in units of the noise."""
-    return difference * torch.exp(-meta[NOISE])
+    return difference * certainty(meta)
+
+
+def certainty(meta: Tensors) -> Tensor:
+    """One over the noise of each sensor, (T, 1, n_y)."""
+    return torch.exp(-meta[NOISE].clamp_min(_LEAST_NOISE))
 
 
 def bounded(weighed: Tensor) -> Tensor:
@@ -66,9 +75,13 @@ def bounded(weighed: Tensor) -> Tensor:
 
 def predicted(form: Form, meta: Tensors, thought: Tensors, x: Tensor, n_y: int) -> Tensor:
     """By how much sensors will have changed after rows x (T, N, n_x), (T, N, n_y)."""
-    out = network.columns(form.weights(meta, thought), x, n_y)
-    counts = form.counts(thought)
-    return out.squeeze(-1) if counts is None else network.mixed(out, counts)
+    return network.mixed(network.columns(current(meta, thought), x, n_y), form.counts(thought))
+
+
+def current(meta: Tensors, thought: Tensors) -> Tensors:
+    """The network's weights as they are for each machine: those of its own, where a form adapts weights."""
+    own = {n.removeprefix(NOW): value for n, value in thought.items() if n.startswith(NOW)}
+    return {**meta, **own}
 
 
 def squares(rest: Tensor, weight: Tensor) -> Tensor:

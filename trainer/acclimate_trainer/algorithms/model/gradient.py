@@ -16,12 +16,19 @@ import torch
 from torch import Tensor
 
 from acclimate_trainer.algorithms.model import network
-from acclimate_trainer.algorithms.model.form import NOISE, bounded, first_noise, squares, weighed
+from acclimate_trainer.algorithms.model.form import (
+    NOISE,
+    NOW,
+    bounded,
+    current,
+    first_noise,
+    squares,
+    weighed,
+)
 from acclimate_trainer.algorithms.model.rows import Rows
 from acclimate_trainer.contract.policy import Tensors
 
 _RATE = "rate."
-_NOW = "now."
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,10 @@ class Gradient:
     def n_told(self) -> int:
         return self.probes * self.n_y
 
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return ()
+
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         weights = network.initial(self.n_x, self.n_y, 1, self.hidden, rng)
         probes = torch.tensor(rng.standard_normal((self.probes, self.n_x)), dtype=torch.float32)
@@ -45,15 +56,13 @@ class Gradient:
         return {**weights, **rates, NOISE: first_noise(self.n_y), "probes": probes}
 
     def begin(self, meta: Tensors) -> dict[str, Tensor]:
-        return {_NOW + name: value for name, value in network.parts(meta).items()}
+        return {NOW + name: value for name, value in network.parts(meta).items()}
 
-    def weights(self, meta: Tensors, thought: Tensors) -> Tensors:
-        return {name.removeprefix(_NOW): value for name, value in thought.items()}
+    def counts(self, thought: Tensors) -> Tensor:
+        """There is a single column."""
+        return torch.ones(thought[NOW + "b0"].shape[0], 1)
 
-    def counts(self, thought: Tensors) -> None:
-        return None
-
-    def adapt(self, meta: Tensors, thought: Tensors, rows: Rows) -> dict[str, Tensor]:
+    def adapt(self, meta: Tensors, thought: Tensors, rows: Rows) -> dict[str, Tensor]:  # noqa: ARG002
         weights = network.parts(meta)
 
         def loss(at: Tensors) -> Tensor:
@@ -61,8 +70,8 @@ class Gradient:
             return squares(bounded(rest), rows.weight).mean(-1).sum()
 
         slope = torch.func.grad(loss)(weights)
-        return {_NOW + name: w - meta[_RATE + name] * slope[name] for name, w in weights.items()}
+        return {NOW + name: w - meta[_RATE + name] * slope[name] for name, w in weights.items()}
 
     def told(self, meta: Tensors, thought: Tensors) -> Tensor:
         """What is predicted in each of the situations, (T, probes · n_y)."""
-        return network.columns(self.weights(meta, thought), meta["probes"], self.n_y).flatten(1)
+        return network.columns(current(meta, thought), meta["probes"], self.n_y).flatten(1)

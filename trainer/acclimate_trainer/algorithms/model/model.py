@@ -16,18 +16,21 @@ by backpropagation through the simulator, as RL² does, and what it is told is a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import Generic, Literal, TypeAlias
 
 import numpy as np
 import torch
 from acclimate.errors import UsageError
 from torch import Tensor
 
-from acclimate_trainer.algorithms.model import network
 from acclimate_trainer.algorithms.model.context import Context
-from acclimate_trainer.algorithms.model.form import Form, predicted, squares
+from acclimate_trainer.algorithms.model.episodes import Places, Trials
+from acclimate_trainer.algorithms.model.form import Form
 from acclimate_trainer.algorithms.model.gradient import Gradient
+from acclimate_trainer.algorithms.model.planner import Planning, PlanningPolicy
 from acclimate_trainer.algorithms.model.policies import MODEL, ModelPolicy
 from acclimate_trainer.algorithms.model.priors import Priors
 from acclimate_trainer.algorithms.model.rows import Layout
@@ -35,14 +38,14 @@ from acclimate_trainer.algorithms.reactive import risen
 from acclimate_trainer.algorithms.rl2.rl2 import initial_parameters, n_inputs
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily, Tasks
-from acclimate_trainer.contract.policy import Tensors, Window
+from acclimate_trainer.contract.policy import Tensors
 from acclimate_trainer.networks.view import View
-from acclimate_trainer.outer_loop.training import Losses
-from acclimate_trainer.play.rollouts import Episodes, draw, drive, headline, initial_of, total_cost
-from acclimate_trainer.play.trials import Course, change_in, times_of_change, trial_costs
+from acclimate_trainer.outer_loop.training import Losses, LossesOf
+from acclimate_trainer.play.rollouts import headline, total_cost
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
 FormName: TypeAlias = Literal["gradient", "context", "priors"]
+Acts: TypeAlias = Literal["policy", "planner"]
 _LEAST = 1e-4  # of a mean square that is predicted: no sensor is more exact
 
 
@@ -52,6 +55,9 @@ class ModelConfig:
 
     form: FormName = "context"
     """How the model adapts: gradient, context or priors."""
+    act: Acts = "policy"
+    """What drives a device: policy, a network that is told what the model thinks, or planner, the model alone. In
+    training it is the policy, either way."""
     model_hidden: int = 32
     """Width of both hidden layers of the model."""
     size: int = 8
@@ -66,8 +72,10 @@ class ModelConfig:
     """Step size of the gradient step at the start of training."""
     hidden: int = 17
     """Width of the policy's GRU."""
-    episodes: int = 2
+    episodes: int = 3
     """Episodes of a trial."""
+    trials: int = 2
+    """Trials that follow one another in an iteration; the optimizer takes a step after each episode."""
     windows: int = 4
     """Windows of an episode."""
     side_by_side: int = 4
@@ -84,13 +92,29 @@ class ModelConfig:
     """Ticks over which the error is averaged before its root is taken: short ones make small errors count."""
     prediction: float = 0.1
     """Weight of the model's loss beside the cost of driving."""
+    blocks: int = 4
+    """Actions of a plan, each of which is held for `ahead` ticks."""
+    samples: int = 48
+    """Variations of the plan that are tried."""
+    refinements: int = 2
+    """Times that the plan is varied at every tick, each time half as widely as before."""
+    spread: float = 0.4
+    """Standard deviation of the first variations, of full scale."""
+    temperature: float = 0.1
+    """How much the cost of a variation may be above the best one, of what they are on average, and still count."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
-        counts = ("model_hidden", "size", "ahead", "transitions", "hidden", "episodes", "windows", "side_by_side", "block")
+        trials = ("episodes", "trials", "windows", "side_by_side", "block")
+        sizes = ("model_hidden", "size", "ahead", "transitions", "hidden")
+        planned = ("blocks", "samples", "refinements")
         shares = ("change", "explore", "adjoint_decay")
-        others = {"past": NOT_NEGATIVE, "rate": POSITIVE, "prediction": POSITIVE}
-        require(self, {**dict.fromkeys(counts, COUNT), **dict.fromkeys(shares, SHARE), **others})
+        positive = ("rate", "prediction", "spread", "temperature")
+        others = {"past": NOT_NEGATIVE, **dict.fromkeys(positive, POSITIVE)}
+        require(
+            self,
+            {**dict.fromkeys((*trials, *sizes, *planned), COUNT), **dict.fromkeys(shares, SHARE), **others},
+        )
 
 
 class Model(Generic[Tasks]):
@@ -102,6 +126,11 @@ class Model(Generic[Tasks]):
         self._view = View.of(self._family)
         self._layout = Layout(self._view, config.past, config.ahead)
         self._form = self._chosen()
+        if config.act == "planner" and not (self._family.rewarded or self._family.spec.headline.pairs):
+            raise UsageError(
+                f'[model] act = "planner" needs a reward that follows from what is observed, and the family '
+                f'{self._family.spec.name!r} has none; use act = "policy"'
+            )
 
     def _chosen(self) -> Form:
         c, layout = self._config, self._layout
@@ -116,81 +145,59 @@ class Model(Generic[Tasks]):
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         told = self._form.n_told
-        policy = initial_parameters(
-            n_inputs(self._view), self._view.n_act, self._config.hidden, rng, told
-        )
+        policy = initial_parameters(n_inputs(self._view), self._view.n_act, self._config.hidden, rng, told)
         return policy | {MODEL + name: value for name, value in self._form.initial(rng).items()}
 
     def policy(self, meta: Tensors) -> ModelPolicy:
+        c = self._config
+        if c.act == "policy":
+            return self._driver(meta)
+        planning = Planning(c.blocks, c.samples, c.refinements, c.spread, c.temperature)
+        return PlanningPolicy(meta, self._layout, self._form, c.transitions, planning)
+
+    def _driver(self, meta: Tensors) -> ModelPolicy:
+        """What drives in training."""
         return ModelPolicy(meta, self._layout, self._form, self._config.transitions)
 
     def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
-        """What driving costs, by block, roots taken; and the model's loss. Each task's own."""
+        """Over a whole trial; each task's own."""
+        places = self._places(tasks, rng, progress)
+        losses = [self._losses(places, meta) for _ in range(self._config.episodes)]
+        report = {n: torch.stack([each.report[n] for each in losses]).mean(0) for n in losses[0].report}
+        return Losses(torch.stack([each.total for each in losses]).mean(0), report)
+
+    def pieces(self, tasks: int, rng: np.random.Generator, progress: float) -> Iterator[LossesOf]:
+        """Episodes of several trials."""
+        places = self._places(tasks, rng, progress)
+        for _ in range(self._config.trials * self._config.episodes):
+            yield partial(self._losses, places)
+
+    def _places(self, tasks: int, rng: np.random.Generator, progress: float) -> Places[Tasks]:
         c = self._config
-        explores = torch.arange(tasks) < round(c.explore * tasks)
-        driven = self._trial(meta, explores, rng, risen(progress, c.curriculum))
-        costs = trial_costs(self._family, driven.episodes)
-        cost = torch.where(explores, 0.0, total_cost(costs, c.block))
-        seen = costs[0]._replace(values=costs[0].values[~explores])
-        learned = torch.stack(driven.errors[1:]).mean(0)  # (T, n_y)
+        plan = Trials(
+            places=tasks,
+            side_by_side=c.side_by_side,
+            episodes=c.episodes,
+            windows=c.windows,
+            change=c.change,
+            explore=c.explore,
+            progress=risen(progress, c.curriculum),
+            adjoint_decay=c.adjoint_decay,
+        )
+        return Places(self._family, plan, rng)
+
+    def _losses(self, places: Places[Tasks], meta: Tensors) -> Losses:
+        """What the next episode costs, by block, roots taken; and the model's loss."""
+        c, driven = self._config, places.drive(self._driver(meta), meta)
+        costs = self._family.costs(driven.episode.window(), driven.episode.reward)
+        cost = torch.where(places.explores, 0.0, total_cost(costs, c.block))
+        errors = torch.stack(driven.errors, dim=1)  # (T, windows, n_y)
+        known = torch.ones(errors.shape[:2])
+        known[:, 0] = (~driven.new).float()  # nothing is known of a machine that has not moved
+        logs = 0.5 * torch.log(errors + _LEAST).mean(-1)
+        learned = (logs * known).sum(-1) / known.sum(-1)
         report = {
-            costs[0].name: headline(seen),
-            "predicted": learned.sqrt().mean(-1),
-            "unadapted": driven.errors[0].sqrt().mean(-1),
+            costs[0].name: torch.where(places.explores, torch.nan, headline(costs[0])),
+            "prediction": torch.exp(learned),
         }
-        logs = 0.5 * torch.log(torch.stack(driven.errors[1:]) + _LEAST).mean((0, 2))
-        return Losses(cost + c.prediction * logs, report)
-
-    def _trial(
-        self, meta: Tensors, explores: Tensor, rng: np.random.Generator, progress: float
-    ) -> _Driven:
-        """Drive windows, and adapt to each of them, as a device does."""
-        c, policy, tasks = self._config, self.policy(meta), len(explores)
-        steps = policy.window.steps
-        length = steps * c.windows
-        before = self._family.sample(tasks, rng, progress)
-        at = times_of_change(self._family, tasks, c.episodes * length, c.change, rng)
-        course = Course(before, self._family.change(before, rng, progress), at)
-        axes = (tasks, c.side_by_side)
-        live = {**meta, **policy.begin(tasks), **initial_of(policy, axes)}
-        driven = _Driven([], [])
-        for episode in range(c.episodes):
-            live |= initial_of(policy, axes, ("episode",))
-            around = draw(self._family, before, rng, explore=c.side_by_side, measure=0, steps=length)
-            noise = around.noise * explores[:, None, None, None]
-            parts = []
-            for k in range(c.windows):
-                ticks = slice(k * steps, (k + 1) * steps)
-                part = around._replace(
-                    noise=noise[:, :, ticks],
-                    reference=around.reference[:, :, ticks.start : ticks.stop + 1],
-                )
-                first = episode * length + ticks.start
-                change = change_in(self._family, course, first, tells=False)
-                episodes, live = drive(policy, live, self._family.spec, part, c.adjoint_decay, change)
-                window = Window(*(x.detach() for x in episodes.window()))
-                driven.errors.append(self._error(policy, meta, live, window))
-                live |= policy.adapt(live, Window(*(x[:, :1] for x in window))).next
-                live["told"] = live["told"].detach()
-                parts.append(episodes)
-            driven.episodes.append(_one_after_the_other(parts))
-        return driven
-
-    def _error(self, policy: ModelPolicy, meta: Tensors, live: Tensors, window: Window) -> Tensor:
-        """Mean square of each sensor's prediction errors, (T, n_y), with what is thought before the window."""
-        rows = self._layout.rows(window)
-        return policy.errors(live, rows)
-
-
-class _Driven(NamedTuple):
-    """Episodes of a trial, and the model's errors in each window, (T, n_y)."""
-
-    episodes: list[Episodes]
-    errors: list[Tensor]
-
-
-def _one_after_the_other(parts: list[Episodes]) -> Episodes:
-    """Windows of one episode as that episode."""
-    obs = torch.cat([*(part.obs[:, :, :-1] for part in parts), parts[-1].obs[:, :, -1:]], dim=2)
-    others = (torch.cat(column, dim=2) for column in list(zip(*parts, strict=True))[1:])
-    return Episodes(obs, *others)
+        return Losses(cost + c.prediction * learned, report)

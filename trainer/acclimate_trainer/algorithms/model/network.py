@@ -20,9 +20,7 @@ from acclimate_trainer.contract.policy import Tensors
 _LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2")
 
 
-def initial(
-    n_x: int, n_y: int, columns: int, hidden: int, rng: np.random.Generator
-) -> dict[str, Tensor]:
+def initial(n_x: int, n_y: int, columns: int, hidden: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """Random weights, no bias; first predictions are small."""
     shapes = {"w0": (n_x, hidden), "w1": (hidden, hidden), "w2": (n_x + hidden, n_y * columns)}
     scales = {"w0": 1.0, "w1": 1.0, "w2": 0.3}

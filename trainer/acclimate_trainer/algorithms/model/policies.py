@@ -37,6 +37,7 @@ class ModelPolicy:
         self._model = {n.removeprefix(MODEL): value for n, value in meta.items() if n.startswith(MODEL)}
         self._layout, self._form, self._view = layout, form, layout.view
         self._hidden = self._params["recurrent"].shape[-2]
+        self._thoughts = tuple(form.begin(network.stacked(self._model, 1)))
         self.window = WindowSpec(1, layout.steps(rows))
         self.adaptation = AdaptationSpec(_STEPS, continual=True)
 
@@ -77,29 +78,38 @@ class ModelPolicy:
         return told_act(self._view, state, obs, noise, state["told"])
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
-        """A step, where it makes the model no worse on the window that it comes from; else nothing changes."""
+        """A step; where there is nothing to learn from, nothing changes.
+
+        `loss` and `left` are the model's errors on the window before and after it, in units of the noise.
+        """
         meta, rows = network.stacked(self._model, window.mask.shape[0]), self._layout.rows(window)
-        thought = {name: state[name] for name in self.begin(1) if name != "told"}
+        thought = self._thought(state)
         after = self._form.adapt(meta, thought, rows)
         errors = [self._error(meta, each, rows) for each in (thought, after)]
-        better = (rows.weight.amax(-1) > 0.0) & (errors[1] <= errors[0])
+        seen = rows.weight.amax(-1) > 0.0
         written = {**after, "told": self._form.told(meta, after)}
-        following = {name: _where(better, value, state[name]) for name, value in written.items()}
-        step = following["told"] - state["told"]
+        following = {name: _where(seen, value, state[name]) for name, value in written.items()}
+        moved = [n for n in following if n not in self._form.counters]
+        step = torch.cat([(following[n] - state[n]).flatten(1) for n in moved], dim=-1)
         info = {"loss": errors[0], "left": errors[1], "step_norm": step.square().sum(-1).sqrt()}
         return Adapt(following, info)
 
-    def errors(self, state: Tensors, rows: Rows) -> Tensor:
-        """Mean square of each sensor's prediction errors, (T, n_y), with what is thought."""
-        meta = network.stacked(self._model, rows.weight.shape[0])
-        thought = {name: state[name] for name in self.begin(1) if name != "told"}
-        rest = rows.y - predicted(self._form, meta, thought, rows.x, self._layout.n_y)
-        return squares(rest, rows.weight)
+    def errors(self, state: Tensors, window: Window) -> Tensor:
+        """Mean square of each sensor's prediction errors in a window, (T, n_y), with what is thought."""
+        meta, rows = network.stacked(self._model, window.mask.shape[0]), self._layout.rows(window)
+        return squares(self._rest(meta, self._thought(state), rows), rows.weight)
+
+    def _thought(self, state: Tensors) -> dict[str, Tensor]:
+        return {name: state[name] for name in self._thoughts}
+
+    def _rest(self, meta: Tensors, thought: Tensors, rows: Rows) -> Tensor:
+        """What is measured less what is predicted, (T, N, n_y)."""
+        return rows.y - predicted(self._form, meta, thought, rows.x, self._layout.n_y)
 
     def _error(self, meta: Tensors, thought: Tensors, rows: Rows) -> Tensor:
         """Root mean square of the prediction errors, in units of the noise, (T,)."""
-        rest = rows.y - predicted(self._form, meta, thought, rows.x, self._layout.n_y)
-        return squares(weighed(meta, rest), rows.weight).mean(-1).sqrt()
+        rest = weighed(meta, self._rest(meta, thought, rows))
+        return squares(rest, rows.weight).mean(-1).sqrt()
 
 
 def _where(which: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from acclimate_trainer.algorithms.model import network
-from acclimate_trainer.algorithms.model.form import NOISE, bounded, first_noise
+from acclimate_trainer.algorithms.model.form import NOISE, bounded, certainty, first_noise
 from acclimate_trainer.algorithms.model.rows import Rows
 from acclimate_trainer.contract.policy import Tensors
 
@@ -35,6 +35,10 @@ class Priors:
     def n_told(self) -> int:
         return self.size
 
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return ()
+
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
         return {
             **network.initial(self.n_x, self.n_y, self.size, self.hidden, rng),
@@ -46,19 +50,18 @@ class Priors:
     def begin(self, meta: Tensors) -> dict[str, Tensor]:
         return {"likelihood": torch.zeros(meta[NOISE].shape[0], self.size)}
 
-    def weights(self, meta: Tensors, thought: Tensors) -> Tensors:
-        return meta
-
     def counts(self, thought: Tensors) -> Tensor:
         return torch.softmax(thought["likelihood"], dim=-1)
 
     def adapt(self, meta: Tensors, thought: Tensors, rows: Rows) -> dict[str, Tensor]:
         out = network.columns(meta, rows.x, self.n_y).transpose(2, 3)  # (T, N, M, n_y)
-        errors = bounded((rows.y.unsqueeze(2) - out) * torch.exp(-meta[NOISE]).unsqueeze(1)).square().sum(-1)  # (T, N, M)
+        errors = (
+            bounded((rows.y.unsqueeze(2) - out) * certainty(meta).unsqueeze(1)).square().sum(-1)
+        )  # (T, N, M)
         found = torch.exp(meta["log_evidence"]).squeeze(-1) * (errors * rows.weight.unsqueeze(-1)).sum(1)
         likely = torch.sigmoid(meta["kept"]).squeeze(-1) * thought["likelihood"] - 0.5 * found
         return {"likelihood": likely - likely.amax(-1, keepdim=True)}
 
-    def told(self, meta: Tensors, thought: Tensors) -> Tensor:
+    def told(self, meta: Tensors, thought: Tensors) -> Tensor:  # noqa: ARG002
         """How likely each prior is."""
         return self.counts(thought)
