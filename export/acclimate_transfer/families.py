@@ -124,12 +124,14 @@ def _described(channel: ObservationChannel | ActionChannel) -> str:
 
 
 def _channels(kind: str, source: dict[str, str], target: dict[str, str]) -> Iterator[str]:
-    for name in source.keys() - target.keys():
-        yield f"{kind} {name!r} is in the source only"
-    for name in target.keys() - source.keys():
-        yield f"{kind} {name!r} is in the target only"
-    for name in source.keys() & target.keys():
+    only = [(name, "source") for name in source if name not in target]
+    only += [(name, "target") for name in target if name not in source]
+    for name, where in only:
+        yield f"{kind} {name!r} is in the {where} only"
+    shared = [name for name in source if name in target]
+    for name in shared:
         if source[name] != target[name]:
             yield f"{kind} {name!r} is ({source[name]}) in the source and ({target[name]}) in the target"
-    if list(source) != list(target) and source.keys() == target.keys():
-        yield f"the order of {kind} channels is {', '.join(source)} in the source and {', '.join(target)} in the target"
+    if not only and list(source) != list(target):
+        orders = [", ".join(names) for names in (source, target)]
+        yield f"{kind} channels are in the order {orders[0]} in the source and {orders[1]} in the target"

@@ -94,7 +94,6 @@ def _measured(contest: Contest, policy: Policy, place: Standing, seconds: float)
     policy.restore()
     with contest.rig(policy, place, policy.manifest) as rig:
         tell_truth(policy, rig.plant)
-        policy.reset("trial")
         _practise(contest, policy, place, rig, seconds)
         return rig.trial.measure().values
 

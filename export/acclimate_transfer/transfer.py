@@ -34,6 +34,24 @@ from acclimate_transfer.sets import SETS, VALIDATION, Sets
 from acclimate_transfer.training import Training, bring_about, trainings_of
 
 REPORT, PICTURE = "report.json", "transfer.png"
+_LINES = 10
+
+
+class Counter:
+    """How many of some pieces of work are done: one line that changes on a terminal, ten lines elsewhere."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total, self._terminal = title, total, sys.stderr.isatty()
+
+    def __call__(self, done: int) -> None:
+        last = done == self._total
+        if self._terminal:
+            end = "\n" if last else ""
+            print(
+                f"\r{self._title}: {done} of {self._total} done\x1b[K", end=end, file=sys.stderr, flush=True
+            )
+        elif last or done % max(1, self._total // _LINES) == 0:
+            print(f"{self._title}: {done} of {self._total} done", file=sys.stderr, flush=True)
 
 
 class Plan(NamedTuple):
@@ -205,10 +223,7 @@ def _scores(
             else:
                 found.setdefault(t.title, {})[name] = before
 
-    def progress(done: int) -> None:
-        print(f"{title}: {done} of {len(work)} done", file=sys.stderr, flush=True)
-
-    results = answers([each for _, each in work], plan.jobs, progress)
+    results = answers([each for _, each in work], plan.jobs, Counter(title, len(work)))
     for (t, each), result in zip(work, results, strict=True):
         keep(t.path, each.of_set, each.question, result)
         found.setdefault(t.title, {})[each.of_set] = result
