@@ -34,7 +34,8 @@ from acclimate_transfer.sets import SETS, VALIDATION, Sets
 from acclimate_transfer.training import Training, bring_about, trainings_of
 
 REPORT, PICTURE = "report.json", "transfer.png"
-_LINES = 10
+SHOTS = (0, 1, 5)  # after which to measure, where nothing else is said
+_LINES = 10  # of progress, where it is no terminal
 
 
 class Counter:
@@ -110,7 +111,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     if not args.samples > 0.0:
         raise UsageError(f"--samples must be above 0, found {args.samples:g}")
     name = "_".join(re.sub(r"\W+", "-", place.label) for place in (source, target))
-    shots = sorted({at_least("--shots", k, 0) for k in args.shots})
+    shots = sorted({at_least("--shots", k, 0) for k in args.shots or SHOTS})
     return Plan(
         source,
         target,
