@@ -22,7 +22,6 @@ def _configure_transfer(parser: argparse.ArgumentParser) -> None:
         "--shots",
         type=int,
         nargs="+",
-        default=(0, 1, 5),
         metavar="N",
         help="after which shots to measure (0 1 5)",
     )
