@@ -24,9 +24,10 @@ T = TypeVar("T")
 SUBJECTS = [subject for subjects in GROUPS.values() for subject in subjects]
 SMALL = '''
 """A text with 1 + 1 in it."""
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     X = 1
+Y: TypeAlias = int | float
 
 class A:
     def __init__(self) -> None:
@@ -41,6 +42,8 @@ class A:
         self.n += 1
         if x < 2 and not self.n:
             raise ValueError(f"{x + 1}")
+        for a, b in zip([1.5], dict(strict=True), strict=True):
+            self.path = a / "name" / f"{b}" / b
         return x is not None
 '''
 
@@ -60,6 +63,9 @@ def test_what_can_be_planted() -> None:
         "A.f: x < 2 and (not self.n) -> x < 2 or not self.n",
         "A.f: x < 2 -> x <= 2",
         "A.f: 2 -> 3",
+        "A.f: self.path = a / 'name' / f'{b}' / b -> (nothing)",
+        "A.f: 1.5 -> 2.5",
+        "A.f: a / 'name' / f'{b}' / b -> a / 'name' / f'{b}' * b",
         "A.f: x is not None -> x is None",
     ]
 
