@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -22,8 +23,9 @@ PRELOADED = (
 )  # what takes long, and is never changed
 
 
-def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, ...]) -> None:
-    """bug: MODULE=FILE; without: tests that are left out. Never returns."""
+def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, ...], limit: int) -> None:
+    """bug: MODULE=FILE; without: tests that are left out; limit: s of processor time. Never returns."""
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     os.setsid()  # whoever ends this process ends what tests have started, too
     threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     os.chdir(root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import tempfile
 import time
@@ -17,14 +18,15 @@ from benchmarks.mutation.subjects import LEFT_OUT, ROOT, Subject
 
 Verdict: TypeAlias = Literal["killed", "survived"]
 _LEAST, _TIMES = 60.0, 10.0  # s that tests may take with a bug, and of what they take without one
-_FAILED = (
-    1  # pytest's exit code where tests ran, and one failed; from 2 on it broke off, as where nothing imports
-)
+_BUSY, _LEAST_BUSY = (
+    0.25,
+    5.0,
+)  # of that as processor time, which a loop without an end takes, and at least so much
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class Outcome(NamedTuple):
-    """code: pytest's, or None where the tests did not end in time, as where a loop does not."""
+    """code: pytest's; below 0 where processor time ran out, as in a loop without an end; None where all time did."""
 
     code: int | None
     seconds: float
@@ -60,7 +62,8 @@ def with_bug(subject: Subject, source: str, limit: float) -> Outcome:
 
 def _run(bug: str, tests: tuple[str, ...], limit: float | None) -> Outcome:
     begin = time.monotonic()
-    process = _CONTEXT.Process(target=child.run_tests, args=(str(ROOT), bug, tests, LEFT_OUT))
+    busy = resource.RLIM_INFINITY if limit is None else round(max(_BUSY * limit, _LEAST_BUSY))
+    process = _CONTEXT.Process(target=child.run_tests, args=(str(ROOT), bug, tests, LEFT_OUT, busy))
     process.start()
     process.join(limit)
     late = process.is_alive()
