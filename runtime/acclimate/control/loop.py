@@ -340,7 +340,7 @@ class ControlLoop:
         self._commander.note(sample)
         if sample.faults and self._armed:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        return self._readings.problem(sample, self._commander.applied)
+        return self._readings.problem(sample, self._commander.applied if self._armed else [])
 
     def _see(self, sample: Sample, now: float, fresh: bool = True) -> None:
         """Take a usable reading."""
