@@ -41,7 +41,9 @@ def _of(package: str, modules: str, tests: str) -> list[Subject]:
 
 _LOOP = "test_loop test_limits test_commanding test_channel_map test_readings test_drive test_trial test_recording"
 _POLICY = "test_policy test_guard test_checkpoint test_trial test_policy_model"
-_BUNDLE = "test_arrays test_manifest test_bundle test_hostile_bundles test_policy"
+_BUNDLE = (
+    "test_arrays test_manifest test_quantised test_objectives test_bundle test_hostile_bundles test_policy"
+)
 _LINK = "test_wire test_messages test_time_sync test_device_core test_link_time test_host_link test_fail_safe"
 
 GROUPS: dict[str, list[Subject]] = {

@@ -8,7 +8,7 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Graphs, Limits, Manifest, NoiseSpec, TensorSpec
 from acclimate.control.device import Channel, DeviceCaps, Sample
 from acclimate.control.loop import ControlLoop
-from acclimate.errors import DeviceFault
+from acclimate.errors import DeviceFault, PolicyError
 from acclimate.task.spec import CHATTER, ActionChannel, ObservationChannel, TaskSpec
 
 from . import bundles
@@ -222,6 +222,32 @@ def test_a_small_action_need_not_show(action: tuple[float, float]) -> None:
     crane = Crane()
     with _loop(crane, action) as loop:
         assert loop.run_episode(LONG).mask.all()
+
+
+def test_what_the_task_does_not_speak_of_is_held_within_its_own_range() -> None:
+    for lamp, held in ((1.04, 1.0), (0.17, 0.2)):
+        crane = Lit()
+        crane.lamp = lamp
+        with _loop(crane):
+            assert crane.commands == [[0.3, held, 3.0]]
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(1.0, 0.1, 1.0), (0.5, 0.2, 0.65), (0.25, 0.25, 0.475)])
+def test_a_share_of_the_way_is_one_from_neutral_to_either_end(share: float, low: float, high: float) -> None:
+    """What is held has no such way: it may go where it always may."""
+    for fan, hoist, expected in ((-9.0, 0.0, [low, 0.2, 0.5]), (9.0, 9.0, [high, 0.2, 8.0])):
+        crane = Crane()
+        with ControlLoop(Constant(hoist, fan), crane, crane.clock, manifest(), max_action=share) as loop:
+            loop.run_episode(FREE)
+        assert crane.commands[-2] == expected
+
+
+@pytest.mark.parametrize("bad", ["hoist", "fan"])
+def test_the_action_that_is_not_finite_is_named(bad: str) -> None:
+    crane = Crane()
+    action = (np.nan, 0.5) if bad == "hoist" else (5.0, np.inf)
+    with _loop(crane, action) as loop, pytest.raises(PolicyError, match=f"action '{bad}' is not finite"):
+        loop.run_episode(LONG)
 
 
 def test_what_is_held_lies_within_the_limits() -> None:

@@ -11,6 +11,9 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Limits, Manifest
 from acclimate.control.device import Channel, DeviceCaps, Sample
 from acclimate.control.loop import ControlLoop
+from acclimate.control.loop_stats import Tally
+from acclimate.control.pacer import Pacer
+from acclimate.control.rearming import Rearming
 from acclimate.errors import DeviceFault, PolicyError
 
 from . import bundles
@@ -268,6 +271,55 @@ def test_a_start_takes_the_machine_where_it_is_then() -> None:
     loop.start(2 * DT)
     assert joint.clock.now() - before <= DT
     loop.run_episode(_reference())
+
+
+@pytest.mark.parametrize(("late", "counted"), [(0.1, 0), (0.101, 1)])
+def test_a_tenth_of_a_period_is_not_late(late: float, counted: int) -> None:
+    tally = Tally()
+    pacer = Pacer(ManualClock(lambda _: late), 1.0, tally)
+    assert pacer.wait() == late
+    assert (tally.ticks, tally.late, tally.skipped) == (1, counted, 0)
+
+
+@pytest.mark.parametrize("missed", [0, 1, 2, 5])
+@pytest.mark.parametrize("more", [0.0, 0.25])
+def test_as_many_deadlines_are_skipped_as_have_passed(missed: int, more: float) -> None:
+    """One that is just now passes, too: the tick is that one's as well."""
+    tally, clock = Tally(), ManualClock(lambda sleep: missed + more if sleep == 1 else 0.0)
+    pacer = Pacer(clock, 1.0, tally)
+    times = []
+    for _ in range(4):
+        pacer.wait()
+        times.append(clock.now())
+    assert times == [0.0, 1.0 + missed + more, 2.0 + missed, 3.0 + missed]
+    assert (tally.skipped, tally.late) == (missed, int(missed + more > 0.0))
+    assert (tally.ticks, tally.periods, tally.drift) == (4, 3, float(missed))
+
+
+@pytest.mark.parametrize(("within", "too_often"), [(10.0, False), (10.0 - BIT, True)])
+def test_a_watchdog_may_trip_five_times_within_ten_seconds(within: float, too_often: bool) -> None:
+    """However often a reading tells of the same time."""
+    rearming, values = Rearming(), np.zeros(1, np.float32)
+    for k in range(5):
+        for again in range(3):
+            assert rearming.is_new(Sample(values, 0.0, 0, latches=k), float(k)) is (again == 0)
+    last = Sample(values, 0.0, 0, latches=5)
+    if too_often:
+        with pytest.raises(DeviceFault, match="has tripped 6 times within 10 s"):
+            rearming.is_new(last, within)
+    else:
+        assert rearming.is_new(last, within)
+        with pytest.raises(
+            DeviceFault, match="has tripped 6 times"
+        ):  # the first is forgotten, not all of them
+            rearming.is_new(last._replace(latches=6), 10.5)
+
+
+def test_a_watchdog_that_trips_again_after_it_was_obeyed_is_new_whatever_its_number() -> None:
+    rearming, sample = Rearming(), Sample(np.zeros(1, np.float32), 0.0, 0)
+    assert rearming.is_new(sample, 0.0)
+    rearming.obeys()
+    assert rearming.is_new(sample, 1.0)
 
 
 def test_what_happens_every_tick_happens_after_each_command() -> None:

@@ -33,11 +33,11 @@ class Readings:
         self._limits = channels.limits
         self._own = {own.entry: own.sensor for own in channels.own}
         self._period = 1.0 / caps.rate_hz
-        self.sensed: list[float] = [0.0] * len(self._channels)
+        self.sensed: list[float] = [math.nan] * len(self._channels)
         self._last: list[float] | None = None  # the newest good one
-        self._last_t = 0.0
+        self._last_t = math.nan
         self._before: list[float] = []  # the newest, good or not
-        self._changed = 0.0  # when they were others
+        self._changed = math.nan  # when they were others
 
     def forget(self) -> None:
         """The machine may have been put back, or stood still unwatched: the next reading may be anywhere."""
