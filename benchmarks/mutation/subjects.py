@@ -55,7 +55,8 @@ GROUPS: dict[str, list[Subject]] = {
             _RUNTIME, "control/readings control/rearming control/patience", f"{_LOOP} bridge/test_fail_safe"
         ),
         *_of(_RUNTIME, "control/trial control/drive", "test_drive test_trial test_recording"),
-        *_of(_RUNTIME, "policy/policy policy/slots policy/adaptation", _POLICY),
+        *_of(_RUNTIME, "policy/policy", f"{_POLICY} test_choice"),
+        *_of(_RUNTIME, "policy/slots policy/adaptation", _POLICY),
         *_of(_RUNTIME, "policy/guard policy/checkpoint policy/golden_check atomic", _POLICY),
         *_of(_RUNTIME, "policy/trust", "test_trust"),
         *_of(_RUNTIME, "bundle/archive bundle/file bundle/golden bundle/manifest bundle/npz", _BUNDLE),

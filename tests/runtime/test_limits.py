@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Limits, Manifest
+from acclimate.control.channel_map import ChannelMap
 from acclimate.control.device import Channel, DeviceCaps, Sample
 from acclimate.control.loop import ControlLoop
 from acclimate.control.loop_stats import Tally
 from acclimate.control.pacer import Pacer
+from acclimate.control.readings import Readings
 from acclimate.control.rearming import Rearming
 from acclimate.errors import DeviceFault, PolicyError
 
@@ -218,6 +220,29 @@ def test_what_was_measured_just_before_an_episode_is_news_to_it(age: float, stal
     assert loop.stats().stale == stale
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_reading_from_before_a_pause_is_not_news_after_it(measured: bool) -> None:
+    """A device that fell silent meanwhile is not driven by what it measured last."""
+    loop, joint, controller = _loop(_repeating(10, 3))
+    if measured:
+        loop.measure()
+    loop.run_episode(_reference(10 - measured))
+    driven = len(controller.seen)
+    _sleep(joint, 5.0)
+    loop.run_episode(_reference(10))
+    assert (loop.stats().stale, loop.stats().blind) == (3, 2)
+    assert [command[1] for command in joint.commands[-11:-7]] == [0.0, 0.0, 0.25, 0.25]
+    assert len(controller.seen) == driven + 8
+
+
+@pytest.mark.parametrize("count", [BLIND - 1, BLIND, BLIND + 1])
+def test_the_reading_of_the_start_is_the_first_that_counts(count: int) -> None:
+    loop, joint, _ = _loop(_repeating(0, count))
+    assert loop.obs[0] == pytest.approx(0.2)
+    loop.run_episode(_reference(10))
+    assert (loop.stats().stale, loop.stats().blind) == (count, max(count - BLIND, 0))
+
+
 @pytest.mark.parametrize("count", [LOST + 1, LOST + 2])
 def test_how_long_it_waits_is_counted_from_where_the_episode_begins(count: int) -> None:
     loop, joint, _ = _loop(_missing(11, count))
@@ -271,6 +296,17 @@ def test_a_start_takes_the_machine_where_it_is_then() -> None:
     loop.start(2 * DT)
     assert joint.clock.now() - before <= DT
     loop.run_episode(_reference())
+
+
+@pytest.mark.parametrize("way", [-1.0, 1.0])
+def test_a_position_may_move_exactly_as_fast_as_it_can(way: float) -> None:
+    """At 20 rad/s and a twentieth, for two periods: one that has passed, and one that it may be older."""
+    velocity, position = MACHINE.sensors
+    caps = replace(MACHINE, sensors=(velocity._replace(minimum=-20.0, maximum=20.0), position))
+    readings = Readings(ChannelMap(_manifest(), caps), caps)
+    for k, moved in ((0, 0.0), (1, way * 21.0 * 2 * DT)):
+        values = np.array([0.0, moved], np.float32)
+        assert readings.problem(Sample(values, k * DT, k), []) is None
 
 
 @pytest.mark.parametrize(("late", "counted"), [(0.1, 0), (0.101, 1)])
