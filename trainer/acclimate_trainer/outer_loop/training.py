@@ -69,6 +69,17 @@ class Piecewise(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """An algorithm that looks at how it does before each iteration, and may change what it trains on."""
+
+    def prepare(
+        self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+    ) -> Mapping[str, float]:
+        """May write, in place, into what only training has; figures to report."""
+        ...
+
+
 Algorithm: TypeAlias = PerTask | Iterative
 
 
@@ -161,8 +172,9 @@ def train(
         for group in adam.param_groups:
             group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
         rng = np.random.default_rng([seed, 1 + iteration])
+        beside = algorithm.prepare(meta, config, rng, done) if isinstance(algorithm, Prepared) else {}
         steps = _gradients(algorithm, meta, config, rng, done)
-        figures = _means([_stepped(adam, found) for found in steps])
+        figures = _means([_stepped(adam, found) for found in steps]) | dict(beside)
         now = _copy(iteration + 1, meta, adam)
         if not isinstance(algorithm, Iterative) and config.validates(now.iteration):
             loss = validation(algorithm, now.meta, config, seed)
