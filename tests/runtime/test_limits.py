@@ -237,7 +237,7 @@ def test_a_reading_from_before_a_pause_is_not_news_after_it(measured: bool) -> N
 
 @pytest.mark.parametrize("count", [BLIND - 1, BLIND, BLIND + 1])
 def test_the_reading_of_the_start_is_the_first_that_counts(count: int) -> None:
-    loop, joint, _ = _loop(_repeating(0, count))
+    loop, _, _ = _loop(_repeating(0, count))
     assert loop.obs[0] == pytest.approx(0.2)
     loop.run_episode(_reference(10))
     assert (loop.stats().stale, loop.stats().blind) == (count, max(count - BLIND, 0))
