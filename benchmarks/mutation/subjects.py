@@ -74,6 +74,10 @@ GROUPS: dict[str, list[Subject]] = {
             f"test_link_time test_transport test_protocol_page {_LINK}",
         ),
         *_of(_BRIDGE, "link/host_link", f"{_LINK} test_time_sync test_transport"),
-        *_of(_BRIDGE, "simulation/device_core", f"test_device_core test_protocol_page {_LINK}"),
+        *_of(
+            _BRIDGE,
+            "simulation/device_core",
+            f"test_device_core test_ramp test_protocol_page {_LINK} test_ticks",
+        ),
     ],
 }
