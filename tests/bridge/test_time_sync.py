@@ -69,10 +69,10 @@ def test_it_knows_when_it_knows_nothing() -> None:
 def test_a_stamp_is_the_one_that_is_nearest_to_the_newest(newest: int, away: int) -> None:
     """Exactly half of the circle away it is taken for an old one."""
     sync = TimeSync()
-    for stamp in (2**31 - 1, newest) if newest > 2**31 - 1 else (newest,):
+    for stamp in (*range(0, newest, 2**30), newest):  # as time goes by
         sync.add(stamp * 1e-6, stamp, stamp, stamp * 1e-6)
     found = sync.to_host((newest + away) & 0xFFFFFFFF)
-    assert found == pytest.approx((newest + away) * 1e-6, abs=1e-7)
+    assert found == pytest.approx((newest + away) * 1e-6, abs=1e-4)
 
 
 def test_a_round_trip_is_what_the_device_did_not_take() -> None:

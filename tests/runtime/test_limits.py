@@ -124,6 +124,19 @@ def test_actions_may_fail_to_be_finite_for_so_long(fails: bool, begin: int, idle
     assert (loop.stats().bad, loop.stats().nonfinite) == (count, count)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_standing_by_is_no_failing_to_act(fails: bool) -> None:
+    """However long it takes, the time for which actions may be bad is counted from its end."""
+    ticks = iter(range(999))
+    loop, _, _ = _loop(law=lambda *_: [np.nan if 1 <= next(ticks) <= BLIND + fails else 0.25])
+    rows = [_reference()[0], *[None] * 50, *_reference(10)]
+    if fails:
+        with pytest.raises(PolicyError, match="'duty' is not finite any more"):
+            loop.follow(rows)
+    else:
+        loop.follow(rows)
+
+
 def test_what_is_wrong_with_one_reading_is_counted_once() -> None:
     nan = np.array([0.0, np.nan], np.float32)
     repeating = _repeating(5, 3)
