@@ -21,9 +21,10 @@ from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
 from acclimate_trainer.algorithms.successor.library import Successor
 from acclimate_trainer.algorithms.successor.objectives import Objectives
+from acclimate_trainer.algorithms.widening import Narrowed, Widened
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Policy
-from acclimate_trainer.outer_loop.training import Algorithm
+from acclimate_trainer.outer_loop.training import Algorithm, Iterative
 from acclimate_trainer.runs.configuration import Config
 from acclimate_trainer.runs.run_directory import CONFIG, RunDirectory
 
@@ -45,13 +46,30 @@ _MADE: Mapping[str, _Make] = {
 }
 
 
+PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "student", "features", "robust", "oracle")
+"""Those with a loss for each machine, by which ranges can be widened."""
+
+
 def algorithm_of(config: Config) -> Algorithm:
     """What a config trains. Raises UsageError where its family lacks what the algorithm needs."""
     family = Complete.of(config.opened.family)
     refused = refusal(config.algorithm, family)
     if refused:
         raise UsageError(refused)
-    return _MADE[config.algorithm](family, config)
+    make = _MADE[config.algorithm]
+    return make(family, config) if config.widening is None else _widened(make, family, config)
+
+
+def _widened(make: _Make, family: Complete[object], config: Config) -> Algorithm:
+    """What a config trains, on ranges that widen. Raises UsageError where machines cannot be judged one by one."""
+    narrowed = Narrowed(family)
+    algorithm = make(narrowed, config)
+    if isinstance(algorithm, Iterative):
+        raise UsageError(
+            f"[widening] judges machines one by one, and [{config.algorithm}] has no loss for each of them; "
+            f"it goes with: {', '.join(f'[{name}]' for name in PER_MACHINE)}"
+        )
+    return Widened(narrowed, algorithm, _given(config.widening))
 
 
 def taught_by(config: Config) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from acclimate.errors import UsageError
-from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
+from acclimate_trainer.contract.alike import differences
 from acclimate_trainer.outer_loop.training import FOR_TRAINING, Algorithm, Progress, start
 from acclimate_trainer.runs.configuration import Config
 from acclimate_trainer.runs.run_directory import CONFIG, RunDirectory
@@ -29,9 +29,9 @@ def _taken(config: Config, meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f"{where}: there is no run {path}; train one first, as in acclimate train servo_wide_mimic"
         )
     run = RunDirectory.open(path)
-    lacking = list(_differences(run.config.opened.family.spec, config.opened.family.spec))
+    lacking = list(differences(run.config.opened.family.spec, config.opened.family.spec))
     if lacking:
-        raise UsageError(f"{where}: {path} was trained on a family with other channels: {'; '.join(lacking)}")
+        raise UsageError(f"{where}: what is trained in {path} cannot drive this family: {'; '.join(lacking)}")
     progress = run.load()
     if progress is None:
         raise UsageError(f"{where}: nothing is trained in {path} yet; `acclimate train` does it")
@@ -50,23 +50,3 @@ def _taken(config: Config, meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f"({what}); train both with the same kind of network and the same widths"
         )
     return learned
-
-
-def _differences(source: TaskSpec, target: TaskSpec) -> Iterator[str]:
-    """What keeps a policy for the one from driving the other."""
-    if source.control_dt != target.control_dt:
-        yield f"a period of {source.control_dt:g} s there and of {target.control_dt:g} s here"
-    pairs = (
-        ("observation", source.observation, target.observation),
-        ("action", source.action, target.action),
-    )
-    for kind, theirs, ours in pairs:
-        there, here = ([(c.name, c.unit, c.size) for c in channels] for channels in (theirs, ours))
-        if there != here:
-            yield f"{kind} {_named(there)} there and {_named(here)} here"
-    if source.choices != target.choices:
-        yield f"{len(source.choices)} choices there and {len(target.choices)} here"
-
-
-def _named(channels: list[tuple[str, str, int]]) -> str:
-    return ", ".join(f"{name} ({unit}{f', {size}' if size > 1 else ''})" for name, unit, size in channels)

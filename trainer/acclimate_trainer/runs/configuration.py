@@ -25,6 +25,7 @@ from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
 from acclimate_trainer.algorithms.successor.library import SuccessorConfig
 from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
+from acclimate_trainer.algorithms.widening import WideningConfig
 from acclimate_trainer.outer_loop.training import TrainingConfig
 from acclimate_trainer.settings.limits import NOT_NEGATIVE, require
 from acclimate_trainer.settings.tables import ConfigError, Value, read_table, table_of
@@ -60,6 +61,8 @@ class Config:
     start: str = ""
     """Folder of a run whose policy training begins with, as Actor-Mimic's student: those of its parameters that this
     one has, too. Empty: anew."""
+    widening: WideningConfig | None = None
+    """Whether ranges widen in the course of training, by performance; else machines are drawn from the whole ones."""
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
     rl2_oracle: Rl2Config | None = None
