@@ -1,7 +1,12 @@
 """Servo objectives over the wire: the weights w of one policy are moved, each point zero-shot, and what that changes.
 
-Beside policies of the same size, trained for one w alone for as many steps. The devices are servos that training never
-saw, on a virtual clock. Trains in runs/bench/servo_objectives, and goes on there if it was interrupted.
+Five trainings, each on the same servos, which training never saw, on a virtual clock. `OBJECTIVE.told_over_ignored` is
+what a policy that is told its objective earns beyond the same one that drives for accuracy whatever is asked, reward
+per tick, paired servo by servo; `OBJECTIVE.told_over_HOW` beyond the same network that chooses among its policies in
+another way: `argmax` takes the one whose value is largest, `uniform` the mean of all, `actor` none but the one for the
+objective itself. Beside policies of the same size, trained for one w alone for as many steps, of the first seed.
+
+Trains in runs/bench/servo_objectives, and goes on there if it was interrupted.
 """
 
 from __future__ import annotations
@@ -13,14 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 from acclimate.arrays import FloatArray
-from acclimate.bundle.file import load
+from acclimate.bundle.file import load, write_bundle
 from acclimate.control.trial import EpisodeKey
 from acclimate.cores import usable_cores
 from acclimate.fields import Json
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import objective, set_objective
 from acclimate.policy.policy import Policy
-from acclimate.stats import mean_interval
+from acclimate.stats import Interval, clustered_interval, mean_interval
 from acclimate.task.episode import Episode, Window
 from acclimate.task.features import features as phi_of
 from acclimate.task.features import reach
@@ -30,8 +35,12 @@ from acclimate_bridge.simulation.judge import Judge, JudgedSpecimen
 from acclimate_bridge.simulation.servo.files import load_servo
 from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_demo.jobs import Job, run_jobs
+from acclimate_export.bundle.bundling import make_parts
+from acclimate_export.bundle.trained import Trained, from_run
+from acclimate_trainer.algorithms.successor.objective_policies import ObjectivesPolicy
 from acclimate_trainer.runs.built_in import find_config
 from acclimate_trainer.runs.configuration import load_config, to_toml
+from acclimate_trainer.runs.run_directory import RunDirectory
 
 from benchmarks.harness import Figure
 from benchmarks.harness.plots import keep_plot
@@ -40,9 +49,13 @@ CONFIG = "servo_wide_objectives"
 FOLDER = Path("runs/bench/servo_objectives")
 SERVOS = ("MX-64", "MX-106", "XL-320")
 DEVICES = 8  # per servo
+TRAININGS = 5
 SECONDS = 8  # of driving
 SWITCH_AT = 200  # ticks
 NAMES = ("accurate", "frugal", "smooth", "quiet", "fast")  # in the order of w
+BUNDLE = "objectives.acclimate"
+IGNORING = "accurate=1"  # whatever is asked
+HOWS = ("argmax", "uniform", "actor")
 Weights = Mapping[str, float]
 
 # The path of the Pareto picture, from accurate to frugal, and what else an operator may ask for.
@@ -66,11 +79,15 @@ REWARDED: Weights = {
 
 
 class Drives(NamedTuple):
-    """What a policy did on all devices: φ per tick (n, d), RMS tracking error in rad and mean square duty (n,)."""
+    """What a policy did on all n devices, or policies of several trainings did, which come first."""
 
-    phi: FloatArray
-    error: FloatArray
-    energy: FloatArray
+    phi: FloatArray  # (n, d) per tick
+    error: FloatArray  # (n,) RMS of tracking, rad
+    energy: FloatArray  # (n,) mean square duty
+
+    @classmethod
+    def of(cls, trainings: Sequence[Drives]) -> Drives:
+        return cls(*(np.stack(column) for column in zip(*trainings, strict=True)))
 
     def returns(self, weights: Weights) -> FloatArray:
         """The reward per tick of weights that add up to 1, (n,)."""
@@ -81,30 +98,39 @@ class Drives(NamedTuple):
 
 def run(seed: int) -> Mapping[str, Figure]:
     """Errors (rad), energies (mean square duty) and returns by w, of one policy and of those trained for it alone."""
-    out = FOLDER / f"seed{seed}"
-    folders = _train(out, seed)
-    bundle = load(folders["all"] / "objectives.acclimate")
-    policy = Policy(bundle, "onnxruntime")
-    contest = Contest("all", {"all": policy}, shots={"all": 0}, steps=100, episodes=1, seed=seed)
-    groups = ServoFleet(tuple(load_servo(name) for name in SERVOS)).groups(bundle)
+    seeds = [seed + k for k in range(TRAININGS)]
+    folders = _train(seeds)
+    policies = [Policy(load(folders["all", s] / BUNDLE), "onnxruntime") for s in seeds]
+    contest = Contest("all", {"all": policies[0]}, shots={"all": 0}, steps=100, episodes=1, seed=seed)
+    groups = ServoFleet(tuple(load_servo(name) for name in SERVOS)).groups(policies[0].bundle)
     places = [contest.place(group, number) for group in groups for number in range(DEVICES)]
     figures: dict[str, Figure] = {}
     found: dict[str, Drives] = {}
     for weights in (*PARETO, *OTHERS):
-        found[label(weights)] = _drive_all(contest, policy, weights, places)
-        figures |= _figures("zero_shot", weights, found[label(weights)])
-        print(f"{label(weights)}: {figures[f'error.zero_shot.{label(weights)}']}", flush=True)
+        name = label(weights)
+        found[name] = Drives.of([_drive_all(contest, policy, weights, places) for policy in policies])
+        figures |= _figures("zero_shot", weights, found[name])
+        if name != IGNORING:
+            more = found[name].returns(weights) - found[IGNORING].returns(weights)
+            figures[f"{name}.told_over_ignored"] = clustered_interval(more)
+            print(f"{name}.told_over_ignored: {figures[f'{name}.told_over_ignored']}", flush=True)
+    for how in HOWS:
+        others = [Policy(load(_choosing(folders["all", s], how)), "onnxruntime") for s in seeds]
+        for weights in ALONE:
+            done = Drives.of([_drive_all(contest, policy, weights, places) for policy in others])
+            more = found[label(weights)].returns(weights) - done.returns(weights)
+            figures[f"{label(weights)}.told_over_{how}"] = clustered_interval(more)
     for weights in ALONE:
         name = label(weights)
-        alone = Policy(load(folders[name] / "objectives.acclimate"), "onnxruntime")
+        alone = Policy(load(folders[name, seed] / BUNDLE), "onnxruntime")
         done = _drive_all(contest, alone, weights, places)
-        figures |= _figures("alone", weights, done)
+        figures |= _figures("alone", weights, Drives.of([done]))
         # Paired, device by device: what the one policy leaves, and what driving on for accuracy alone would leave.
         best = done.returns(weights)
-        figures[f"regret.zero_shot.{name}"] = mean_interval(best - found[name].returns(weights))
-        figures[f"regret.unchanged.{name}"] = mean_interval(best - found["accurate=1"].returns(weights))
-    figures |= _inferred(contest, policy, places)
-    effect, switch = _switch(contest, policy, places)
+        figures[f"regret.zero_shot.{name}"] = mean_interval(best - found[name].returns(weights)[0])
+        figures[f"regret.unchanged.{name}"] = mean_interval(best - found[IGNORING].returns(weights)[0])
+    figures |= _inferred(contest, policies[0], places)
+    effect, switch = _switch(contest, policies[0], places)
     figures["ticks_to_effect"] = effect
     keep_plot("servo_objectives", {"switch": switch})
     return figures
@@ -115,31 +141,53 @@ def label(weights: Weights) -> str:
     return ",".join(f"{name}={weight:g}" for name, weight in weights.items() if weight)
 
 
-def _train(out: Path, seed: int) -> dict[str, Path]:
-    """Folders of the runs, by `label` of what they are trained for; "all" for all objectives."""
+def _choosing(folder: Path, how: str) -> Path:
+    """The bundle of a run's network that chooses among its policies in another way."""
+    out = folder / f"{how}.acclimate"
+    if not out.is_file():
+        trained, _ = from_run(RunDirectory.open(folder))
+        if how == "actor":
+            policy = trained.policy
+            assert isinstance(policy, ObjectivesPolicy)
+            changed = replace(trained, policy=policy.actor())
+        else:  # by how much values differ decides, in units of the softmax's temperature
+            psi = trained.meta["psi"] * {"argmax": 1e4, "uniform": 0.0}[how]
+            changed = Trained.of(trained.config, {**trained.meta, "psi": psi}, str(folder))
+        parts = make_parts(changed, {}, {})
+        write_bundle(out, parts.manifest, parts.members)
+    return out
+
+
+def _train(seeds: Sequence[int]) -> dict[tuple[str, int], Path]:
+    """Folders of the runs, by `label` of what they are trained for and seed; "all" for all objectives."""
     config = load_config(find_config(CONFIG))
     assert config.objectives is not None
     steps = round(config.objectives.actor_share * config.training.iterations)
-    jobs = {"all": config}
+    jobs = {("all", seed): config for seed in seeds}
     for weights in ALONE:
         # No successor features: with one policy there is nothing to choose from. As many steps of the actor, in longer
         # episodes: what pays for every move lets a load sag as slowly as a short episode does not see.
         only = replace(config.objectives, only=dict(weights), actor_share=1.0, episode_steps=ALONE_STEPS)
-        jobs[label(weights)] = replace(
+        jobs[label(weights), seeds[0]] = replace(
             config, objectives=only, training=replace(config.training, iterations=steps)
         )
-    (out / "logs").mkdir(parents=True, exist_ok=True)
-    train, export = [], []
-    for name, wanted in jobs.items():
-        written = out / f"{name}.toml"
+    (FOLDER / "logs").mkdir(parents=True, exist_ok=True)
+    train, export, folders = [], [], dict[tuple[str, int], Path]()
+    for (name, seed), wanted in jobs.items():
+        key = f"{name}_{seed}"
+        folder = folders[name, seed] = FOLDER / f"seed{seed}" / name
+        written = FOLDER / f"{key}.toml"
         written.write_text(to_toml(wanted), encoding="utf-8")
-        train.append(Job(name, ("train", str(written), "--out", str(out / name), "--seed", str(seed)),
-                         out / "logs" / f"train_{name}.txt"))  # fmt: skip
-        export.append(Job(name, ("export", str(out / name)), out / "logs" / f"export_{name}.txt"))
+        if not (folder / BUNDLE).is_file():
+            arguments = ("train", str(written), "--out", str(folder), "--seed", str(seed))
+            train.append(Job(key, arguments, FOLDER / "logs" / f"train_{key}.txt"))
+            export.append(
+                Job(key, ("export", str(folder), "--format", "onnx"), FOLDER / "logs" / f"export_{key}.txt")
+            )
     cores = usable_cores()
     run_jobs("training", train, cores)
     run_jobs("exporting", export, cores)
-    return {name: out / name for name in jobs}
+    return folders
 
 
 def _drive_all(contest: Contest, policy: Policy, weights: Weights, places: Sequence[Place]) -> Drives:
@@ -187,11 +235,16 @@ def features(task: TaskSpec, episode: Episode) -> FloatArray:
 def _figures(kind: str, weights: Weights, drives: Drives) -> dict[str, Figure]:
     name = label(weights)
     return {
-        f"error.{kind}.{name}": mean_interval(drives.error),
-        f"energy.{kind}.{name}": mean_interval(drives.energy),
-        f"chatter.{kind}.{name}": mean_interval(-drives.phi[:, NAMES.index("quiet")] / 5.0),
-        f"return.{kind}.{name}": mean_interval(drives.returns(weights)),
+        f"error.{kind}.{name}": _over_both(drives.error),
+        f"energy.{kind}.{name}": _over_both(drives.energy),
+        f"chatter.{kind}.{name}": _over_both(-drives.phi[..., NAMES.index("quiet")] / 5.0),
+        f"return.{kind}.{name}": _over_both(drives.returns(weights)),
     }
+
+
+def _over_both(values: FloatArray) -> Interval:
+    """Over trainings and devices; of one training over devices."""
+    return mean_interval(values[0]) if len(values) == 1 else clustered_interval(values)
 
 
 def _inferred(contest: Contest, policy: Policy, places: Sequence[Place]) -> dict[str, Figure]:

@@ -100,6 +100,10 @@ class ObjectivesPolicy:
         }
         return Act(self._view.physical(action), following, {"library": 1.0 - share[..., -1]})
 
+    def actor(self) -> ActorPolicy:
+        """Without a choice among policies."""
+        return ActorPolicy(self._params, self._view, self._library, self._default)
+
     def _inputs(self, state: Tensors, obs: Tensor) -> Tensor:
         seen = obs[..., : self._view.n_obs]
         return inputs(self._view, seen, state["previous_action"], state["begins"])
