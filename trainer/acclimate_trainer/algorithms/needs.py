@@ -32,6 +32,8 @@ RESUMABLE = Need(
 )
 FEATURES = Need(lambda family: family.featured, "it has no features that a device could be rewarded for")
 
+REWARDED = Need(lambda family: family.rewarded, "its devices cannot know their rewards")
+
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "maml": (CONTINUOUS, GRADIENT),
     "rl2": (CONTINUOUS, GRADIENT),
@@ -43,6 +45,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "robust": (CONTINUOUS, GRADIENT),
     "oracle": (CONTINUOUS, GRADIENT, PARAMETERS),
     "successor": (DISCRETE, FEATURES),
+    "entropy": (REWARDED,),
 }
 """By the name of the config's section."""
 

@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.entropy.entropy import Entropy
 from acclimate_trainer.algorithms.identify.identify import Identify
 from acclimate_trainer.algorithms.maml.maml import Maml
 from acclimate_trainer.algorithms.needs import refusal
@@ -38,6 +39,7 @@ _MADE: Mapping[str, _Make] = {
     "robust": lambda family, c: Reactive(family, _given(c.robust), oracle=False),
     "oracle": lambda family, c: Reactive(family, _given(c.oracle), oracle=True),
     "successor": lambda family, c: Successor(family, _given(c.successor)),
+    "entropy": lambda family, c: Entropy(family, _given(c.entropy)),
 }
 
 

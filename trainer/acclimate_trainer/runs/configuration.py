@@ -15,6 +15,7 @@ from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 from acclimate.text_files import read_toml
 
+from acclimate_trainer.algorithms.entropy.entropy import EntropyConfig
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
@@ -65,6 +66,7 @@ class Config:
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     successor: SuccessorConfig | None = None
+    entropy: EntropyConfig | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that no run and no bundle can have."""
@@ -102,6 +104,7 @@ ALGORITHMS = (
     "robust",
     "oracle",
     "successor",
+    "entropy",
 )
 
 
