@@ -14,7 +14,9 @@ import pytest
 
 from .conftest import Board
 
-PACKAGES = {"acclimate", "acclimate_bridge", "acclimate_trainer", "acclimate_export", "acclimate_demo"}
+PACKAGES = {
+    "acclimate", "acclimate_bridge", "acclimate_trainer", "acclimate_export", "acclimate_demo", "acclimate_transfer",
+}  # fmt: skip
 # Tests, their folders, and what is hidden; the packages named `testing` are for tests of one's own.
 STRAY = re.compile(r"(^|/)(tests?|test_[^/]*|conftest\.py|\.[^/]*)(/|$)")
 ABSENT = ("torch", "onnx", "onnxscript", "matplotlib", "pytest")
@@ -57,7 +59,7 @@ def test_help_lists_what_a_board_can_run(board: Board) -> None:
     )
 
 
-@pytest.mark.parametrize("verb", ["train", "export", "verify", "demo"])
+@pytest.mark.parametrize("verb", ["train", "export", "verify", "demo", "transfer"])
 def test_a_desktops_verb_is_refused_in_one_sentence(board: Board, verb: str) -> None:
     done = board.run(board.acclimate, verb)
     assert done.returncode == 2

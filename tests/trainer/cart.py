@@ -17,8 +17,9 @@ from acclimate.task.spec import (
     Track,
     TrackingReference,
 )
-from acclimate_trainer.contract.family import Cost, Step
+from acclimate_trainer.contract.family import Cost, Property, Step
 from acclimate_trainer.contract.policy import Window
+from numpy.typing import NDArray
 from torch import Tensor
 
 DT = 0.02
@@ -85,10 +86,20 @@ class Cart:
         )
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Carts:
-        push = np.exp(rng.uniform(0.0, np.log(4.0), (n, 1)))
-        wired = np.where(rng.random((n, 1)) < 0.5 * progress, -1.0, 1.0)
-        noise = rng.uniform(0.0, 0.01, (n, 1))
-        return Carts(*(torch.tensor(column, dtype=torch.float32) for column in (push, wired, noise)))
+        return self._carts(rng.random((3, n)).T, 0.5 * progress)
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        return Property("push"), Property("wired", 1.0, 0.0, 1.0), Property("noise", lowest=0.0)
+
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Carts:
+        del rng
+        return self._carts(places, 0.5)
+
+    def _carts(self, places: NDArray[np.float64], turned: float) -> Carts:
+        push, wired, noise = np.split(places, 3, axis=-1)
+        columns = np.exp(push * np.log(4.0)), np.where(wired < turned, -1.0, 1.0), 0.01 * noise
+        return Carts(*(torch.tensor(column, dtype=torch.float32) for column in columns))
 
     def parameters(self, tasks: Carts) -> Tensor:
         return torch.cat([tasks.push, tasks.wired], -1)

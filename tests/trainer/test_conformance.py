@@ -12,10 +12,11 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate.task.spec import TaskSpec
-from acclimate_trainer.contract.family import Cost, Step
+from acclimate_trainer.contract.family import Cost, Property, Step
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.testing import CHECKS, ContractError, FamilyConformance, check_family
 from acclimate_trainer.testing.subject import Subject
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .cart import DT, Cart, Carts, CartSession
@@ -347,6 +348,34 @@ class ChangesShape(Cart):
         return super().change(tasks, rng, progress)._replace(noise=tasks.noise[:, 0])
 
 
+class PropertiesByName(Cart):
+    properties = ("push", "wired", "noise")  # type: ignore[assignment]
+
+
+class EasiestOutOfReach(Cart):
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        return Property("push", 2.0, 0.0, 1.0), *super().properties[1:]
+
+
+class PlacesOutOfRange(Cart):
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Carts:
+        return super().placed(2.0 + places, rng)
+
+
+class PlacesAtRandom(Cart):
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Carts:
+        del rng
+        return self.sample(len(places), np.random.default_rng())
+
+
+class PlacesBeyondNothing(Cart):
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Carts:
+        made = super().placed(places, rng)
+        inside = torch.tensor((places <= 1.0).all(), dtype=torch.bool)
+        return made._replace(push=torch.where(inside, made.push, torch.nan))
+
+
 class HoldsOutAnotherSpec(Cart):
     def held_out(self) -> Cart:
         return SaysItIsNotDifferentiable()
@@ -506,6 +535,11 @@ BROKEN: dict[type, tuple[str, str]] = {
     ChangesBelowNothing: ("changes", "change: push became -.*, expected it above 0"),
     ChangesHalfASign: ("changes", "wired is -?0, expected −1 or 1"),
     ChangesShape: ("changes", r"change: noise has shape \[6\]"),
+    PropertiesByName: ("makes_machines_by_place", "properties gave .*, expected a tuple of Property"),
+    EasiestOutOfReach: ("makes_machines_by_place", "properties: push is easiest at 2, expected 0 to 1"),
+    PlacesOutOfRange: ("makes_machines_by_place", "parameters: push is .*, expected its range"),
+    PlacesAtRandom: ("makes_machines_by_place", "placed differs between two calls"),
+    PlacesBeyondNothing: ("makes_machines_by_place", "placed, beyond the ranges,: push gave NaN"),
     HoldsOutAnotherSpec: ("holds_out_machines", "held_out gave a family of another spec"),
     HoldsOutAMachine: ("holds_out_machines", "held_out gave Carts, expected a family"),
     InputsOfNothing: ("gives_inputs", "inputs gave nothing"),

@@ -26,7 +26,7 @@ def test_it_lists_every_capability() -> None:
     protocols = {
         contract.HasInputs, contract.Rewarded, contract.HasBaseline, contract.HasCosts, contract.Changing,
         contract.Criticised, contract.Believing, contract.HasFeatures, contract.HasHeldOut, contract.HasClassical,
-        contract.Resumable,
+        contract.Resumable, contract.Ranged,
     }  # fmt: skip
     members = {name for p in protocols for name in vars(p) if not name.startswith("_")}
     assert named(rows("What a family may add")) == members

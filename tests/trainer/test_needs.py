@@ -16,7 +16,7 @@ DO = {
     ("tabular", ()): {"ppo", "entropy"},
     ("four_rooms", ()): {"ppo", "successor", "entropy"},
     ("reacher", ()): {"ppo", "successor", "entropy"},
-    ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify"},
+    ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify", "features"},
     ("servo", ()): set(NEEDS) - {"successor"},
 }
 

@@ -81,7 +81,7 @@ class ControlLoop:
         self._allocate(manifest)
         self._rearming = Rearming()
         self._seq: int | None = None  # of the newest reading that a tick has used
-        self._looked: int | None = None  # and of the one that was measured outside of ticks
+        self._looked: int | None = None  # and of the newest that was looked at, also outside of ticks
         # When the last usable fresh reading came and the last finite action; when this run of ticks began.
         self._seen_at = self._sane_at = self._begun_at = -math.inf
 
@@ -105,8 +105,7 @@ class ControlLoop:
         """Arm the device and wait for a reading from after that. Raises DeviceFault if none comes in `timeout` s."""
         try:
             before = self._device.latest()
-            self._seq = before.seq if before is not None else None
-            self._looked = None
+            self._seq = self._looked = before.seq if before is not None else None
             self._device.start(self._manifest.control_dt)
             self._armed = True
             self._commander.rearm()
@@ -183,7 +182,7 @@ class ControlLoop:
             sample, now = self._device.latest(), self._clock.now()
             problem = "gives no reading" if sample is None else self._problem(sample)
             if sample is not None and problem is None:
-                if sample.seq not in (self._seq, self._looked) and not sample.stale:
+                if sample.seq != self._looked and not sample.stale:
                     self._take_reading()
                     self._looked, self._seen_at = sample.seq, now
                 if now - self._seen_at <= self.patience.blind:
@@ -296,7 +295,7 @@ class ControlLoop:
         self._pacer.begin()
         self._sane_at = self._begun_at = self._pacer.now
         if self._pacer.now - self._seen_at > self._manifest.control_dt:
-            self._seq = self._looked  # what was measured then is not news any more
+            self._seq = self._looked  # what was seen then is not news any more
 
     def _happen(self, between: Callable[[], None] | None) -> None:
         if between is not None:
@@ -340,12 +339,12 @@ class ControlLoop:
         self._commander.note(sample)
         if sample.faults and self._armed:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        return self._readings.problem(sample, self._commander.applied)
+        return self._readings.problem(sample, self._commander.applied if self._armed else [])
 
     def _see(self, sample: Sample, now: float, fresh: bool = True) -> None:
         """Take a usable reading."""
         self._take_reading()
-        self._seq = sample.seq
+        self._seq = self._looked = sample.seq
         self._rearming.obeys()
         if fresh:
             self._seen_at = now

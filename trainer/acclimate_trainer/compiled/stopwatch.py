@@ -15,6 +15,8 @@ class Stopwatch:
     """Seconds by name. What is named inside another is its own, and no part of the other."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    ticks: int = 0
+    """Control ticks that were simulated, of all episodes together."""
     _inner: list[float] = field(
         default_factory=list
     )  # of all that is going on, the time of what was inside it

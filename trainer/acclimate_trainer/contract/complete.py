@@ -5,7 +5,7 @@ Algorithms take this, so that none asks what a family can do but whether it can 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Generic
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from acclimate.task import features
 from acclimate.task.spec import TaskSpec
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate_trainer.contract.costs import headline_cost, limited
@@ -23,6 +24,8 @@ from acclimate_trainer.contract.family import (
     HasCosts,
     HasFeatures,
     HasInputs,
+    Property,
+    Ranged,
     Rewarded,
     Session,
     TaskFamily,
@@ -34,6 +37,8 @@ _TYPICAL, _TYPICAL_SEED = 4096, 20261123  # tasks from which the scale of the tr
 _ERROR, _ABRUPT = 10.0, 10.0
 _SMALL = 0.03  # of half a channel's range: differences well below it count as squares in a reward
 _LEAST_SPREAD = 1e-3
+PROGRESS = Property("progress", 0.0, 0.0, 1.0)
+"""What families differ in that say nothing else: from the easier machines to all of them."""
 
 
 class Complete(Generic[Tasks]):
@@ -55,7 +60,7 @@ class Complete(Generic[Tasks]):
     def open(self, tasks: Tasks, episodes: int, steps: int, rng: np.random.Generator) -> Session[Tasks]:
         return self.family.open(tasks, episodes, steps, rng)
 
-    @property
+    @cached_property
     def changes(self) -> bool:
         """Whether anything ever happens to its machines in mid-trial."""
         return isinstance(self.family, Changing)
@@ -63,6 +68,31 @@ class Complete(Generic[Tasks]):
     def change(self, tasks: Tasks, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
         """The same tasks, where nothing ever happens to them."""
         return self.family.change(tasks, rng, progress) if isinstance(self.family, Changing) else tasks
+
+    @cached_property
+    def properties(self) -> tuple[Property, ...]:
+        """What its machines differ in, by place; none where nothing makes its ranges narrower."""
+        if isinstance(self.family, Ranged):
+            return tuple(self.family.properties)
+        return (PROGRESS,) if self._progresses else ()
+
+    @property
+    def _progresses(self) -> bool:
+        """Whether `progress` makes a difference to which machines are drawn."""
+        first, last = (
+            self.parameters(self.sample(_TYPICAL, np.random.default_rng(_TYPICAL_SEED), progress))
+            for progress in (0.0, 1.0)
+        )
+        return not torch.equal(first, last)
+
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Tasks:
+        """Machines at these places (n, properties), each held to where a machine can be; see `Ranged`."""
+        lowest, highest = np.array([(p.lowest, p.highest) for p in self.properties]).T
+        held = np.clip(places, lowest, highest)
+        if isinstance(self.family, Ranged):
+            made: Tasks = self.family.placed(held, rng)
+            return made
+        return _stacked([self.family.sample(1, rng, float(progress)) for (progress,) in held])
 
     @cached_property
     def n_inputs(self) -> int:
@@ -102,9 +132,13 @@ class Complete(Generic[Tasks]):
 
     def costs(self, window: Window, reward: Tensor) -> tuple[Cost, ...]:
         """See `HasCosts`."""
+        return self._costs(window, reward)
+
+    @cached_property
+    def _costs(self) -> Callable[[Window, Tensor], tuple[Cost, ...]]:
         if isinstance(self.family, HasCosts):
-            return self.family.costs(window, reward)
-        return (headline_cost(self.spec, window, reward),)
+            return self.family.costs
+        return lambda window, reward: (headline_cost(self.spec, window, reward),)
 
     @property
     def featured(self) -> bool:
@@ -142,6 +176,13 @@ class Complete(Generic[Tasks]):
         tasks = self.sample(_TYPICAL, np.random.default_rng(_TYPICAL_SEED))
         seen = self.perceived(self.parameters(tasks))
         return torch.stack([seen.mean(0), seen.std(0).clamp_min(_LEAST_SPREAD)])
+
+
+def _stacked(each: Sequence[Tasks]) -> Tasks:
+    """Machines, one by one, as one batch."""
+    columns = zip(*each, strict=True)
+    stacked: Tasks = type(each[0])(*(torch.cat(column) for column in columns))
+    return stacked
 
 
 def _closeness(spec: TaskSpec, window: Window) -> Tensor:

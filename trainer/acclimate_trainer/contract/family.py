@@ -19,16 +19,19 @@ default, or the algorithms that need it say so in one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from acclimate.task.spec import TaskSpec
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate_trainer.contract.policy import Window
 
 Tasks = TypeVar("Tasks")
+Made = TypeVar("Made", covariant=True)
 Other = TypeVar("Other", contravariant=True)
 """T machines: a NamedTuple of tensors with tasks first, (T, …), so that some of them can be taken by index."""
 
@@ -151,6 +154,33 @@ class Changing(Protocol[Tasks]):
 
     def change(self, tasks: Tasks, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
         """The same machines after something happened to each of them; progress as in `sample`."""
+        ...
+
+
+class Property(NamedTuple):
+    """Something that machines of a family differ in, by its place in its range: 0 at the low end, 1 at the high one.
+
+    easiest: the place that training may begin at. lowest, highest: how far beyond the ends a machine can be.
+    """
+
+    name: str
+    easiest: float = 0.5
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+
+@runtime_checkable
+class Ranged(Protocol[Made]):
+    """Machines that can be made by the places of their properties, so that ranges can be narrower, or wider.
+
+    Default: one property, the `progress` of `sample`, in a family where that makes a difference.
+    """
+
+    @property
+    def properties(self) -> Sequence[Property]: ...
+
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Made:
+        """Machines at these places (n, properties); uniform ones in [0, 1] give what `sample` gives."""
         ...
 
 

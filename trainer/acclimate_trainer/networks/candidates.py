@@ -35,7 +35,10 @@ class Candidates:
 
     @classmethod
     def of(cls, spec: TaskSpec, levels: int) -> Candidates:
-        """levels: values along each entry of a continuous action, both ends among them; 0: as many as are usual. Raises UsageError."""
+        """levels: values along each entry of a continuous action, both ends among them; 0: as many as are usual.
+
+        Raises UsageError for more candidates than can be compared.
+        """
         low, high = (torch.tensor(ends) for ends in spec.limits())
         center, half = 0.5 * (low + high), 0.5 * (high - low)
         if spec.discrete:

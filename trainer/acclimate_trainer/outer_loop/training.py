@@ -16,6 +16,7 @@ from acclimate_trainer.compiled.stopwatch import OPTIMIZER, STOPWATCH
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
+_LATE = 0.9  # of training: whatever is warmed up is by then
 _APART = 20  # iterations between two validations, at least
 _BATCHES, _KEPT = 4, 1 << 20  # of machines for validation; and the first of the seeds that draw them
 FOR_TRAINING = "training."
@@ -66,6 +67,17 @@ class Piecewise(Protocol):
 
     def pieces(self, tasks: int, rng: np.random.Generator, progress: float) -> Iterator[LossesOf]:
         """As `PerTask.losses`; each piece is called once, before the next one is asked for."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An algorithm that looks at how it does before each iteration, and may change what it trains on."""
+
+    def prepare(
+        self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+    ) -> Mapping[str, float]:
+        """May write, in place, into what only training has; figures to report."""
         ...
 
 
@@ -161,8 +173,9 @@ def train(
         for group in adam.param_groups:
             group["lr"] = config.outer_lr * _cosine(done, config.final_lr)
         rng = np.random.default_rng([seed, 1 + iteration])
+        beside = algorithm.prepare(meta, config, rng, done) if isinstance(algorithm, Prepared) else {}
         steps = _gradients(algorithm, meta, config, rng, done)
-        figures = _means([_stepped(adam, found) for found in steps])
+        figures = _means([_stepped(adam, found) for found in steps]) | dict(beside)
         now = _copy(iteration + 1, meta, adam)
         if not isinstance(algorithm, Iterative) and config.validates(now.iteration):
             loss = validation(algorithm, now.meta, config, seed)
@@ -189,6 +202,19 @@ def validation(algorithm: PerTask, meta: Tensors, config: TrainingConfig, seed: 
     return (
         float(torch.where(torch.isfinite(losses), losses, finite.max()).mean()) if len(finite) else math.inf
     )
+
+
+def ticks_per_iteration(algorithm: Algorithm, config: TrainingConfig, seed: int) -> int:
+    """How many control ticks an iteration simulates late in training: found by making one."""
+    before, rng = STOPWATCH.ticks, np.random.default_rng([seed, 1])
+    meta = {
+        name: v.requires_grad_() for name, v in algorithm.initial(np.random.default_rng([seed, 0])).items()
+    }
+    if isinstance(algorithm, Prepared):
+        algorithm.prepare(meta, config, rng, _LATE)
+    for _ in _gradients(algorithm, meta, config, rng, _LATE):
+        pass
+    return STOPWATCH.ticks - before
 
 
 def _gradients(
@@ -245,12 +271,17 @@ def gradient_of(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> d
     norm = torch.stack([g.flatten(1).square().sum(-1) for g in gradients]).sum(0).sqrt()  # (T,)
     finite = torch.isfinite(norm)
     scale = torch.where(finite, (config.task_clip / norm.clamp_min(1e-12)).clamp_max(1.0), 0.0)
-    for value, gradient in zip(meta.values(), gradients, strict=True):
-        kept = torch.where(finite.view(-1, *[1] * value.dim()), gradient, 0.0)
-        value.grad = torch.tensordot(scale, kept, dims=1) / tasks
+    kept = gradients if bool(finite.all()) else [_where(finite, gradient) for gradient in gradients]
+    for value, gradient in zip(meta.values(), kept, strict=True):
+        value.grad = torch.tensordot(scale, gradient, dims=1) / tasks
     total = torch.nn.utils.clip_grad_norm_(list(meta.values()), config.clip)
     figures = {name: float(value.detach().nanmean()) for name, value in losses.report.items()}
     return figures | {"grad_norm": float(total), "skipped": float((~finite).sum())}
+
+
+def _where(kept: Tensor, gradient: Tensor) -> Tensor:
+    """Zeros in place of the gradient of other tasks."""
+    return torch.where(kept.view(-1, *[1] * (gradient.dim() - 1)), gradient, 0.0)
 
 
 def _copy(iteration: int, meta: Tensors, adam: torch.optim.Adam) -> Progress:

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from acclimate.errors import UsageError
 from acclimate.task.spec import Parameter, TaskSpec
+from numpy.typing import NDArray
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Session, Step
+from acclimate_trainer.contract.family import Property, Session, Step
 
 if TYPE_CHECKING:
     import gymnasium
@@ -71,7 +72,18 @@ class GymnasiumFamily(ABC):
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
         """Draw every parameter from its range by itself, uniformly on its scale."""
         del progress
-        return self.tasks_type(*(_draw(p, n, rng) for p in self.spec.parameters))
+        return self.placed(rng.random((len(self.spec.parameters), n)).T, rng)
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        """The parameters; nothing is known of machines beyond their ranges."""
+        easiest = {"sign": 1.0}
+        return tuple(Property(p.name, easiest.get(p.scale, 0.5), 0.0, 1.0) for p in self.spec.parameters)
+
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Tasks:
+        """Environments by the places of their parameters, each on its scale."""
+        del rng
+        return self.tasks_type(*(_at(p, x) for p, x in zip(self.spec.parameters, places.T, strict=True)))
 
     def parameters(self, tasks: Tasks) -> Tensor:
         return torch.cat([*tasks], -1)
@@ -139,11 +151,12 @@ class GymnasiumSession:
         return torch.from_numpy(np.concatenate(columns, -1).astype(np.float32))
 
 
-def _draw(p: Parameter, n: int, rng: np.random.Generator) -> Tensor:
+def _at(p: Parameter, place: NDArray[np.float64]) -> Tensor:
+    """The values (n, 1) at these places (n,) of a parameter's range."""
     if p.scale == "sign":
-        drawn = rng.choice(np.unique([p.low, p.high]), (n, 1))
+        value = np.where(place < 0.5, p.low, p.high)
     elif p.scale == "log":
-        drawn = np.exp(rng.uniform(np.log(p.low), np.log(p.high), (n, 1)))
+        value = np.exp(np.log(p.low) + (np.log(p.high) - np.log(p.low)) * place)
     else:
-        drawn = rng.uniform(p.low, p.high, (n, 1))
-    return torch.tensor(drawn, dtype=torch.float32)
+        value = p.low + (p.high - p.low) * place
+    return torch.tensor(value[:, None], dtype=torch.float32)

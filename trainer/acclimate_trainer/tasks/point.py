@@ -35,9 +35,10 @@ from acclimate.task.spec import (
     Track,
     TrackingReference,
 )
+from numpy.typing import NDArray
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Step
+from acclimate_trainer.contract.family import Property, Step
 
 REACH = 0.1  # m; the farthest that an action moves a point along either axis
 ARRIVED = 0.01  # m; a point as near as this to its goal, along both axes, stays
@@ -95,8 +96,17 @@ class PointFamily:
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Goals:
         """Draw n goals. All are as hard, so `progress` changes nothing."""
         del progress
-        goal = torch.tensor(rng.uniform(-self.goal, self.goal, (2, n, 1)), dtype=torch.float32)
-        return Goals(*goal)
+        return self.placed(rng.random((2, n)).T, rng)
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        far = REACH * self.horizon / self.goal  # that a point can reach
+        return tuple(Property(name, 0.5, 0.5 - 0.5 * far, 0.5 + 0.5 * far) for name in Goals._fields)
+
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Goals:
+        del rng
+        goal = -self.goal + 2.0 * self.goal * places
+        return Goals(*torch.tensor(goal.T[..., None], dtype=torch.float32))
 
     def parameters(self, tasks: Goals) -> Tensor:
         return torch.cat(tasks, -1)
@@ -191,9 +201,22 @@ class PointFrameFamily:
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Frames:
         """Draw n frames; early in training they are turned less, so that there is something to begin with."""
-        low, high = self.strength
-        frame = progress * self.turn * rng.uniform(-1.0, 1.0, (n, 1))
-        strength = np.exp(rng.uniform(math.log(low), math.log(high), (n, 1)))
+        return self._frames(rng.random((2, n)).T, progress * self.turn)
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        all_round = 0.5 * math.pi / self.turn if self.turn else 0.0  # of half a range: a whole turn
+        return (Property("frame", 0.5, 0.5 - all_round, 0.5 + all_round), Property("strength"))
+
+    def placed(self, places: NDArray[np.float64], rng: np.random.Generator) -> Frames:
+        del rng
+        return self._frames(places, self.turn)
+
+    def _frames(self, places: NDArray[np.float64], turn: float) -> Frames:
+        """By the places (n, 2) in the ranges of frame and strength."""
+        turned, strong = np.split(places, 2, axis=-1)
+        low, high = (math.log(end) for end in self.strength)
+        frame, strength = turn * (-1.0 + 2.0 * turned), np.exp(low + (high - low) * strong)
         return Frames(torch.tensor(frame, dtype=torch.float32), torch.tensor(strength, dtype=torch.float32))
 
     def change(self, tasks: Frames, rng: np.random.Generator, progress: float = 1.0) -> Frames:

@@ -32,6 +32,7 @@ CHECKS: Mapping[str, Check] = {
     "has_the_right_gradient": gradients.finite_differences,
     "is_traceable": gradients.traceable,
     "changes": machines.changed,
+    "makes_machines_by_place": machines.placed,
     "holds_out_machines": machines.held_out,
     "can_be_resumed": capabilities.resumed,
     "gives_inputs": capabilities.inputs,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from acclimate.task.spec import Parameter, TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.contract.family import Changing, HasHeldOut
+from acclimate_trainer.contract.family import Changing, HasHeldOut, Property, Ranged
 from acclimate_trainer.testing.subject import Subject, Tasks, differ, faults, unknown
 
 _ROUNDING = 1e-5  # of an end of a range
@@ -115,6 +115,42 @@ def changed(s: Subject) -> Iterator[str]:
             yield from _outside(p, column)
         if p.scale == "log" and not (column > 0.0).all():
             yield f"change: {p.name} became {column.min():g}, expected it above 0, as its scale is log"
+
+
+def placed(s: Subject) -> Iterator[str]:
+    """Machines made by the places of their properties are those that `sample` draws, within the same ranges."""
+    family = s.family
+    if not isinstance(family, Ranged):
+        return
+    properties = unknown(s.call("properties", lambda: family.properties))
+    if not (
+        isinstance(properties, tuple | list)
+        and properties
+        and all(isinstance(p, Property) for p in properties)
+    ):
+        yield f"properties gave {properties!r}, expected a tuple of Property, at least one"
+        return
+    for p in properties:
+        if not p.lowest <= p.easiest <= p.highest:
+            yield f"properties: {p.name} is easiest at {p.easiest:g}, expected {p.lowest:g} to {p.highest:g}"
+    inside = np.clip(_rng().random((s.machines, len(properties))), *_room(properties))
+    made, again = (s.call("placed", lambda: family.placed(inside, _rng())) for _ in range(2))
+    yield from _faults("placed", made, s.machines)
+    if type(made) is not type(s.tasks()):
+        yield f"placed gave {type(made).__name__}, expected {type(s.tasks()).__name__}, as sample gives"
+    elif not all(torch.equal(a, b) for a, b in zip(made, again, strict=True)):
+        yield "placed differs between two calls with the same places and seed, expected nothing else to matter"
+    for parameter, column in zip(s.spec.parameters, s.parameters(made).unbind(-1), strict=True):
+        yield from _outside(parameter, column)
+    far = np.clip(np.where(inside < 0.5, -0.25, 1.25), *_room(properties))
+    yield from _faults(
+        "placed, beyond the ranges,", s.call("placed", lambda: family.placed(far, _rng())), s.machines
+    )
+
+
+def _room(properties: Sequence[Property]) -> tuple[list[float], list[float]]:
+    """The lowest and the highest place of each."""
+    return [p.lowest for p in properties], [p.highest for p in properties]
 
 
 def held_out(s: Subject) -> Iterator[str]:

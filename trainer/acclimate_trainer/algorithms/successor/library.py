@@ -40,6 +40,7 @@ from torch import Tensor
 from acclimate_trainer.algorithms.successor.featured import Featured
 from acclimate_trainer.algorithms.successor.features import gpi, of_action, traced_targets
 from acclimate_trainer.algorithms.successor.policies import UNIT, LibraryPolicy, PolicyConfig, UniversalPolicy
+from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Step, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Tensors, Window
@@ -279,6 +280,7 @@ class Successor(Generic[Tasks]):
         first, last = self.config.exploration
         share = first + (last - first) * min(1.0, 2.0 * progress)
         session = self.family.open(self.family.sample(policies, rng), rows, spec.horizon, rng)
+        STOPWATCH.ticks += policies * rows * spec.horizon
         seen, actions, ends = [session.obs], list[Tensor](), list[Step]()
         for _ in range(spec.horizon):
             random = torch.from_numpy(rng.integers(0, self.sizes.actions, (policies, rows)))

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate_trainer.contract.costs import change_cost, headline_cost
-from acclimate_trainer.contract.family import Cost
+from acclimate_trainer.contract.family import Cost, Property
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.tasks.arm.dynamics import END_STOP, GRAVITY
 from acclimate_trainer.tasks.arm.session import (
@@ -77,6 +77,14 @@ _ENDS = {
 }
 _UNITS = dict(zip(_ENDS, ("N·m/A", "Ω", "V", "kg·m²", "N·m", "N·m·s/rad", "m"), strict=True))
 _RUN_IN = (0.8, 1.25)  # a rich device's factor on Coulomb friction: what its load adds comes on top
+_MOTOR = (*list(_ENDS)[:-1], "gain", "friction")
+PROPERTIES = (
+    "size",
+    "smaller",
+    *(f"{joint}_{name}" for joint in JOINTS for name in _MOTOR),
+    *("upper_length", "fore_length", "upper_mass", "fore_mass", "payload", "delay", "noise", "polarity"),
+)
+"""What arms differ in, in the order in which it is drawn; that of what size sets is the place in its spread."""
 _SPREAD = 1.3  # each of the above times _SPREAD^U(−1, 1)
 _SMALLER = 0.2  # of the way from smallest to largest: by how much the elbow's motor may be smaller than the shoulder's
 # Their masses, as shares of what the weaker joint could hold out straight at the tip.
@@ -169,22 +177,41 @@ class ArmFamily:
 
     def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> ArmTasks:
         """Draw n arms: the size first, and with it both motors and the links; `progress` is the share of `miswired`."""
-        size = rng.random(n)
-        smaller = np.clip(size - rng.uniform(0.0, _SMALLER, n), 0.0, 1.0)
+        return self._arms(rng.random((len(PROPERTIES), n)).T, rng, progress * self.miswired)
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        known = {"polarity": Property("polarity", 1.0, 0.0, 1.0)}
+        for name, ends in {"payload": (1e-4, 0.6), "delay": (0.0, CONTROL_DT * (MAX_LAG - 1))}.items():
+            low, high = getattr(self, name)
+            reach = ((end - low) / (high - low) if high > low else 0.5 for end in ends)
+            known[name] = Property(name, 0.5, *reach)
+        return tuple(known.get(name, Property(name)) for name in PROPERTIES)
+
+    def placed(self, places: Floats, rng: np.random.Generator) -> ArmTasks:
+        return self._arms(places, rng, self.miswired)
+
+    def _arms(self, places: Floats, rng: np.random.Generator, miswired: float) -> ArmTasks:
+        """Arms by the places (n, properties) in their ranges; those below `miswired` in polarity are wired wrongly."""
+        n, at = len(places), dict(zip(PROPERTIES, places.T, strict=True))
+        smaller = np.clip(at["size"] - _SMALLER * at["smaller"], 0.0, 1.0)
         told: dict[str, Floats] = {}
-        for joint, of in zip(JOINTS, (size, smaller), strict=True):
+        for joint, of in zip(JOINTS, (at["size"], smaller), strict=True):
             for name in list(_ENDS)[:-1]:
-                told[f"{joint}_{name}"] = _sized(name, of, rng)
-            told[f"{joint}_voltage"] *= _draw(rng, self.gain, n)
-            told[f"{joint}_coulomb"] *= _draw(rng, _RUN_IN if self.rich else self.friction, n)
+                told[f"{joint}_{name}"] = _sized(name, of, at[f"{joint}_{name}"])
+            told[f"{joint}_voltage"] *= _between(self.gain, at[f"{joint}_gain"])
+            rubs = _RUN_IN if self.rich else self.friction
+            told[f"{joint}_coulomb"] *= _between(rubs, at[f"{joint}_friction"])
         for link in ("upper", "fore"):
-            told[f"{link}_length"] = _sized("length", size, rng)
+            told[f"{link}_length"] = _sized("length", at["size"], at[f"{link}_length"])
         holds = _holds(told)
         for name, share in _LINKS.items():
-            told[name] = holds * _draw(rng, share, n)
-        told["payload"] = holds * rng.uniform(*self.payload, n)
-        told["delay"], told["noise"] = rng.uniform(*self.delay, n), _draw(rng, self.noise, n)
-        wrong = np.where(rng.random(n) < progress * self.miswired, rng.integers(0, 2, n), -1)
+            told[name] = holds * _between(share, at[name])
+        low, high = self.payload
+        told["payload"] = holds * (low + (high - low) * at["payload"])
+        low, high = self.delay
+        told["delay"], told["noise"] = low + (high - low) * at["delay"], _between(self.noise, at["noise"])
+        wrong = np.where(at["polarity"] < miswired, rng.integers(0, 2, n), -1)
         for k, joint in enumerate(JOINTS):
             told[f"{joint}_polarity"] = np.where(wrong == k, -1.0, 1.0)
         columns = {k: torch.tensor(v, dtype=torch.float32).unsqueeze(-1) for k, v in told.items()}
@@ -275,15 +302,16 @@ def _holds(told: Mapping[str, Floats]) -> Floats:
     return force / GRAVITY
 
 
-def _sized(name: str, size: Floats, rng: np.random.Generator) -> Floats:
-    """One number of machines between the smallest, 0, and the largest, 1."""
+def _sized(name: str, size: Floats, place: Floats) -> Floats:
+    """One number of machines between the smallest, 0, and the largest, 1; by the place in its spread."""
     small, large = (math.log(end) for end in _ENDS[name])
-    spread = math.log(_SPREAD) * rng.uniform(-1.0, 1.0, len(size))
+    spread = math.log(_SPREAD) * (-1.0 + 2.0 * place)
     drawn: Floats = np.exp((1.0 - size) * small + size * large + spread)
     return drawn
 
 
-def _draw(rng: np.random.Generator, ends: tuple[float, float], n: int) -> Floats:
+def _between(ends: tuple[float, float], place: Floats) -> Floats:
+    """The values at these places of a range, logarithmically."""
     low, high = (math.log(end) for end in ends)
-    drawn: Floats = np.exp(rng.uniform(low, high, n))
+    drawn: Floats = np.exp(low + (high - low) * place)
     return drawn

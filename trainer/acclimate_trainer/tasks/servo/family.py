@@ -21,24 +21,27 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from acclimate.errors import UsageError
 from acclimate.names import did_you_mean
 from acclimate.task.spec import TaskSpec
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate_trainer.contract.costs import change_cost, headline_cost
-from acclimate_trainer.contract.family import Cost
+from acclimate_trainer.contract.family import Cost, Property
 from acclimate_trainer.contract.policy import Window
 from acclimate_trainer.settings.tables import Value, read_table
 from acclimate_trainer.tasks.pid_search import Joint, PidSearch, search
 from acclimate_trainer.tasks.servo import perception
 from acclimate_trainer.tasks.servo.dynamics import PRIVILEGED, ServoSession, ServoTasks, at_rest, under_way
-from acclimate_trainer.tasks.servo.ranges import MAX_LAG, PRESETS, ServoRanges
+from acclimate_trainer.tasks.servo.ranges import MAX_LAG, PRESETS, PROPERTIES, ServoRanges, properties
 from acclimate_trainer.tasks.servo.spec import SAG, servo_spec
 
+Floats: TypeAlias = NDArray[np.float64]
 _JOINT = Joint("position", "velocity", "target", "target_velocity")
 
 
@@ -86,21 +89,38 @@ class ServoFamily:
         progress: reversed servos, in a family that has such, rise from none to half of all. A policy without memory
         that meets them from the start learns to do nothing at all.
         """
-        r = self.training
-        size = rng.random(n)
+        places = rng.random((len(PROPERTIES), n)).T
+        return self._servos(places, 0.5 * progress)
 
-        def motor(ends: tuple[float, float]) -> np.ndarray:
-            spread = np.exp(rng.uniform(-1, 1, n) * math.log(r.spread))
-            return np.exp((1 - size) * math.log(ends[0]) + size * math.log(ends[1])) * spread
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        return properties(self.training)
 
-        kt, resistance, armature = motor(r.kt), motor(r.resistance), motor(r.armature)
-        coulomb, viscous = motor(r.coulomb), motor(r.viscous)
-        voltage = motor(r.voltage) * _draw(rng, r.drive_gain, n)
-        gravity = _draw(rng, r.gravity_fraction, n) * kt * voltage / resistance
-        inertia = armature * (1 + _draw(rng, r.inertia_ratio, n))
-        flipped = (rng.random(n) < 0.5 * progress) & (r.polarity[0] < 0)
-        columns = (kt, resistance, voltage, inertia, coulomb, viscous, gravity, _draw(rng, r.delay, n),
-                   np.where(flipped, -1.0, 1.0), _draw(rng, r.noise, n), armature)  # fmt: skip
+    def placed(self, places: Floats, rng: np.random.Generator) -> ServoTasks:
+        del rng
+        return self._servos(places, 0.5)
+
+    def _servos(self, places: Floats, flipped: float) -> ServoTasks:
+        """Servos by the places (n, properties) in their ranges; those below `flipped` in polarity are reversed."""
+        r, at = self.training, dict(zip(PROPERTIES, places.T, strict=True))
+        size = at["size"]
+
+        def motor(name: str) -> Floats:
+            small, large = (math.log(end) for end in getattr(r, name))
+            spread = np.exp((-1.0 + 2.0 * at[name]) * math.log(r.spread))
+            sized: Floats = np.exp((1 - size) * small + size * large) * spread
+            return sized
+
+        def drawn(name: str) -> Floats:
+            return _placed(at[name], getattr(r, name))
+
+        kt, resistance, armature = motor("kt"), motor("resistance"), motor("armature")
+        voltage = motor("voltage") * drawn("drive_gain")
+        gravity = drawn("gravity_fraction") * kt * voltage / resistance
+        inertia = armature * (1 + drawn("inertia_ratio"))
+        reversed_ = (at["polarity"] < flipped) & (r.polarity[0] < 0)
+        columns = (kt, resistance, voltage, inertia, motor("coulomb"), motor("viscous"), gravity, drawn("delay"),
+                   np.where(reversed_, -1.0, 1.0), drawn("noise"), armature)  # fmt: skip
         return ServoTasks(*(torch.tensor(c, dtype=torch.float32).unsqueeze(-1) for c in columns))
 
     def change(self, tasks: ServoTasks, rng: np.random.Generator, progress: float = 1.0) -> ServoTasks:
@@ -177,8 +197,14 @@ class ServoFamily:
         return {"pid": found | {"sign_test": float(self.training.polarity[0] < 0.0)}}
 
 
-def _draw(rng: np.random.Generator, ends: tuple[float, float], n: int) -> np.ndarray:
+def _draw(rng: np.random.Generator, ends: tuple[float, float], n: int) -> Floats:
+    return _placed(rng.random(n), ends)
+
+
+def _placed(place: Floats, ends: tuple[float, float]) -> Floats:
+    """The values at these places of a range."""
     low, high = ends
     if low > 0:
-        return np.exp(rng.uniform(math.log(low), math.log(high), n))
-    return rng.uniform(low, high, n)
+        low, high = math.log(low), math.log(high)
+        return np.exp(low + (high - low) * place)
+    return low + (high - low) * place

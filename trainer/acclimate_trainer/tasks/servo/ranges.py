@@ -7,11 +7,18 @@ from dataclasses import asdict, dataclass
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.contract.family import Property
 from acclimate_trainer.settings.tables import Value
 
 CONTROL_DT = 0.01  # s
 MAX_LAG = 4  # commands in flight that a delay of up to 30 ms can reach back to, the newest included
 _SIZED = ("kt", "resistance", "armature", "coulomb", "viscous", "voltage")  # what a servo's size sets
+PROPERTIES = (
+    "size",
+    *("kt", "resistance", "armature", "coulomb", "viscous", "voltage"),
+    *("drive_gain", "gravity_fraction", "inertia_ratio", "polarity", "delay", "noise"),
+)
+"""What servos differ in, in the order in which it is drawn; that of what size sets is the place in its spread."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +88,23 @@ class ServoRanges:
 
 PRESETS = {"wide": ServoRanges(), "miswired": ServoRanges(polarity=(-1.0, 1.0))}
 """wide: polarity known, drive gain not. miswired: polarity unknown as well."""
+
+
+def properties(ranges: ServoRanges) -> tuple[Property, ...]:
+    """What servos of these ranges differ in, and how far beyond its range each can be."""
+    physical = {"gravity_fraction": (0.0, 0.9), "delay": (0.0, CONTROL_DT * (MAX_LAG - 1))}
+    known = ranges.polarity[0] > 0.0
+    found = {"polarity": Property("polarity", 1.0, 1.0 if known else 0.0, 1.0)}
+    for name, (least, most) in physical.items():
+        low, high = getattr(ranges, name)
+        found[name] = _linear(name, low, high, least, most)
+    return tuple(found.get(name, Property(name)) for name in PROPERTIES)
+
+
+def _linear(name: str, low: float, high: float, least: float, most: float) -> Property:
+    """A property that is drawn on a linear scale from 0 on, or else on a logarithmic one."""
+    if low == high:
+        return Property(name, 0.5, 0.5, 0.5)
+    if low > 0.0:
+        return Property(name, highest=math.log(most / low) / math.log(high / low))
+    return Property(name, lowest=(least - low) / (high - low), highest=(most - low) / (high - low))
