@@ -195,7 +195,8 @@ def _inverse_root(moment: Tensor) -> Tensor:
     """M^(−1/2) of moments M; directions in which hardly anything was seen count as if a little had been."""
     values, vectors = torch.linalg.eigh(moment.double())
     values = values.clamp_min(0.0) + _UNSEEN * values.mean()
-    return (vectors * values.rsqrt()).matmul(vectors.T).float()
+    root: Tensor = (vectors * values.rsqrt()) @ vectors.T
+    return root.float()
 
 
 def inputs(view: View, obs: Tensor, previous: Tensor | None) -> Tensor:
