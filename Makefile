@@ -24,7 +24,7 @@ QUIET_TORCH := $(if $(MAKE_TERMERR),,-q)
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 WORKERS ?= $(shell echo $$(( $(CORES) + ($(CORES) + 1) / 2 )))
 # What Python compiles is kept, whatever the shell says: the tests start hundreds of processes.
-PYTEST := PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist load --maxschedchunk 1
 
 .PHONY: help setup python demo demo-full test test-fast bench bundles pictures wheel lint clean
 

@@ -1,8 +1,8 @@
 """What holds for all tests: caches of their own, and how workers share a machine.
 
 Under `pytest -n`, tests run side by side. While a test that is marked `alone` runs, no other does: it measures time, or
-drives in real time with little slack. `make test-fast` leaves out what is marked `slow`, what has
-taken long (`tests.slow`), and whatever needs one of `_SLOW_FIXTURES`; `make test` begins with these.
+drives in real time with little slack. What has taken long (`tests.slow`) comes first; `make test-fast` leaves it out,
+and what is marked `slow`, and whatever needs one of `_SLOW_FIXTURES`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from acclimate.cache import VARIABLE
+from acclimate.command import collector
 from acclimate.policy import trust
 
 from tests.sharing import Turns, base_of
@@ -24,6 +25,7 @@ _TURNS = pytest.StashKey[Turns]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    collector.calm()
     if hasattr(config, "workerinput"):
         config.stash[_TURNS] = Turns(Path(config.option.basetemp).parent)
 
@@ -33,8 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if name_of(item.nodeid) in slow or _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
-    # First what takes long: of short tests, all workers have some until the end.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    # First what takes longest, so that all workers are busy until the end; then, one at a time, what must run alone.
+    items.sort(key=lambda item: (_is_alone(item), -slow.get(name_of(item.nodeid), 0.0)))
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -43,7 +49,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     turns = item.config.stash.get(_TURNS, None)
     if turns is None:
         return (yield)
-    with turns.take(alone=item.get_closest_marker("alone") is not None):
+    with turns.take(alone=_is_alone(item)):
         return (yield)
 
 

@@ -1,4 +1,4 @@
-"""Which tests take long, as measured: `make test-fast` leaves these out, and `make test` begins with them.
+"""Which tests take long, as measured: `make test-fast` leaves these out, and `make test` begins with the longest.
 
 `make test ARGS=--junitxml=report.xml` and then `python -m tests.slow report.xml` writes slow.txt anew. Tests that are
 younger than it count as quick, unless they are marked `slow`.
@@ -7,8 +7,7 @@ younger than it count as quick, unless they are marked `slow`.
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,20 +20,24 @@ def name_of(nodeid: str) -> str:
     return nodeid.partition("[")[0]
 
 
-def slow_tests() -> frozenset[str]:
-    return frozenset(FILE.read_text(encoding="utf-8").split())
+def slow_tests() -> dict[str, float]:
+    """How long each takes, in s: with those of its parameters with which it takes longest."""
+    lines = (line.split(maxsplit=1) for line in FILE.read_text(encoding="utf-8").splitlines())
+    return {name: float(seconds) for seconds, name in lines}
 
 
-def measured(report: Path) -> Iterator[str]:
-    """Names of tests that took longer than LIMIT, fixtures that they were the first to need included."""
-    seconds: Counter[str] = Counter()
+def measured(report: Path) -> dict[str, float]:
+    """As `slow_tests`: what took longer than LIMIT, fixtures that a test was the first to need included."""
+    took: defaultdict[str, list[float]] = defaultdict(list)
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         *packages, last = str(case.get("classname")).split(".")
         inside = [last] if last[0].isupper() else []  # a class of tests
         file = "/".join([*packages, *([] if inside else [last])]) + ".py"
-        seconds["::".join([file, *inside, name_of(str(case.get("name")))])] += float(case.get("time") or 0.0)
-    return (name for name, took in sorted(seconds.items()) if took > LIMIT)
+        name = "::".join([file, *inside, name_of(str(case.get("name")))])
+        took[name].append(float(case.get("time") or 0.0))
+    return {name: max(each) for name, each in sorted(took.items()) if sum(each) > LIMIT}
 
 
 if __name__ == "__main__":
-    FILE.write_text("\n".join(measured(Path(sys.argv[1]))) + "\n", encoding="utf-8")
+    lines = [f"{seconds:.1f} {name}" for name, seconds in measured(Path(sys.argv[1])).items()]
+    FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")

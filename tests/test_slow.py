@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.runtime.test_a" name="test_quick" time="0.1"/>
 <testcase classname="tests.runtime.test_a" name="test_often[1-x]" time="0.3"/>
-<testcase classname="tests.runtime.test_a" name="test_often[2]" time="0.3"/>
+<testcase classname="tests.runtime.test_a" name="test_often[2]" time="0.4"/>
 <testcase classname="tests.runtime.test_b.TestEngine" name="test_long" time="2.0"/>
 </testsuite></testsuites>"""
 
@@ -18,10 +18,10 @@ REPORT = """<testsuites><testsuite>
 def test_what_takes_long_with_all_its_parameters_is_slow(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text(REPORT)
-    assert list(measured(report)) == [
-        "tests/runtime/test_a.py::test_often",
-        "tests/runtime/test_b.py::TestEngine::test_long",
-    ]
+    assert measured(report) == {
+        "tests/runtime/test_a.py::test_often": 0.4,
+        "tests/runtime/test_b.py::TestEngine::test_long": 2.0,
+    }
 
 
 def test_every_slow_test_is_there() -> None:

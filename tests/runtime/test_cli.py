@@ -43,6 +43,19 @@ def test_an_error_is_one_sentence_and_its_exit_code(
     assert capsys.readouterr() == ("", f"acclimate: {error}\n")
 
 
+def test_a_program_looks_for_garbage_seldom_and_a_function_leaves_that_to_its_caller() -> None:
+    assert _garbage_threshold("main()") == 100_000
+    assert _garbage_threshold("main(['--help'])") == _garbage_threshold("sys.exit()")
+
+
+def _garbage_threshold(call: str) -> int:
+    """After a call in a process of its own, as in `acclimate --help`."""
+    head = "import gc, sys; from acclimate.command.cli import main"
+    code = f"{head}\ntry: {call}\nexcept SystemExit: print(gc.get_threshold()[0])"
+    command = [sys.executable, "-c", code, "--help"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
 def _options(parser: ArgumentParser) -> None:
     parser.add_argument("file")
     parser.add_argument("--servo", required=True)

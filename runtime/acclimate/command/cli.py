@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import NoReturn
 
-from acclimate.command import streams
+from acclimate.command import collector, streams
 from acclimate.control.signals import stopping_on_signals
 from acclimate.errors import AcclimateError, OutputError, UsageError
 from acclimate.names import did_you_mean
@@ -54,6 +54,8 @@ class BrokenVerb:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the process's exit code."""
+    if argv is None:  # a program, and no part of one
+        collector.calm()
     arguments = list(sys.argv[1:] if argv is None else argv)
     _heed_interrupts()
     streams.make_ready()

@@ -34,8 +34,8 @@ class Leaf(NamedTuple):
     shape: torch.Size
     axes: int  # 0: the same for all
 
-    def real_shape(self, lanes: Sequence[int]) -> torch.Size:
-        return torch.Size((*lanes[: self.axes], *self.shape[self.axes :]))
+    def real_shape(self, lanes: Sequence[int]) -> tuple[int, ...]:
+        return (*lanes[: self.axes], *self.shape[self.axes :])
 
 
 class Drawn(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -95,6 +95,7 @@ def _rebuilt(value: object, path: Path, replaced: Mapping[Path, object]) -> obje
     return replaced.get(path, value)
 
 
+@cache
 def name_of(path: Path) -> str:
     return ".".join(map(str, path))
 

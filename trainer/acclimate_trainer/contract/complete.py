@@ -60,7 +60,7 @@ class Complete(Generic[Tasks]):
     def open(self, tasks: Tasks, episodes: int, steps: int, rng: np.random.Generator) -> Session[Tasks]:
         return self.family.open(tasks, episodes, steps, rng)
 
-    @property
+    @cached_property
     def changes(self) -> bool:
         """Whether anything ever happens to its machines in mid-trial."""
         return isinstance(self.family, Changing)
@@ -132,9 +132,13 @@ class Complete(Generic[Tasks]):
 
     def costs(self, window: Window, reward: Tensor) -> tuple[Cost, ...]:
         """See `HasCosts`."""
+        return self._costs(window, reward)
+
+    @cached_property
+    def _costs(self) -> Callable[[Window, Tensor], tuple[Cost, ...]]:
         if isinstance(self.family, HasCosts):
-            return self.family.costs(window, reward)
-        return (headline_cost(self.spec, window, reward),)
+            return self.family.costs
+        return lambda window, reward: (headline_cost(self.spec, window, reward),)
 
     @property
     def featured(self) -> bool:

@@ -271,12 +271,17 @@ def gradient_of(losses_of: LossesOf, meta: Tensors, config: TrainingConfig) -> d
     norm = torch.stack([g.flatten(1).square().sum(-1) for g in gradients]).sum(0).sqrt()  # (T,)
     finite = torch.isfinite(norm)
     scale = torch.where(finite, (config.task_clip / norm.clamp_min(1e-12)).clamp_max(1.0), 0.0)
-    for value, gradient in zip(meta.values(), gradients, strict=True):
-        kept = torch.where(finite.view(-1, *[1] * value.dim()), gradient, 0.0)
-        value.grad = torch.tensordot(scale, kept, dims=1) / tasks
+    kept = gradients if bool(finite.all()) else [_where(finite, gradient) for gradient in gradients]
+    for value, gradient in zip(meta.values(), kept, strict=True):
+        value.grad = torch.tensordot(scale, gradient, dims=1) / tasks
     total = torch.nn.utils.clip_grad_norm_(list(meta.values()), config.clip)
     figures = {name: float(value.detach().nanmean()) for name, value in losses.report.items()}
     return figures | {"grad_norm": float(total), "skipped": float((~finite).sum())}
+
+
+def _where(kept: Tensor, gradient: Tensor) -> Tensor:
+    """Zeros in place of the gradient of other tasks."""
+    return torch.where(kept.view(-1, *[1] * (gradient.dim() - 1)), gradient, 0.0)
 
 
 def _copy(iteration: int, meta: Tensors, adam: torch.optim.Adam) -> Progress:

@@ -60,7 +60,7 @@ def c_source(graph: Graph, wanted: Sequence[str], fading: int, fixed: Collection
     frame = _text("frame.c") if wanted else _text("frame.c").partition(_BACKWARD)[0]
     for name, value in values.items():
         frame = frame.replace(f"@{name}@", str(value))
-    return "\n".join([_text("lanes.c"), _text("products.c"), frame])
+    return "\n".join([*map(_text, ("lanes.c", "products.c", "rows.c")), frame])
 
 
 _BACKWARD = "/* Backwards. */\n"

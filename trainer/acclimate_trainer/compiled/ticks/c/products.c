@@ -1,6 +1,7 @@
 /* Products with the weights of a network, the lanes innermost: a weight is one number for all lanes. */
 
 #define SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
+#define DOUBLE(F) SUMS(F) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
 #define HALF(F) F(0) F(1) F(2) F(3)
 #define CLEAR(k) lanes y##k = {};
 #define COLLECT(k) y##k += splat(c[k * by_output]) * v;
@@ -21,6 +22,7 @@ INLINE void multiply(lanes *restrict y, const lanes *restrict x, const float *re
                      long by_input, long by_output)
 {
     long j = 0;
+    COLUMNS(16, DOUBLE)
     COLUMNS(8, SUMS)
     COLUMNS(4, HALF)
     for (; j < outputs; j++) { /* four sums, since one would wait for itself */
