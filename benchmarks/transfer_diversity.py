@@ -2,7 +2,8 @@
 
 A width is the share of every range of the family that training draws its machines from, around the middle; 1.5 is
 half as wide again, as far as a servo can be. Widths set by hand and the automatic one train alike but for whether the
-ends of the ranges move. Errors are of the first four seconds on a machine, by the model of training, on 256 of each of
+ends of the ranges move. Errors are of the first four seconds, twice on each machine, by the model of training, on 256
+machines of each of
 
     training    the ranges of that very training
     validation  the family's whole ranges
@@ -175,11 +176,13 @@ def _errors(done: Run, family: Narrowed[object], name: str, draw: Draw) -> Float
     policy = algorithm.policy({n: v.detach() for n, v in checkpoint.chosen.items()})
     initial = policy.initial()
     state = {
-        t.name: initial[t.name].expand(MACHINES, *t.shape) for t in policy.state if t.written_by != "act"
+        t.name: initial[t.name].expand(MACHINES, *t.shape).clone()
+        for t in policy.state
+        if t.written_by != "act"
     }
     family.draw = draw
     rng = np.random.default_rng([_DRAWN, SETS.index(name)])
     with torch.no_grad(), compiling():
-        trial = draw_trial(family, MACHINES, rng, side_by_side=1, episodes=EPISODES, steps=STEPS)
+        trial = draw_trial(family, MACHINES, rng, side_by_side=2, episodes=EPISODES, steps=STEPS)
         costs = trial_costs(family, run_trial(policy, state, family, trial))
     return np.asarray(headline(costs[0]).numpy(), np.float64)

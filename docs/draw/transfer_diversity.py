@@ -1,4 +1,4 @@
-"""transfer_diversity.png: zero-shot error on four sets of servos against the width of training, with and without memory."""
+"""transfer_diversity.png: zero-shot error on four sets of servos against the width of training."""
 
 from __future__ import annotations
 
@@ -40,13 +40,8 @@ def _panel(axes: Axes, widths: Tree) -> None:
     for name, colour in _COLOURS.items():
         figures = [tree(each[name]) for each in hand]
         axes.plot(places, [_number(f, "mean") for f in figures], "o-", ms=4, color=colour, label=name)
-        axes.fill_between(
-            places,
-            *([_number(f, end) for f in figures] for end in ("low", "high")),
-            color=colour,
-            alpha=0.12,
-            lw=0,
-        )
+        low, high = ([_number(f, end) for f in figures] for end in ("low", "high"))
+        axes.fill_between(places, low, high, color=colour, alpha=0.12, lw=0)
         mean = _number(tree(automatic[name]), "mean")
         axes.plot(_number(automatic, "width"), mean, "*", ms=12, color=colour, mec=INK, mew=0.6)
     axes.plot([], [], "*", ms=10, color="none", mec=INK, label="widened automatically")
