@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from acclimate.errors import UsageError
+from acclimate_trainer.algorithms.distillation.student import StudentConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
-from acclimate_trainer.algorithms.rl2.student import StudentConfig
 from acclimate_trainer.algorithms.successor.library import SuccessorConfig
 from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
 from acclimate_trainer.outer_loop.training import TrainingConfig

@@ -16,7 +16,7 @@ DO = {
     ("tabular", ()): {"ppo"},
     ("four_rooms", ()): {"ppo", "successor"},
     ("reacher", ()): {"ppo", "successor"},
-    ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify"},
+    ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify", "features"},
     ("servo", ()): set(NEEDS) - {"successor"},
 }
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from acclimate_trainer.algorithms.features.features import Features, FeaturesConfig
+from acclimate_trainer.algorithms.features.policy import FeaturesPolicy
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig, MamlPolicy
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, Rl2Policy
@@ -88,6 +90,25 @@ class TestObjectives(AdaptivePolicyConformance):
         return objectives()
 
 
+def frozen(family: TaskFamily[Any] = FAMILY) -> FeaturesPolicy:
+    algorithm = Features(family, FeaturesConfig(width=4, hidden=8, support_episodes=3, episode_steps=30))
+    return algorithm.policy(algorithm.initial(np.random.default_rng(0)))
+
+
+class TestFeatures(AdaptivePolicyConformance):
+    counters = ("precision",)  # how sure it is, and no step
+
+    def state(self, policy: Policy, tasks: int, episodes: int, *, seed: int) -> dict[str, Tensor]:
+        """As after a window: what is known of a head is symmetric, and more than was known at first."""
+        state = PolicyConformance.state(self, policy, tasks, episodes, seed=seed)
+        root = torch.rand(state["precision"].shape, generator=torch.Generator().manual_seed(seed))
+        return {**state, "precision": policy.initial()["precision"] + root @ root.mT}
+
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return frozen()
+
+
 class TestRobust(PolicyConformance):
     @pytest.fixture
     def policy(self) -> Policy:
@@ -142,6 +163,12 @@ class TestMamlOnAMachineThatMeasuresItsReward(AdaptivePolicyConformance):
         return maml(family=HomingFamily())
 
 
+class TestFeaturesOnGliders(TestFeatures):
+    @pytest.fixture
+    def policy(self) -> Policy:
+        return frozen(GLIDERS)
+
+
 class TestObjectivesOnGliders(TestObjectives):
     @pytest.fixture
     def policy(self) -> Policy:
@@ -153,6 +180,7 @@ EXPLORERS: dict[str, Callable[..., Policy]] = {
     "robust": partial(reactive, oracle=False),
     "rl2": rl2,
     "objectives": objectives,
+    "features": frozen,
 }
 
 

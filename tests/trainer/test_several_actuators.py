@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from acclimate.task.spec import TaskSpec
+from acclimate_trainer.algorithms.distillation.student import Student, StudentConfig
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, Rl2Policy
-from acclimate_trainer.algorithms.rl2.student import Student, StudentConfig
 from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Step, TaskFamily

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
-from acclimate_trainer.baselines.specialist import OneMachine, error, specialist
+from acclimate_trainer.baselines.specialist import error, specialist
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.outer_loop.training import TrainingConfig
 from acclimate_trainer.tasks.point import PointFrameFamily
 
 POINTS = Complete.of(PointFrameFamily())
 CONFIG = Rl2Config(hidden=6, episodes=1, episode_steps=30, side_by_side=4)
-
-
-def test_all_of_one_machine_is_that_machine() -> None:
-    machine = POINTS.sample(1, np.random.default_rng(3))
-    one = OneMachine(POINTS, machine)
-    many = one.sample(5, np.random.default_rng(0))
-    assert torch.equal(one.parameters(many), POINTS.parameters(machine).expand(5, -1))
-    assert not one.changes
-    assert one.change(many, np.random.default_rng(1)) is many
 
 
 def test_what_is_trained_for_one_machine_drives_it_better_than_what_it_was_made_from() -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from acclimate.command import cli
+from acclimate_trainer.algorithms.distillation import student as distillation
+from acclimate_trainer.algorithms.distillation.imitating import imitation_loss
+from acclimate_trainer.algorithms.distillation.student import Student, StudentConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
-from acclimate_trainer.algorithms.rl2 import student as distillation
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
-from acclimate_trainer.algorithms.rl2.student import Student, StudentConfig, imitation_loss
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily
 from acclimate_trainer.contract.policy import Act, Policy, Tensors
@@ -111,7 +112,7 @@ def test_no_gradient_of_imitation_passes_through_the_machine(family: TaskFamily[
     noise = [part.noise for part in trial.episodes]
     with torch.no_grad():
         recorded = run_trial(algorithm.policy(meta), meta, complete, trial)
-        wanted = view.normal(algorithm._advice(trial, recorded))
+        wanted = algorithm.advice(trial, recorded)
     policy, actions = algorithm.policy(meta), []
     live = {**meta, "hidden": torch.zeros(TASKS, 3, CONFIG.hidden)}
     for part, given in zip(recorded, noise, strict=True):

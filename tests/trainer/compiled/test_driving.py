@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from acclimate.cache import VARIABLE
+from acclimate_trainer.algorithms.distillation.student import Student, StudentConfig
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import Ppo, PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
-from acclimate_trainer.algorithms.rl2.student import Student, StudentConfig
 from acclimate_trainer.algorithms.successor.objectives import Objectives, ObjectivesConfig
 from acclimate_trainer.compiled import driving
 from acclimate_trainer.contract.complete import Complete

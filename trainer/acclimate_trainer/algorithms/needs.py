@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from acclimate_trainer.algorithms.features.hindsight import tracks
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Resumable, TaskFamily, Tasks
 
@@ -32,13 +33,20 @@ RESUMABLE = Need(
 )
 FEATURES = Need(lambda family: family.featured, "it has no features that a device could be rewarded for")
 
+FOLLOWS = Need(
+    lambda family: bool(tracks(family.spec)), "there is nothing that it follows (it has no reference)"
+)
+
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "maml": (CONTINUOUS, GRADIENT),
     "rl2": (CONTINUOUS, GRADIENT),
     "rl2_oracle": (CONTINUOUS, GRADIENT, PARAMETERS),
     "identify": (CONTINUOUS, GRADIENT, PARAMETERS, RESUMABLE),
+    "model": (CONTINUOUS, GRADIENT),
     "objectives": (CONTINUOUS, GRADIENT, FEATURES),
     "student": (CONTINUOUS, PARAMETERS),
+    "mimic": (CONTINUOUS, GRADIENT),
+    "features": (CONTINUOUS, GRADIENT, FOLLOWS),
     "ppo": (),
     "robust": (CONTINUOUS, GRADIENT),
     "oracle": (CONTINUOUS, GRADIENT, PARAMETERS),

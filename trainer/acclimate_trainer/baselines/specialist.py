@@ -12,35 +12,11 @@ from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors
+from acclimate_trainer.contract.sources import Sources
 from acclimate_trainer.outer_loop.training import Progress, TrainingConfig, train
 from acclimate_trainer.play.rollouts import draw, rollout
 
 _JUDGED = 20261206  # seed of what a policy is judged on; none is trained or chosen there
-
-
-class OneMachine(Complete[Tasks]):
-    """A family all of whose machines are the same one, to which nothing ever happens."""
-
-    def __init__(self, family: Complete[Tasks], machine: Tasks) -> None:
-        """`machine`: tasks of which there is one."""
-        super().__init__(family.family)
-        self._machine = machine
-
-    def sample(self, n: int, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
-        """The one machine, n times."""
-        del rng, progress
-        columns = (column.expand(n, *column.shape[1:]).clone() for column in self._machine)  # type: ignore[attr-defined]
-        same: Tasks = type(self._machine)(*columns)
-        return same
-
-    def change(self, tasks: Tasks, rng: np.random.Generator, progress: float = 1.0) -> Tasks:
-        """The same tasks."""
-        del rng, progress
-        return tasks
-
-    @property
-    def changes(self) -> bool:
-        return False
 
 
 def specialist(
@@ -52,7 +28,7 @@ def specialist(
     seed: int = 0,
 ) -> Policy:
     """RL²'s policy of these meta-parameters, trained on for one machine of the family alone."""
-    alone = Rl2(OneMachine(family, machine), replace(config, change=0.0, curriculum=(0.0, 0.0)))
+    alone = Rl2(Sources(family, machine), replace(config, change=0.0, curriculum=(0.0, 0.0)))
     last = Progress(0, {name: value.detach() for name, value in meta.items()}, {})
 
     def keep(progress: Progress, figures: object) -> None:

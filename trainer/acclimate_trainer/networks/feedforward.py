@@ -62,9 +62,20 @@ def depth(params: Mapping[str, object]) -> int:
 
 def mean_action(params: Tensors, x: Tensor, activation: Activation = "tanh") -> Tensor:
     """Mean of the action, within ±1, of inputs x (T, rows, n_in): (T, rows, n_act)."""
-    h, last, bend = x * params["scale"], depth(params), _ACTIVATIONS[activation]
-    for i in range(last):
+    return of_hidden(params, hidden(params, x, activation))
+
+
+def hidden(params: Tensors, x: Tensor, activation: Activation = "tanh") -> Tensor:
+    """The last hidden layer (T, rows, H) of inputs x (T, rows, n_in)."""
+    h, bend = x * params["scale"], _ACTIVATIONS[activation]
+    for i in range(depth(params)):
         h = bend(torch.baddbmm(params[f"b{i}"], h, params[f"w{i}"]))
+    return h
+
+
+def of_hidden(params: Tensors, h: Tensor) -> Tensor:
+    """Mean of the action from the last hidden layer (T, rows, H)."""
+    last = depth(params)
     return bounded(torch.baddbmm(params[f"b{last}"], h, params[f"w{last}"]) * params["gain"])
 
 

@@ -10,13 +10,16 @@ from typing import TypeAlias, TypeVar
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.distillation.mimic import Mimic
+from acclimate_trainer.algorithms.distillation.student import Student
+from acclimate_trainer.algorithms.features.features import Features
 from acclimate_trainer.algorithms.identify.identify import Identify
 from acclimate_trainer.algorithms.maml.maml import Maml
+from acclimate_trainer.algorithms.model.model import Model
 from acclimate_trainer.algorithms.needs import refusal
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
-from acclimate_trainer.algorithms.rl2.student import Student
 from acclimate_trainer.algorithms.successor.library import Successor
 from acclimate_trainer.algorithms.successor.objectives import Objectives
 from acclimate_trainer.algorithms.widening import Narrowed, Widened
@@ -33,8 +36,11 @@ _MADE: Mapping[str, _Make] = {
     "rl2": lambda family, c: Rl2(family, _given(c.rl2)),
     "rl2_oracle": lambda family, c: Rl2(family, _given(c.rl2_oracle), oracle=True),
     "identify": lambda family, c: Identify(family, _given(c.identify)),
+    "model": lambda family, c: Model(family, _given(c.model)),
     "objectives": lambda family, c: Objectives(family, _given(c.objectives)),
     "student": lambda family, c: Student(family, _given(c.student), partial(teacher_of, c)),
+    "features": lambda family, c: Features(family, _given(c.features)),
+    "mimic": lambda family, c: Mimic(family, _given(c.mimic), partial(teacher_of, c)),
     "ppo": lambda family, c: Ppo(family, _given(c.ppo)),
     "robust": lambda family, c: Reactive(family, _given(c.robust), oracle=False),
     "oracle": lambda family, c: Reactive(family, _given(c.oracle), oracle=True),
@@ -42,7 +48,7 @@ _MADE: Mapping[str, _Make] = {
 }
 
 
-PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "student", "robust", "oracle")
+PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "student", "features", "robust", "oracle")
 """Those with a loss for each machine, by which ranges can be widened."""
 
 
@@ -68,28 +74,34 @@ def _widened(make: _Make, family: Complete[object], config: Config) -> Algorithm
     return Widened(narrowed, algorithm, _given(config.widening))
 
 
+def taught_by(config: Config) -> str:
+    """The folder of the run whose oracle teaches what a config trains; empty where none does."""
+    section = config.student or config.mimic
+    return "" if section is None else section.teacher
+
+
 def teacher_of(config: Config) -> Policy:
-    """The oracle that a student's config names. Raises UsageError where there is none for its family."""
-    path = Path(_given(config.student).teacher)
+    """The oracle that the config of a student names. Raises UsageError where there is none for its family."""
+    path, section = Path(taught_by(config)), f"[{config.algorithm}]"
     if not (path / CONFIG).is_file():
         raise UsageError(
-            f"[student] teacher: there is no run {path}; train an oracle of the same family first, as in "
+            f"{section} teacher: there is no run {path}; train an oracle of the same family first, as in "
             "acclimate train servo_wide_oracle"
         )
     run = RunDirectory.open(path)
     taught, progress = run.config, run.load()
     if taught.oracle is None:
-        raise UsageError(f"[student] teacher: {path} trained [{taught.algorithm}], expected [oracle]")
+        raise UsageError(f"{section} teacher: {path} trained [{taught.algorithm}], expected [oracle]")
     ours, theirs = config.opened.family.spec, taught.opened.family.spec
     if replace(ours, differentiable=True) != replace(
         theirs, differentiable=True
     ):  # a teacher may know a model of it
         raise UsageError(
-            f"[student] teacher: {path} was trained on the family {theirs.name} with other ranges or channels than "
+            f"{section} teacher: {path} was trained on the family {theirs.name} with other ranges or channels than "
             f"{config.name} is for ({ours.name}); train an oracle with the same [family]"
         )
     if progress is None:
-        raise UsageError(f"[student] teacher: nothing is trained in {path} yet; `acclimate train` does it")
+        raise UsageError(f"{section} teacher: nothing is trained in {path} yet; `acclimate train` does it")
     meta = {name: value.detach() for name, value in progress.chosen.items()}
     return Reactive(taught.opened.family, taught.oracle, oracle=True).policy(meta)
 

@@ -15,12 +15,15 @@ from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 from acclimate.text_files import read_toml
 
+from acclimate_trainer.algorithms.distillation.mimic import MimicConfig
+from acclimate_trainer.algorithms.distillation.student import StudentConfig
+from acclimate_trainer.algorithms.features.features import FeaturesConfig
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
+from acclimate_trainer.algorithms.model.model import ModelConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
-from acclimate_trainer.algorithms.rl2.student import StudentConfig
 from acclimate_trainer.algorithms.successor.library import SuccessorConfig
 from acclimate_trainer.algorithms.successor.objectives import ObjectivesConfig
 from acclimate_trainer.algorithms.widening import WideningConfig
@@ -56,14 +59,20 @@ class Config:
     training: TrainingConfig
     classical: bool = True
     """Whether the family's classical controllers, if it has any, are tuned, too: the bundle carries them to compare."""
+    start: str = ""
+    """Folder of a run whose policy training begins with, as Actor-Mimic's student: those of its parameters that this
+    one has, too. Empty: anew."""
     widening: WideningConfig | None = None
     """Whether ranges widen in the course of training, by performance; else machines are drawn from the whole ones."""
     maml: MamlConfig | None = None
     rl2: Rl2Config | None = None
     rl2_oracle: Rl2Config | None = None
     identify: IdentifyConfig | None = None
+    model: ModelConfig | None = None
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
+    mimic: MimicConfig | None = None
+    features: FeaturesConfig | None = None
     ppo: PpoConfig | None = None
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
@@ -99,8 +108,11 @@ ALGORITHMS = (
     "rl2",
     "rl2_oracle",
     "identify",
+    "model",
     "objectives",
     "student",
+    "mimic",
+    "features",
     "ppo",
     "robust",
     "oracle",

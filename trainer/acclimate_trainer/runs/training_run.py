@@ -14,8 +14,9 @@ from acclimate.errors import UsageError
 from acclimate_trainer.compiled.driving import compiling, notes
 from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.family import HasClassical
-from acclimate_trainer.outer_loop.training import Algorithm, Progress, TrainingConfig, start, train
-from acclimate_trainer.runs.algorithms import algorithm_of, teacher_of
+from acclimate_trainer.outer_loop.training import Algorithm, Progress, TrainingConfig, train
+from acclimate_trainer.runs.algorithms import algorithm_of, taught_by, teacher_of
+from acclimate_trainer.runs.beginning import beginning
 from acclimate_trainer.runs.configuration import Config
 from acclimate_trainer.runs.curves import draw_curve
 from acclimate_trainer.runs.reporting import Pace, ProgressBar, pace
@@ -45,17 +46,18 @@ def train_into(out: Path, config: Config, *, fresh: bool = False) -> Trained:
     if opened.use is not None or opened.name not in BUILT_IN:
         check_family(opened.family, Path(opened.use or opened.name).name, quick=True)
     algorithm = algorithm_of(config)
-    if config.student is not None:
+    if taught_by(config):
         teacher_of(config)
+    begun = beginning(config, algorithm)
     run = RunDirectory.create(out, config, fresh=fresh)
-    return Trained(run, *_train(run, config, algorithm))
+    return Trained(run, *_train(run, config, algorithm, begun))
 
 
-def _train(run: RunDirectory, config: Config, algorithm: Algorithm) -> tuple[int, Pace]:
+def _train(run: RunDirectory, config: Config, algorithm: Algorithm, fresh: Progress) -> tuple[int, Pace]:
     """Bring a run to its end; returns the iteration that it went on from, and how fast that was."""
     torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it gives
     _tune_classical(run, config)
-    newest = _begin(run, algorithm, config.seed)
+    newest = _begin(run, fresh)
     first = newest.iteration
     run.truncate_metrics(first)
     metric = config.opened.family.spec.headline
@@ -104,9 +106,9 @@ def _tune_classical(run: RunDirectory, config: Config) -> None:
         run.save_classical(family.classical(np.random.default_rng([config.seed, 0, 1])))
 
 
-def _begin(run: RunDirectory, algorithm: Algorithm, seed: int) -> Progress:
+def _begin(run: RunDirectory, fresh: Progress) -> Progress:
     """The run's checkpoint, or the start. Raises UsageError where this version cannot go on from it."""
-    fresh, found = start(algorithm, seed), run.load()
+    found = run.load()
     if found is None:
         return fresh
     shapes = [{name: value.shape for name, value in p.meta.items()} for p in (fresh, found)]
