@@ -20,7 +20,7 @@ from benchmarks._combinations import Combination, combinations
 FEW = {"features": {"servo"}, "entropy": {"point_dash", "tabular"}}
 """Of these a machine of each kind: what differs between families is in the other policies, too."""
 EVERY = [each for each in combinations() if each.family in FEW.get(each.algorithm, {each.family})]
-ADAPTS = {"maml", "successor", "objectives", "features", "entropy"}
+ADAPTS = {"maml", "successor", "objectives", "features", "entropy", "model"}
 INPUTS = 40
 
 
