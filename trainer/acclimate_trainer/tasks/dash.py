@@ -1,6 +1,9 @@
 """A point with momentum that is rewarded for being fast: in whatever direction, or in one.
 
-    v' = v + dt·(strength·a − drag·v),      p' = p + dt·v',      |a| ≤ 1,      top speed = strength/drag
+    v' = v + dt·(strength·u − drag·v),      p' = p + dt·v',      top speed = strength/drag
+
+The push u is that of a stick whose square is pressed into a disc, (x·√(1 − y²/2), y·√(1 − x²/2)), so that no direction
+is stronger than another.
 
 The reward is the share of the largest kinetic energy, (|v|/top)², wherever the point is farther than `beyond` from
 where it began, in a direction within `within` of `heading`; elsewhere it is 0. With `beyond` = 0 and `within` = π,
@@ -17,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from acclimate.errors import UsageError
 from acclimate.task.spec import (
     CHATTER,
@@ -128,7 +132,8 @@ class DashSession:
 
     def step(self, action: Tensor) -> Step:
         place, velocity, _ = self.state
-        push = action / torch.linalg.vector_norm(action, dim=-1, keepdim=True).clamp_min(1.0)
+        x, y = F.hardtanh(action).unbind(-1)
+        push = torch.stack([x * torch.sqrt(1.0 - 0.5 * y * y), y * torch.sqrt(1.0 - 0.5 * x * x)], -1)
         velocity = velocity + DT * (self._strength * push - DRAG * velocity)
         place = place + DT * velocity
         distance = torch.sqrt(place.square().sum(-1, keepdim=True) + _TINY)

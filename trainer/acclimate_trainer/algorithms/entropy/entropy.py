@@ -42,6 +42,7 @@ from acclimate_trainer.settings.limits import COUNT, POSITIVE, SHARE, require
 
 _TARGET = FOR_TRAINING + "target."
 _MOMENT = "moment"
+_PACE = 0.25  # of log α beside the networks, which must be able to follow
 _CRITICS = 2
 _BESIDE = 3  # of a remembered row, after observation and actions: the reward, and whether the episode ended, or in time
 _ANY = 1e6  # a temperature at which all actions are alike
@@ -51,7 +52,7 @@ _ANY = 1e6  # a temperature at which all actions are alike
 class EntropyConfig(PolicyConfig):
     """Section [entropy] of a config."""
 
-    temperature: float = 0.3
+    temperature: float = 0.35
     """α, in units of the reward of a tick: at the start, and for good where `entropy` is 0."""
     entropy: float = 0.85
     """How undecided the policy is to be, from 0 to 1, where 1 is anything: α follows. 0: α stays."""
@@ -105,7 +106,7 @@ class Entropy(Generic[Tasks]):
         memory = replay.empty(
             1, max(1, c.replay // spec.horizon), spec.horizon + 1, spec.n_obs + 2 * spec.n_act + _BESIDE
         )
-        numbers = {"log_alpha": torch.tensor([c.temperature]).log(), _MOMENT: torch.eye(c.hidden + 1)}
+        numbers = {"log_alpha": torch.tensor([c.temperature]).log() / _PACE, _MOMENT: torch.eye(c.hidden + 1)}
         return params | numbers | target | memory
 
     def policy(self, meta: Tensors) -> EntropyPolicy:
@@ -129,7 +130,7 @@ class Entropy(Generic[Tasks]):
     def loss(self, meta: Tensors, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Squared TD error of both networks and the loss of log α; and figures to report."""
         c, batch = self.config, self.batch(replay.draw(meta, self.config.batch, 2, rng))
-        alpha, count = meta["log_alpha"].exp(), batch.mask.sum().clamp_min(1.0)
+        alpha, count = _alpha(meta), batch.mask.sum().clamp_min(1.0)
         with torch.no_grad():
             q = self._both(_target(meta), batch.after).amin(0, keepdim=True)  # (1, B, A)
             following = soft_value(q, alpha)
@@ -185,7 +186,7 @@ class Entropy(Generic[Tasks]):
     def _made(self, meta: Tensors) -> Made:
         """What devices get: the first network."""
         params = {name: meta[name][0].detach() for name in self._names(meta)}
-        return Made(params, meta["log_alpha"].detach().exp(), meta[_MOMENT].detach())
+        return Made(params, _alpha(meta).detach(), meta[_MOMENT].detach())
 
     @staticmethod
     def _names(meta: Tensors) -> list[str]:
@@ -221,6 +222,11 @@ class Exploring(EntropyPolicy):
         """Half of the sum of two squared normal numbers is above −log p with probability p."""
         at_random = 0.5 * noise[..., -2:].square().sum(-1) > -math.log(max(self._config.exploration, 1e-30))
         return torch.where(at_random, _ANY, super().heat(state, noise))
+
+
+def _alpha(meta: Tensors) -> Tensor:
+    """(1,)"""
+    return (_PACE * meta["log_alpha"]).exp()
 
 
 def _target(meta: Tensors) -> dict[str, Tensor]:
