@@ -45,6 +45,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "objectives": (CONTINUOUS, GRADIENT, FEATURES),
     "student": (CONTINUOUS, PARAMETERS),
     "mimic": (CONTINUOUS, GRADIENT),
+    "imitation": (CONTINUOUS,),
     "features": (CONTINUOUS, GRADIENT, FOLLOWS),
     "ppo": (),
     "robust": (CONTINUOUS, GRADIENT),

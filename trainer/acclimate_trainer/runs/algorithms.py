@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.distillation.imitation import Imitation
 from acclimate_trainer.algorithms.distillation.mimic import Mimic
 from acclimate_trainer.algorithms.distillation.student import Student
 from acclimate_trainer.algorithms.features.features import Features
@@ -37,6 +38,7 @@ _MADE: Mapping[str, _Make] = {
     "identify": lambda family, c: Identify(family, _given(c.identify)),
     "objectives": lambda family, c: Objectives(family, _given(c.objectives)),
     "student": lambda family, c: Student(family, _given(c.student), partial(teacher_of, c)),
+    "imitation": lambda family, c: Imitation(family, _given(c.imitation)),
     "features": lambda family, c: Features(family, _given(c.features)),
     "mimic": lambda family, c: Mimic(family, _given(c.mimic), partial(teacher_of, c)),
     "ppo": lambda family, c: Ppo(family, _given(c.ppo)),
