@@ -27,6 +27,7 @@ _TINY: Mapping[str, dict[str, Value]] = {
     },  # enough for its regression to be sound
     "rl2": _RECURRENT,
     "rl2_oracle": _RECURRENT,
+    "model": {"hidden": 6, "model_hidden": 6, "size": 3, "episodes": 1, "windows": 2, "side_by_side": 2},
     "objectives": {**_RECURRENT, "mixing": 5, "critic": 4},
     "features": {"width": 4, "hidden": 6},
     "ppo": _RECURRENT,

@@ -77,9 +77,10 @@ def _tried(bugs: list[tuple[Subject, Bug]], group: str) -> list[Planted]:
     """Every bug under its tests, as many at a time as there are processors. Raises as `trial.without_bug`."""
     journal = _Journal(_JOURNAL)
     new = [(subject, bug) for subject, bug in bugs if journal.outcome(subject, bug) is None]
-    limits = dict.fromkeys(dict.fromkeys(subject.tests for subject, _ in new), 0.0)
+    limits = dict[tuple[str, ...], trial.Limit]()
     for subject, _ in new:
-        limits[subject.tests] = limits[subject.tests] or trial.without_bug(subject)
+        if subject.tests not in limits:
+            limits[subject.tests] = trial.without_bug(subject)
 
     def judge(task: tuple[Subject, Bug]) -> None:
         subject, bug = task

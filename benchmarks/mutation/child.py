@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import runpy
 import signal
 import sys
 import threading
-from multiprocessing.connection import wait
+import time
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
 
@@ -22,8 +24,14 @@ PRELOADED = (
 )  # what takes long, and is never changed
 
 
-def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, ...]) -> None:
-    """bug: MODULE=FILE; without: tests that are left out. Never returns."""
+def run_tests(
+    root: str, bug: str, tests: tuple[str, ...], without: tuple[str, ...], limit: int, told: Connection
+) -> None:
+    """bug: MODULE=FILE; without: tests that are left out; limit: s of processor time; told: what it took of that.
+
+    Never returns.
+    """
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     os.setsid()  # whoever ends this process ends what tests have started, too
     threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
     os.chdir(root)
@@ -35,9 +43,14 @@ def run_tests(root: str, bug: str, tests: tuple[str, ...], without: tuple[str, .
         del sys.modules[name]
     runpy.run_path(str(SITE / "sitecustomize.py"))
     import pytest
+    from hypothesis import Phase, settings
 
+    settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), database=None)
+    settings.load_profile("mutation")  # that a test fails is enough: no smaller example is looked for
     plain = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not alone and not slow", "--hypothesis-seed=0")
-    os._exit(int(pytest.main([*plain, *(f"--deselect={test}" for test in without), *tests])))
+    code = int(pytest.main([*plain, *(f"--deselect={test}" for test in without), *tests]))
+    told.send(time.process_time())
+    os._exit(code)
 
 
 def _end_with(parent: BaseProcess | None) -> None:

@@ -5,8 +5,9 @@
     a number that is off by one, True for False
     a statement that is missing: a call, an assignment to a part of something, a raise
 
-Nothing is planted where it would change no behaviour: annotations, texts, decorators, `__repr__`, imports, assertions,
-and what an error says. Nor in the assignments of a constructor, which any test at all would find.
+Nothing is planted where it would change no behaviour: annotations, texts, decorators, `__repr__`, imports, assertions
+(`strict=True` of a zip is one, too), and what an error says. Nor in the assignments of a constructor, which any test at
+all would find; nor for the / of a path, which would be a TypeError wherever the line runs.
 """
 
 from __future__ import annotations
@@ -93,10 +94,16 @@ def _sites(node: ast.AST, where: str) -> Iterator[_Site]:
 
 
 def _is_mute(node: ast.AST, field: str) -> bool:
-    """Whether a part of a node says or types something, and does nothing."""
-    return field in ("annotation", "returns", "decorator_list", "type_comment") or (
-        isinstance(node, ast.Raise) and field in ("exc", "cause")
-    )
+    """Whether a part of a node says, types or asserts something, and does nothing."""
+    match node:
+        case ast.Raise():
+            return field in ("exc", "cause")
+        case (
+            ast.AnnAssign(annotation=ast.Name(id="TypeAlias"))
+            | ast.keyword(arg="strict", value=ast.Constant(value=True))
+        ):
+            return field == "value"
+    return field in ("annotation", "returns", "decorator_list", "type_comment")
 
 
 def _is_silent(node: ast.AST) -> bool:
@@ -114,7 +121,7 @@ def _here(node: ast.AST, where: str) -> Iterator[_Site]:
         case ast.Compare():
             for i, op in enumerate(node.ops):
                 yield _Site(where, node, _setter(node.ops, i, _SWAPS[type(op)]()))
-        case ast.BoolOp() | ast.BinOp() if type(node.op) in _SWAPS:
+        case ast.BoolOp() | ast.BinOp() if type(node.op) in _SWAPS and not _is_path(node):
             yield _Site(where, node, _attribute(node, "op", _SWAPS[type(node.op)]()))
         case ast.Name() if node.id in _NAMES:
             yield _Site(where, node, _attribute(node, "id", _NAMES[node.id]))
@@ -126,6 +133,14 @@ def _here(node: ast.AST, where: str) -> Iterator[_Site]:
             other = _negated(node.test)
             yield _Site(where, node.test, _attribute(node, "test", other), _shown(other))
     yield from _missing(node, where)
+
+
+def _is_path(node: ast.AST) -> bool:
+    """Whether it is `folder / "name"`."""
+    match node:
+        case ast.BinOp(op=ast.Div(), right=ast.Constant(value=str()) | ast.JoinedStr()):
+            return True
+    return False
 
 
 def _missing(node: ast.AST, where: str) -> Iterator[_Site]:

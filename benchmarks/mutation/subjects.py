@@ -32,35 +32,52 @@ class Subject(NamedTuple):
 def _of(package: str, modules: str, tests: str) -> list[Subject]:
     """Modules by their path in a package, and tests by their path below tests/."""
     room = "runtime" if package == _RUNTIME else "bridge"
-    files = tuple(f"tests/{name if '/' in name else f'{room}/{name}'}.py" for name in tests.split())
+    names = dict.fromkeys(name if "/" in name else f"{room}/{name}" for name in tests.split())
+    files = tuple(f"tests/{name}.py" for name in names)
     return [
         Subject(".".join([Path(package).name, *name.split("/")]), ROOT / package / f"{name}.py", files)
         for name in modules.split()
     ]
 
 
-_LOOP = "test_loop test_commanding test_channel_map test_readings test_drive test_trial test_recording"
+_LOOP = "test_loop test_limits test_commanding test_channel_map test_readings test_drive test_trial test_recording"
 _POLICY = "test_policy test_guard test_checkpoint test_trial test_policy_model"
-_BUNDLE = "test_arrays test_manifest test_bundle test_hostile_bundles test_policy"
-_LINK = "test_wire test_messages test_time_sync test_device_core test_link_time test_host_link test_fail_safe"
+_BUNDLE = (
+    "test_arrays test_manifest test_quantised test_objectives test_bundle test_hostile_bundles test_policy"
+)
+_LINK = "test_host_link test_link_time test_fail_safe"
 
 GROUPS: dict[str, list[Subject]] = {
     "runtime": [
-        *_of(
-            _RUNTIME, "control/loop control/commanding control/rows control/pacer control/channel_map", _LOOP
-        ),
-        *_of(
-            _RUNTIME, "control/readings control/rearming control/patience", f"{_LOOP} bridge/test_fail_safe"
-        ),
+        *_of(_RUNTIME, "control/loop control/pacer control/rows control/rearming", _LOOP),
+        *_of(_RUNTIME, "control/commanding", f"test_commanding {_LOOP}"),
+        *_of(_RUNTIME, "control/channel_map", f"test_channel_map {_LOOP}"),
+        *_of(_RUNTIME, "control/readings", f"test_readings {_LOOP}"),
+        *_of(_RUNTIME, "control/patience", f"test_patience {_LOOP}"),
         *_of(_RUNTIME, "control/trial control/drive", "test_drive test_trial test_recording"),
-        *_of(_RUNTIME, "policy/policy policy/slots policy/adaptation", _POLICY),
+        *_of(_RUNTIME, "policy/policy", f"{_POLICY} test_choice"),
+        *_of(_RUNTIME, "policy/slots policy/adaptation", _POLICY),
         *_of(_RUNTIME, "policy/guard policy/checkpoint policy/golden_check atomic", _POLICY),
         *_of(_RUNTIME, "policy/trust", "test_trust"),
         *_of(_RUNTIME, "bundle/archive bundle/file bundle/golden bundle/manifest bundle/npz", _BUNDLE),
     ],
     "bridge": [
-        *_of(_BRIDGE, "link/wire link/messages link/line link/time_sync link/host_link", _LINK),
-        *_of(_BRIDGE, "link/budget link/observing", f"{_LINK} test_transport"),
-        *_of(_BRIDGE, "simulation/device_core", _LINK),
+        *_of(
+            _BRIDGE,
+            "link/wire link/messages",
+            f"test_wire test_messages test_protocol_page test_device_core {_LINK}",
+        ),
+        *_of(_BRIDGE, "link/time_sync", f"test_time_sync {_LINK}"),
+        *_of(
+            _BRIDGE,
+            "link/line link/budget link/observing",
+            f"test_link_time test_transport test_protocol_page {_LINK}",
+        ),
+        *_of(_BRIDGE, "link/host_link", f"{_LINK} test_time_sync test_transport"),
+        *_of(
+            _BRIDGE,
+            "simulation/device_core",
+            f"test_device_core test_ramp test_protocol_page {_LINK} test_ticks",
+        ),
     ],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,9 +25,10 @@ T = TypeVar("T")
 SUBJECTS = [subject for subjects in GROUPS.values() for subject in subjects]
 SMALL = '''
 """A text with 1 + 1 in it."""
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     X = 1
+Y: TypeAlias = int | float
 
 class A:
     def __init__(self) -> None:
@@ -41,6 +43,8 @@ class A:
         self.n += 1
         if x < 2 and not self.n:
             raise ValueError(f"{x + 1}")
+        for a, b in zip([1.5], dict(strict=True), strict=True):
+            self.path = a / "name" / f"{b}" / b
         return x is not None
 '''
 
@@ -60,6 +64,9 @@ def test_what_can_be_planted() -> None:
         "A.f: x < 2 and (not self.n) -> x < 2 or not self.n",
         "A.f: x < 2 -> x <= 2",
         "A.f: 2 -> 3",
+        "A.f: self.path = a / 'name' / f'{b}' / b -> (nothing)",
+        "A.f: 1.5 -> 2.5",
+        "A.f: a / 'name' / f'{b}' / b -> a / 'name' / f'{b}' * b",
         "A.f: x is not None -> x is None",
     ]
 
@@ -102,14 +109,16 @@ def subject(tmp_path: Path) -> Subject:
 def test_a_bug_is_killed_by_a_test_that_sees_it_and_by_one_that_does_not_end(subject: Subject) -> None:
     trial.prepare()
     limit = trial.without_bug(subject)
-    assert limit >= 60.0
+    assert limit.seconds >= 60.0
     same = trial.with_bug(subject, subject.source, limit)
     assert (same.verdict, same.code) == ("survived", 0)
     other = trial.with_bug(subject, subject.source.replace("len(", "1 + len("), limit)
     assert (other.verdict, other.code) == ("killed", 1)
     endless = "import time\n\ndef usable_cores():\n    while True: time.sleep(0.1)\n"
-    late = trial.with_bug(subject, endless, 5.0)
+    late = trial.with_bug(subject, endless, limit._replace(seconds=5.0))
     assert (late.verdict, late.code) == ("killed", None)
+    busy = trial.with_bug(subject, endless.replace("time.sleep(0.1)", "pass"), limit._replace(busy=5))
+    assert (busy.verdict, busy.code) == ("killed", -signal.SIGKILL)
     broken = Subject(subject.module, subject.path, (*subject.tests, "no_such_test.py"))
     with pytest.raises(BenchmarkError, match=r"the tests of acclimate\.cores fail without a bug"):
         trial.without_bug(broken)
@@ -130,7 +139,7 @@ def test_a_test_without_an_end_ends_with_whoever_runs_it(subject: Subject, tmp_p
         "from benchmarks.mutation import trial\n"
         "from benchmarks.mutation.subjects import Subject\n"
         "if __name__ == '__main__':\n"
-        f"    trial.with_bug({subject!r}, {subject.source!r}, 100.0)\n"
+        f"    trial.with_bug({subject!r}, {subject.source!r}, trial.Limit(100.0, 100))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, str(runner)], env=environment) as process:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import pytest
 from acclimate_bridge.link.messages import (
     NO_VALUE,
@@ -371,6 +374,46 @@ def test_no_session_is_0_or_the_one_before_it(nonces: list[int]) -> None:
         assert bench.session != 0
         assert (bench.session == last) is (nonce == before)
         last, before = bench.session, nonce
+
+
+def _nonce(boot_id: int, previous: int, mixed: int) -> int:
+    """One that a device mixes to this very session number."""
+    return next(
+        n
+        for n in range(1, 1 << 20)
+        if zlib.crc32(struct.pack("<IIH", boot_id, n, previous)) & 0xFFFF == mixed
+    )
+
+
+@pytest.mark.parametrize("previous", [1, 2, 3, 4711])
+@pytest.mark.parametrize("mixed", [0, 1, 2, 3, None])
+def test_a_session_that_may_not_be_is_changed_in_a_bit(previous: int, mixed: int | None) -> None:
+    """In its lowest, or else in the one above; None stands for the session before."""
+    bench, wanted = Bench(), previous if mixed is None else mixed
+    bench.open(_nonce(77, 0, previous))
+    assert bench.session == previous
+    bench.open(_nonce(77, previous, wanted))
+    assert bench.session == next(s for s in (wanted, wanted ^ 1, wanted ^ 2) if s not in (0, previous))
+
+
+def test_a_new_session_knows_nothing_of_the_commands_before(armed: Bench) -> None:
+    armed.drive(4, 3, seq=40_000)
+    assert (armed.obs().ack, armed.core.state) == (40_000, State.DRIVING)
+    armed.send(Type.CLEAR, Clear(armed.open(nonce=6).latches).pack())
+    obs = armed.obs()
+    assert (obs.ack, obs.cmd_t_us, obs.faults) == (0, 0, 0)
+    armed.drive(4, 3, seq=3)
+    assert (armed.obs().ack, armed.core.state) == (3, State.DRIVING)
+
+
+def test_a_device_counts_its_time_from_when_it_came_up(armed: Bench) -> None:
+    armed.wait(5.0)
+    armed.core.reboot(boot_id=78, now=armed.now)
+    armed.now += 0.25
+    armed.session = 0
+    armed.send(Type.HELLO, Hello(9).pack())
+    stamps = {f.t_us for f in armed.wait(0.0) if f.type == Type.CHANNEL}
+    assert stamps == {250_000}
 
 
 def test_each_new_session_is_counted_as_a_latching(bench: Bench) -> None:

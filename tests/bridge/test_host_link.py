@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from acclimate.control.patience import Patience
 from acclimate.errors import DeviceFault, MismatchError
 from acclimate.testing import check_device
 from acclimate_bridge.link.described import contradictions
@@ -16,10 +17,12 @@ from acclimate_bridge.link.host_link import HostLink
 from acclimate_bridge.link.messages import (
     LARGEST,
     NO_VALUE,
+    Ack,
     Caps,
     Cmd,
     Latch,
     Log,
+    Result,
     Schema,
     State,
     Type,
@@ -28,7 +31,7 @@ from acclimate_bridge.link.messages import (
     to_wire,
     why_safe,
 )
-from acclimate_bridge.link.wire import Frame, encode
+from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
@@ -439,6 +442,163 @@ def test_a_value_beyond_the_wire_is_an_infinity_and_none_is_nan() -> None:
     assert values[:2] == [math.inf, -math.inf]
     assert math.isnan(values[2])
     assert values[3] == CHANNEL.scale * (LARGEST - 1)
+
+
+@pytest.mark.parametrize("period", [0.01, 0.02, 0.25])
+def test_the_device_is_told_what_follows_from_the_period_to_the_millisecond(period: float) -> None:
+    setup = Setup()
+    ttls: list[int] = []
+
+    def see(data: bytes) -> bytes:
+        for frame in Decoder(SCHEMA.layout).feed(data):
+            if frame.type == Type.CMD:
+                ttls.append(Cmd.unpack(frame.payload).ttl_ms)
+        return data
+
+    setup.transport.to_device = see
+    setup.link.start(period)
+    setup.tick(0.1)
+    patience = Patience.of(period, setup.link.caps.watchdog)
+    assert setup.core.watchdog == pytest.approx(patience.watchdog, abs=1e-9)
+    assert ttls == [round(1000 * patience.command)]
+    assert setup.core._obs_period == 10_000
+
+
+def _sent(setup: Setup, kind: Type) -> list[float]:
+    """When frames of this kind go to the device, from now on."""
+    times: list[float] = []
+
+    def see(data: bytes) -> bytes:
+        times.extend(setup.clock.now() for f in Decoder(SCHEMA.layout).feed(data) if f.type == kind)
+        return data
+
+    setup.transport.to_device = see
+    return times
+
+
+def test_the_clock_is_asked_for_four_times_a_second_while_driving_and_not_by_a_stop(setup: Setup) -> None:
+    setup.link.start()
+    pings = _sent(setup, Type.PING)
+    setup.tick(0.1, times=200)
+    assert len(pings) == 8
+    assert np.diff(pings) == pytest.approx(0.25, abs=0.011)
+    setup.clock.sleep_until(setup.clock.now() + 0.4)
+    setup.link.stop()
+    assert len(pings) == 8
+
+
+@pytest.mark.parametrize("idle", [1.2, 1.3])
+def test_after_an_idle_second_the_clock_is_asked_for_before_a_reading_is_judged(
+    setup: Setup, idle: float
+) -> None:
+    """A second and a quarter after the last time."""
+    setup.link.ping()
+    pings = _sent(setup, Type.PING)
+    setup.clock.sleep_until(setup.clock.now() + idle)
+    setup.link.latest()
+    setup.link.latest()
+    assert len(pings) == (idle > 1.25)
+
+
+def test_pings_that_are_lost_are_given_up_and_the_next_ones_count(setup: Setup) -> None:
+    setup.link.start()
+    setup.transport.to_device = lambda _: b""
+    for _ in range(20):
+        assert setup.link.ping() is None
+    assert len(setup.link._pings) <= 8
+    setup.transport.to_device = lambda data: data
+    assert setup.link.ping() == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.9, 1.1])
+def test_a_clock_may_take_a_second_to_answer(lost: float) -> None:
+    """A device that never does is not driven."""
+    setup = Setup.__new__(Setup)
+    setup.clock = VirtualClock(100.0)
+    setup.core = servo_device(plant(q0=0.3), BOOT_ID)
+    setup.transport = Lossy(setup.core, setup.clock)
+    deaf_until = math.inf
+
+    def lose(data: bytes) -> bytes:
+        pings = any(f.type == Type.PING for f in Decoder(SCHEMA.layout).feed(data))
+        return b"" if pings and setup.clock.now() < deaf_until else data
+
+    setup.transport.to_device = lose
+    link = HostLink(setup.transport, setup.clock, samples_per_period=1)
+    deaf_until = setup.clock.now() + lost
+    if lost > 1.0:
+        with pytest.raises(DeviceFault, match="has answered no PING within 1 s"):
+            link.start()
+    else:
+        link.start()
+
+
+def test_an_answer_counts_only_for_what_was_asked(setup: Setup) -> None:
+    """An ACK of another request, or of none, is no answer."""
+    setup.link.start()
+    real = setup.transport.to_device
+
+    def answer(data: bytes) -> bytes:
+        for frame in Decoder(SCHEMA.layout).feed(data):
+            if frame.type == Type.CLEAR:
+                wrong = Ack(Type.CLEAR, Result.OK, (frame.seq + 9999) & 0xFFFF, 0).pack()
+                session = setup.link._line.session
+                forged.append(encode(Frame(Type.ACK, 0, 0, session, wrong), SCHEMA.layout))
+                return b""
+        return real(data)
+
+    forged: list[bytes] = []
+    setup.link.stop()
+    setup.transport.to_device = answer
+    setup.transport.to_host = lambda data: data + (forged.pop() if forged else b"")
+    with pytest.raises(DeviceFault, match="does not acknowledge CLEAR"):
+        setup.link.start()
+    assert setup.core.state is State.SAFE
+
+
+def test_what_is_not_acknowledged_is_asked_for_ten_times_in_a_second(setup: Setup) -> None:
+    setup.link.start()
+    asked = _sent(setup, Type.CFG)
+    see = setup.transport.to_device
+
+    def lose(data: bytes) -> bytes:
+        see(data)
+        return b""
+
+    setup.transport.to_device = lose
+    before = setup.clock.now()
+    with pytest.raises(DeviceFault, match="does not acknowledge CFG"):
+        setup.link.start()
+    assert setup.clock.now() - before == pytest.approx(1.0, abs=0.002)
+    assert len(asked) == 10
+    assert np.diff(asked) == pytest.approx(0.1, abs=0.002)
+
+
+def test_what_the_line_carries_is_told_as_a_share(setup: Setup) -> None:
+    assert setup.link.load is None
+    setup.transport.bits_per_s = 100_000
+    # 100 times a second: OBS of 18 bytes and two values, CMD of 4 and one; 16 more of frame, 10 bits a byte.
+    assert setup.link.load == pytest.approx(100 * 10 * (18 + 8 + 16) / 100_000)
+
+
+def test_counters_tell_both_sides(setup: Setup) -> None:
+    setup.link.start()
+    setup.tick(0.1, times=10)
+    before = setup.link.stats
+    drop = iter([True, False, True] + [False] * 99)
+    setup.transport.to_host = lambda data: b"" if data and next(drop) else data
+    setup.tick(0.1, times=20)
+    stats, counters = setup.link.stats, setup.link.counters()
+    assert stats.lost - before.lost == 2
+    assert (stats.late, stats.damaged, stats.logs) == (0, 0, 0)
+    setup.transport.to_host = lambda data: data + b"rubbish\x00"
+    setup.tick(0.1)
+    assert setup.link.stats.damaged >= 1
+    assert counters["lost"] == stats.lost
+    assert counters["received"] == stats.received > 20
+    setup.transport.to_device = lambda data: data + b"rubbish\x00"
+    setup.tick(0.1, times=3)
+    assert setup.link.stats.device_damaged >= 2
 
 
 def test_the_link_keeps_the_contract_of_devices(setup: Setup) -> None:

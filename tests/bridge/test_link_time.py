@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from acclimate.control.device import Sample
 from acclimate.errors import DeviceFault
-from acclimate_bridge.link.budget import load, samples_per_period
+from acclimate_bridge.link.budget import _BAUDS, load, samples_per_period
 from acclimate_bridge.link.host_link import HostLink
-from acclimate_bridge.link.messages import Obs, Schema, State, Type, WireChannel
+from acclimate_bridge.link.line import Line
+from acclimate_bridge.link.messages import OPEN_LAYOUT, Obs, Schema, State, Type, WireChannel
 from acclimate_bridge.link.observing import Observer
 from acclimate_bridge.link.time_sync import TimeSync
-from acclimate_bridge.link.wire import Frame
+from acclimate_bridge.link.wire import Decoder, Frame, encode
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
@@ -125,6 +126,181 @@ def test_a_reading_is_outdated_by_its_arrival_too() -> None:
     late = observer.latest()
     assert late is not None
     assert late.stale
+
+
+def _take(observer: Observer, seq: int, t_us: int = 0) -> None:
+    obs = Obs(0, State.IDLE, 0, 0, 0, 0, 0, 0, 0, (3,)).pack()
+    observer.take(Frame(Type.OBS, seq, t_us, 7, obs))
+
+
+def _seq(observer: Observer) -> int:
+    sample = observer.latest()
+    assert sample is not None
+    return sample.seq
+
+
+@pytest.mark.parametrize("pause", [16.0, 16.5])
+def test_after_a_long_pause_a_seq_tells_no_order_for_a_moment(pause: float) -> None:
+    """In 16.384 s come 16,384 readings, at a millisecond each. What was left unread comes first, then a leap."""
+    clock = VirtualClock(100.0)
+    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 0.001)
+    _take(observer, 10, 1)
+    clock.sleep_until(100.0 + pause)
+    _take(observer, 11, 2)
+    assert _seq(observer) == 11
+    clock.sleep_until(clock.now() + 0.19)
+    _take(observer, 5, 3)
+    assert _seq(observer) == (5 if pause > 16.384 else 11)
+    clock.sleep_until(clock.now() + 0.02)
+    _take(observer, 4, 4)
+    assert _seq(observer) == (5 if pause > 16.384 else 11)
+    _take(observer, 12, 5)
+    assert _seq(observer) == 12
+
+
+@pytest.mark.parametrize("readings", [50, 51])
+def test_how_regularly_readings_come_is_told_from_fifty_pauses_on(readings: int) -> None:
+    """What comes at one moment is one arrival."""
+    clock = VirtualClock(100.0)
+    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 0.005)
+    for k in range(readings):
+        _take(observer, 2 * k, 2 * k + 1)
+        _take(observer, 2 * k + 1, 2 * k + 2)
+        clock.sleep_until(clock.now() + 0.0132)
+    assert observer.arrival_gap == pytest.approx(0.0132 if readings > 50 else 0.0)
+    assert observer.bursts is (readings > 50)
+    observer.forget_rhythm()
+    assert observer.arrival_gap == 0.0
+    assert not observer.bursts
+
+
+@pytest.mark.parametrize(("gap", "bursts"), [(0.0128, False), (0.0132, True)])
+def test_bursts_are_pauses_of_more_than_a_period_and_a_third(gap: float, bursts: bool) -> None:
+    clock = VirtualClock(100.0)
+    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 0.005)
+    for k in range(60):
+        _take(observer, k, k + 1)
+        clock.sleep_until(clock.now() + gap)
+    assert observer.bursts is bursts
+
+
+@pytest.mark.parametrize(
+    ("step", "stands"),
+    [(1, False), (0, True), (-1, True), (2**31 - 1, False), (2**31, True), (2**32 - 5, True)],
+)
+def test_a_device_whose_clock_stands_or_runs_back_is_stale(step: int, stands: bool) -> None:
+    """Across the point where its stamp wraps, too."""
+    for at in (1000, 2**32 - 1, 2**31):
+        clock = VirtualClock(100.0)
+        observer = Observer(SCHEMA, TimeSync(), clock, 1e9, 0.005)  # whose readings are never outdated
+        _take(observer, 1, at)
+        first = observer.latest()
+        assert first is not None
+        assert not first.stale
+        _take(observer, 2, (at + step) & 0xFFFFFFFF)
+        second = observer.latest()
+        assert second is not None
+        assert second.stale is stands
+
+
+def test_a_reading_is_outdated_after_exactly_three_periods() -> None:
+    """Of binary fractions, so that this is exact."""
+    clock = VirtualClock(128.0)
+    observer = Observer(SCHEMA, TimeSync(), clock, 1 / 64, 1 / 128)
+    _take(observer, 1, 200_000_000)
+    for later, stale in ((3 / 64, False), (3 / 64 + 2**-20, True)):
+        clock.sleep_until(128.0 + later)
+        sample = observer.latest()
+        assert sample is not None
+        assert sample.stale is stale
+
+
+@pytest.mark.parametrize(("leap", "late"), [(0x7FFE, 0), (0x7FFF, 0), (0x8000, 1), (0xFFFF, 1)])
+def test_a_frame_is_late_or_follows_on_losses(leap: int, late: int) -> None:
+    """By which of both is less. leap: so many more than the next one that was expected."""
+
+    class Canned(LockstepTransport):
+        def read(self) -> bytes:
+            return b"".join(encode(Frame(Type.LOG, s & 0xFFFF, 0, 0, bytes(64)), OPEN_LAYOUT) for s in seqs)
+
+    clock = VirtualClock()
+    line = Line(Canned(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock), clock)
+    seqs = [0xFFF0]
+    line.receive()
+    assert (line.lost, line.late) == (0, 0)
+    seqs = [0xFFF1 + leap]
+    line.receive()
+    assert (line.lost, line.late) == (0 if late else leap, late)
+    seqs = [0xFFF2 if late else 0xFFF2 + leap]
+    line.receive()
+    assert (line.lost, line.late) == (1 if late else leap, late)
+
+
+def test_frames_are_numbered_and_stamped_by_who_sends_them() -> None:
+    class Heard(LockstepTransport):
+        def write(self, data: bytes) -> None:
+            heard.extend(Decoder(OPEN_LAYOUT).feed(data))
+
+    heard: list[Frame] = []
+    clock = VirtualClock(4295.0)  # past 2^32 µs
+    line = Line(Heard(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock), clock)
+    line._seq = 0xFFFF
+    assert [line.send(Type.ESTOP), line.send(Type.ESTOP, t_us=5), line.send(Type.ESTOP)] == [0xFFFF, 0, 1]
+    assert [(f.seq, f.t_us) for f in heard] == [(0xFFFF, 32704), (0, 5), (1, 32704)]
+
+
+@pytest.mark.parametrize(
+    ("baud", "said"), [(57_600, r"the baud rate \(now 57600\)$"), (None, "the baud rate$")]
+)
+def test_another_protocol_is_told_with_the_baud_rate_where_there_is_one(baud: int | None, said: str) -> None:
+    clock = VirtualClock()
+    transport = LockstepTransport(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock)
+    transport.bits_per_s = baud
+    transport.read = lambda: b"$GPGGA,123519,4807.038\r\n\x00"  # type: ignore[method-assign]
+    with pytest.raises(DeviceFault, match=said):
+        HostLink(transport, clock)
+
+
+def test_a_device_whose_description_stays_incomplete_is_told_so() -> None:
+    clock = VirtualClock()
+    transport = LockstepTransport(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock)
+    whole = transport.read
+
+    def without_channels() -> bytes:
+        frames = [part + b"\0" for part in whole().split(b"\0")[:-1]]
+        decoder = Decoder(SCHEMA.layout)
+        return b"".join(f for f in frames if all(x.type != Type.CHANNEL for x in decoder.feed(f)))
+
+    transport.read = without_channels  # type: ignore[method-assign]
+    with pytest.raises(
+        DeviceFault, match=r"did not describe its channels completely within 5 s; check the cable"
+    ):
+        HostLink(transport, clock)
+
+
+def test_every_baud_rate_that_is_named_would_do_and_no_lower_one() -> None:
+    for sensors in range(1, 24, 2):
+        for rate in (50.0, 100.0, 500.0, 1000.0):
+            schema = _schema(sensors)
+            with pytest.raises(DeviceFault) as refused:
+                samples_per_period(schema, rate, 2, 1200, "here")
+            said = str(refused.value)
+            fits = [b for b in _BAUDS if samples_fit(schema, rate, b)]
+            assert f"set {fits[0]} baud" in said if fits else "set a faster line" in said
+
+
+def samples_fit(schema: Schema, rate: float, baud: int) -> bool:
+    try:
+        return samples_per_period(schema, rate, 1, baud, "here") == 1
+    except DeviceFault:
+        return False
+
+
+def test_the_load_is_that_of_the_frames() -> None:
+    """CMD: 4 bytes and 4 for each actuator; OBS: 18 and 4 for each sensor; 16 more of frame; 10 bits a byte."""
+    to_device, to_host = load(_schema(3, 2), 50.0, 2)
+    assert to_device == 50 * 10 * (4 + 8 + 16)
+    assert to_host == 50 * 2 * 10 * (18 + 12 + 16)
 
 
 @pytest.mark.parametrize("rate", [1.0, 50.0, 499.0, 500.0, 501.0, 750.0, 1000.0])

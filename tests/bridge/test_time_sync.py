@@ -60,7 +60,52 @@ def test_stamps_wrap_every_71_minutes() -> None:
 
 
 def test_it_knows_when_it_knows_nothing() -> None:
-    assert not TimeSync().known
+    sync = TimeSync()
+    assert (sync.known, sync.count, sync.round_trip, sync.last_round_trip) == (False, 0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("newest", [0, 1, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("away", [2**31 - 1, 1, 0, -1, -(2**31) + 1, -(2**31)])
+def test_a_stamp_is_the_one_that_is_nearest_to_the_newest(newest: int, away: int) -> None:
+    """Exactly half of the circle away it is taken for an old one."""
+    sync = TimeSync()
+    for stamp in (*range(0, newest, 2**30), newest):  # as time goes by
+        sync.add(stamp * 1e-6, stamp, stamp, stamp * 1e-6)
+    found = sync.to_host((newest + away) & 0xFFFFFFFF)
+    assert found == pytest.approx((newest + away) * 1e-6, abs=1e-4)
+
+
+def test_a_round_trip_is_what_the_device_did_not_take() -> None:
+    world, sync = World(boot=-5.0), TimeSync(window=3)
+    for k, round_trip in enumerate((0.004, 0.002, 0.006, 0.008, 0.010)):
+        world.exchange(sync, float(k), round_trip / 2, 0.25, round_trip / 2)
+        assert sync.last_round_trip == pytest.approx(round_trip, abs=3e-6)
+    assert sync.count == 5
+    assert sync.round_trip == pytest.approx(0.006, abs=3e-6)  # the fastest of those that are kept
+    sync.add(9.0, 0, 10_000_000, 9.5)  # a device that claims to have taken longer than it was waited for
+    assert sync.last_round_trip == 0.0
+
+
+def test_exchanges_weigh_by_what_they_took_more_than_the_fastest() -> None:
+    """The square of a tenth of the fastest, or of 100 µs where that is more, against so much and the rest."""
+    for fastest, slow, floor in ((0.0002, 0.0006, 100e-6), (0.004, 0.010, 400e-6)):
+        sync = TimeSync()
+        sync.add(0.0, 0, 0, fastest)
+        sync.add(0.0, 0, 0, slow)
+        weights = np.array([floor, floor + slow - fastest]) ** -2
+        expected = float(weights @ [fastest / 2, slow / 2] / weights.sum())
+        assert sync.to_host(0) == pytest.approx(expected, rel=1e-9)
+
+
+def test_drift_is_drawn_to_0_as_far_as_the_exchanges_leave_it_open() -> None:
+    """A ridge: the weighted slope, with a hundredth as what to expect, each exchange known to 100 µs."""
+    sync, slope = TimeSync(), 0.004
+    times = np.array([0.0, 0.01, 0.03])
+    for t in times:
+        host = t * (1.0 + slope)
+        sync.add(host, round(t * 1e6), round(t * 1e6), host)
+    spread = 100e-6**-2 * float(np.square(times - times.mean()).sum())
+    assert sync.drift == pytest.approx(slope * spread / (spread + 1e4), rel=1e-6)
 
 
 @given(st.floats(-0.015, 0.015), st.floats(0.0, 0.02), st.integers(0, 2**32 - 1))

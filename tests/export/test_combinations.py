@@ -18,7 +18,7 @@ from acclimate_trainer.tasks.registry import open_family
 from benchmarks._combinations import Combination, combinations
 
 EVERY = list(combinations())
-ADAPTS = {"maml", "successor", "objectives", "features"}
+ADAPTS = {"maml", "successor", "objectives", "features", "model"}
 INPUTS = 40
 
 

@@ -46,6 +46,27 @@ def test_a_header_that_claims_more_than_is_there_cannot_make_us_allocate() -> No
         unpack_arrays(archive.pack({"w.npy": content}), "state.npz")
 
 
+def _header(shape: str, content: bytes = b"") -> bytes:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (64 - (10 + len(header) + 1) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (2, 1, 3)])
+def test_every_shape_survives(shape: tuple[int, ...]) -> None:
+    array = np.ones(shape, np.float32)
+    found = unpack_arrays(pack_arrays({"w": array}), "state.npz")["w"]
+    assert found.shape == shape
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("shape", ["(-1,)", "(-2, -1)", "(-1, 2, -1)", "(3,)", "(1,)"])
+def test_a_shape_is_what_follows(shape: str) -> None:
+    """Also where two lengths below 0 would give a number that is right."""
+    with pytest.raises(BundleError, match=r"has shape .* bytes, but 8 bytes follow"):
+        unpack_arrays(archive.pack({"w.npy": _header(shape, bytes(8))}), "state.npz")
+
+
 @pytest.mark.parametrize("content", [b"", b"not an array", b"\x93NUMPY\x01\x00\xff\xff{"])
 def test_garbage_is_refused(content: bytes) -> None:
     with pytest.raises(BundleError, match=r"array 'w' is not a version 1\.0 \.npy array"):

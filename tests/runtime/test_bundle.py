@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from acclimate.bundle import archive, manifest_json
-from acclimate.bundle.file import load, write_bundle
+from acclimate.bundle.file import MAX_BUNDLE, MAX_MANIFEST, load, write_bundle
 from acclimate.bundle.npz import pack_arrays
 from acclimate.errors import BundleError, ManifestError, UsageError
 
@@ -202,6 +202,27 @@ def test_too_large_a_member_is_refused_before_it_is_read(tiny: Path) -> None:
     position = data.rindex(stated)  # in the central directory, at the end of the file
     tiny.write_bytes(data[:position] + claimed + data[position + 8 :])
     _refused(tiny, f"is {archive.MAX_MEMBER + 1} bytes; at most {archive.MAX_MEMBER} are accepted")
+
+
+def test_a_member_of_exactly_the_largest_size_is_not_too_large(tiny: Path) -> None:
+    """This one only claims to be."""
+    data = tiny.read_bytes()
+    with zipfile.ZipFile(tiny) as opened:
+        size = opened.getinfo("state.npz").file_size
+    claimed = archive.MAX_MEMBER.to_bytes(4, "little") * 2
+    position = data.rindex(size.to_bytes(4, "little") * 2)
+    tiny.write_bytes(data[:position] + claimed + data[position + 8 :])
+    _refused(tiny, "reaches beyond the others' end")
+
+
+def test_the_limits_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bundle_format.md").read_text(encoding="utf-8")
+    assert (archive.MAX_MEMBERS, archive.MAX_MEMBER) == (64, 64 * 1024**2)
+    assert (MAX_MANIFEST, MAX_BUNDLE) == (1024**2, 256 * 1024**2)
+    said = (
+        "at most 64 members, of at most 64 MiB each, `manifest.json` of 1 MiB; the file has at most 256 MiB"
+    )
+    assert said in page
 
 
 def test_two_sizes_are_refused(tiny: Path) -> None:

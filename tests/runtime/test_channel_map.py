@@ -105,8 +105,49 @@ def test_actuators_must_reach_both_ends_and_sensors_need_not(name: str, end: str
     assert all(f"{name!r} ranges from" in difference for difference in found)
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 0.125), (-4096.0, 8192.0)])
+@pytest.mark.parametrize(("short", "fits"), [(-0.5, True), (0.9e-3, True), (1.1e-3, False)])
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+def test_an_actuator_may_fall_short_by_a_thousandth_of_its_range(
+    low: float, high: float, short: float, fits: bool, end: str
+) -> None:
+    m = bundles.manifest()
+    duty = replace(m.task.action[0], minimum=low, maximum=high, neutral=low)
+    inwards = short * (high - low) * (1 if end == "minimum" else -1)
+    wanted = Channel("duty", "1", low, high)
+    there = wanted._replace(**{end: getattr(wanted, end) + inwards})
+    found = differences(replace(m, task=replace(m.task, action=(duty,))), replace(CAPS, actuators=(there,)))
+    assert (found == []) is fits
+
+
 @pytest.mark.parametrize(
-    ("rate", "fits"), [(100.0, True), (100.05, True), (1000.0, True), (150.0, False), (10.0, False)]
+    ("low", "high", "fits"), [(3.2, 9.0, False), (-9.0, -3.2, False), (3.1, 9.0, True), (-9.0, -3.1, True)]
+)
+def test_a_sensor_must_share_some_of_its_range(low: float, high: float, fits: bool) -> None:
+    velocity, position = CAPS.sensors
+    caps = replace(CAPS, sensors=(velocity, position._replace(minimum=low, maximum=high)))
+    assert (differences(bundles.manifest(), caps) == []) is fits
+
+
+def test_what_the_task_does_not_speak_of_is_told_what_is_nearest_to_zero() -> None:
+    ranges = [(-2.0, -1.0), (-1.0, 3.0), (0.5, 4.0), (0.0, 1.0), (-1.0, 0.0)]
+    more = tuple(Channel(f"more.{i}", "1", *ends) for i, ends in enumerate(ranges))
+    channels = ChannelMap(bundles.manifest(), replace(CAPS, actuators=(*more, *CAPS.actuators)))
+    np.testing.assert_array_equal(channels.neutral[:5], [-1.0, 0.0, 0.5, 0.0, 0.0])
+    assert channels.own == ()
+
+
+@pytest.mark.parametrize(
+    ("rate", "fits"),
+    [
+        (100.0, True),
+        (100.05, True),
+        (1000.0, True),
+        (150.0, False),
+        (50.0, False),
+        (10.0, False),
+        (0.01, False),
+    ],
 )
 def test_the_rate_is_the_trained_one_or_a_multiple(rate: float, fits: bool) -> None:
     assert (not differences(bundles.manifest(), replace(CAPS, rate_hz=rate))) is fits

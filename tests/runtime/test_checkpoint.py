@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from acclimate.atomic import write_atomically
+from acclimate.atomic import check_writable, write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.file import load
 from acclimate.errors import CheckpointError, PolicyError, UsageError
@@ -147,6 +148,34 @@ def test_content_and_folder_reach_the_disk_in_this_order(
     assert seen[2][1][0] == folder.st_ino
 
 
+def test_what_cannot_be_written_is_said_before_there_is_anything_to_write(tmp_path: Path) -> None:
+    """By the same sentence; and looking leaves nothing behind, and what is there as it is."""
+    (tmp_path / "old").write_bytes(b"old")
+    for name in ("old", "new"):
+        check_writable(tmp_path / name)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("old", b"old")]
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (
+        (tmp_path / "none" / "x", "No such file or directory"),
+        (tmp_path / "pipe", "a device or"),
+    ):
+        for refuses in (check_writable, partial(write_atomically, data=b"1")):
+            with pytest.raises(UsageError, match=rf"cannot write .*: .*{why}"):
+                refuses(path)
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "there" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for content in (b"1", b"2"):
+        check_writable(link)
+        write_atomically(link, content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+    assert [p.name for p in target.parent.iterdir()] == ["target"]
+
+
 def test_a_folder_in_the_way_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match=r"cannot write .*folder: Is a directory"):
@@ -164,7 +193,7 @@ def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from acclimate.atomic import write_atomically
+from acclimate.atomic import check_writable, write_atomically
 write_atomically(Path(sys.argv[1]), b"a" * 200_000)
 print("ready", flush=True)
 while True:

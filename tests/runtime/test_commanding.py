@@ -8,7 +8,7 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Graphs, Limits, Manifest, NoiseSpec, TensorSpec
 from acclimate.control.device import Channel, DeviceCaps, Sample
 from acclimate.control.loop import ControlLoop
-from acclimate.errors import DeviceFault
+from acclimate.errors import DeviceFault, PolicyError
 from acclimate.task.spec import CHATTER, ActionChannel, ObservationChannel, TaskSpec
 
 from . import bundles
@@ -80,8 +80,10 @@ class Crane:
         self._seq += 1
         if self.hoist is None:
             return None
-        values = np.array([300.0, self.hoist], np.float32)
-        return Sample(values, self.clock.now(), self._seq, faults=self.faults)
+        return Sample(self._measured(self.hoist), self.clock.now(), self._seq, faults=self.faults)
+
+    def _measured(self, hoist: float) -> FloatArray:
+        return np.array([300.0, hoist], np.float32)
 
     def command(self, targets: FloatArray) -> None:
         self.commands.append([round(float(x), 6) for x in targets])
@@ -94,6 +96,19 @@ class Crane:
 
     def close(self) -> None:
         """It is no link."""
+
+
+class Lit(Crane):
+    """Its lamp, which the task does not know, is measured under its own name, too."""
+
+    caps = replace(CAPS, sensors=(*CAPS.sensors, Channel("lamp", "1", 0.2, 1.0)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lamp = 0.75
+
+    def _measured(self, hoist: float) -> FloatArray:
+        return np.array([300.0, hoist, self.lamp], np.float32)
 
 
 class Constant:
@@ -139,6 +154,100 @@ def test_held_means_where_it_was_when_neutral_was_called_for() -> None:
         assert crane.commands[-3:] == [[0.3, 0.2, 3.0]] * 3
         loop.run_episode(FREE)
         assert crane.commands[-1] == [0.3, 0.2, 2.9]
+
+
+def test_what_sinks_while_it_is_held_is_not_followed() -> None:
+    crane = Crane()
+
+    def sink() -> None:
+        assert crane.hoist is not None
+        crane.hoist -= 0.05
+
+    with _loop(crane) as loop:
+        loop.follow([FREE[0], None, None, None], sink)
+    assert crane.commands[-4:] == [[0.3, 0.2, 2.95]] * 4
+
+
+def test_a_device_that_is_started_again_is_held_where_it_is_then() -> None:
+    """In between anybody may have moved it; also what the task does not speak of."""
+    crane = Lit()
+    loop = _loop(crane)
+    for hoist, lamp in ((3.0, 0.75), (1.0, 0.5), (2.0, 0.25)):
+        crane.hoist, crane.lamp = hoist, lamp
+        with loop:
+            assert crane.commands[-1] == [0.3, lamp, hoist]
+            crane.lamp = 0.625
+            loop.run_episode(FREE)
+            assert crane.commands[-2:] == [[0.5, lamp, 5.0], [0.3, lamp, hoist]]
+
+
+def test_what_was_off_is_held_where_it_is_found_also_where_the_task_does_not_speak_of_it() -> None:
+    crane = Lit()
+    with _loop(crane) as loop:
+        crane.lamp, crane.faults = 0.5, frozenset({"watchdog"})
+        loop.run_episode(FREE)
+    assert crane.commands[-1] == [0.3, 0.5, 3.0]
+
+
+LONG = np.zeros((301, 0), np.float32)  # three seconds
+
+
+@pytest.mark.parametrize("hoist", [0.5, 8.0])
+def test_what_stands_where_it_is_told_to_may_stand_still_as_long_as_it_likes(hoist: float) -> None:
+    """Armed or not; also far from the middle of its range, and with a neutral that is."""
+    crane = Crane()
+    crane.hoist = hoist
+    loop = _loop(crane, (hoist, 0.3))
+    for _ in range(2):
+        for _ in range(150):
+            loop.measure()
+            crane.clock.sleep_until(crane.clock.now() + 0.01)
+        with loop:
+            assert loop.run_episode(LONG).mask.all()
+            loop.follow([None] * 300)
+
+
+@pytest.mark.parametrize("action", [(3.0, 0.3 + 0.23), (3.0, 1.0), (5.0, 0.3), (1.0, 0.3)])
+def test_what_is_told_to_be_elsewhere_must_move(action: tuple[float, float]) -> None:
+    crane = Crane()
+    with (
+        _loop(crane, action) as loop,
+        pytest.raises(DeviceFault, match="has not changed any reading for 1 s"),
+    ):
+        loop.run_episode(LONG)
+
+
+@pytest.mark.parametrize("action", [(3.0, 0.3 + 0.22), (3.0, 0.1), (4.8, 0.3), (1.2, 0.3)])
+def test_a_small_action_need_not_show(action: tuple[float, float]) -> None:
+    crane = Crane()
+    with _loop(crane, action) as loop:
+        assert loop.run_episode(LONG).mask.all()
+
+
+def test_what_the_task_does_not_speak_of_is_held_within_its_own_range() -> None:
+    for lamp, held in ((1.04, 1.0), (0.17, 0.2)):
+        crane = Lit()
+        crane.lamp = lamp
+        with _loop(crane):
+            assert crane.commands == [[0.3, held, 3.0]]
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(1.0, 0.1, 1.0), (0.5, 0.2, 0.65), (0.25, 0.25, 0.475)])
+def test_a_share_of_the_way_is_one_from_neutral_to_either_end(share: float, low: float, high: float) -> None:
+    """What is held has no such way: it may go where it always may."""
+    for fan, hoist, expected in ((-9.0, 0.0, [low, 0.2, 0.5]), (9.0, 9.0, [high, 0.2, 8.0])):
+        crane = Crane()
+        with ControlLoop(Constant(hoist, fan), crane, crane.clock, manifest(), max_action=share) as loop:
+            loop.run_episode(FREE)
+        assert crane.commands[-2] == expected
+
+
+@pytest.mark.parametrize("bad", ["hoist", "fan"])
+def test_the_action_that_is_not_finite_is_named(bad: str) -> None:
+    crane = Crane()
+    action = (np.nan, 0.5) if bad == "hoist" else (5.0, np.inf)
+    with _loop(crane, action) as loop, pytest.raises(PolicyError, match=f"action '{bad}' is not finite"):
+        loop.run_episode(LONG)
 
 
 def test_what_is_held_lies_within_the_limits() -> None:

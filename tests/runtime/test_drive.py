@@ -1,13 +1,16 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 from acclimate.bundle.file import Bundle, load
+from acclimate.bundle.manifest import Graphs, Objectives, TensorSpec
 from acclimate.control.drive import Drive
 from acclimate.control.loop import ControlLoop
-from acclimate.errors import DeviceFault
+from acclimate.errors import DeviceFault, MismatchError
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
+from acclimate.task.spec import ObservationChannel
 
 from . import bundles
 from .devices import Joint, ManualClock
@@ -53,6 +56,20 @@ def test_a_window_that_does_not_fit_is_not_begun(bundle: Bundle) -> None:
         reason = drive.explore(policy, Guard.of(bundle.manifest), WINDOW + 1)
     assert reason == "there is no time for a window"
     assert (drive.tick, policy.state("shots")[0]) == (0, 0)
+
+
+def test_where_the_reward_is_not_measured_nothing_is_explored_for_it(bundle: Bundle) -> None:
+    m = bundles.with_objectives(bundle.manifest)
+    pay = ObservationChannel("pay", "1", -1.0, 1.0, "reward")
+    graphs = Graphs(replace(m.graphs.act, inputs=(TensorSpec("obs", (5,)), *m.graphs.act.inputs[1:])))
+    task = replace(m.task, observation=(*m.observation, pay))
+    paid = replace(m, task=task, graphs=graphs, objectives=Objectives("w", "pay"))
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    with ControlLoop(policy, joint, joint.clock, paid) as loop:
+        drive = Drive(loop, np.zeros((2 * WINDOW, 2), np.float32), rng=np.random.default_rng(1))
+        with pytest.raises(MismatchError, match="no sensor 'pay'"):
+            drive.explore(policy, Guard.of(bundle.manifest), 2 * WINDOW)
+    assert drive.tick == 0
 
 
 def test_after_a_pause_in_the_middle_nothing_moves_again(bundle: Bundle) -> None:

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 from acclimate.bundle import manifest_json
-from acclimate.bundle.manifest import AdaptationSpec, Family, Limits, Manifest, Objectives, StateTensor
+from acclimate.bundle.manifest import (
+    AdaptationSpec,
+    Family,
+    Graphs,
+    Limits,
+    Manifest,
+    Objectives,
+    StateTensor,
+    TensorSpec,
+)
 from acclimate.errors import ManifestError
 
 from . import bundles
@@ -188,6 +197,67 @@ def test_objectives_need_a_weight_for_every_feature() -> None:
     for wrong in (Objectives("nothing"), Objectives("weight")):
         with pytest.raises(ManifestError, match=r"has 2 features, so their weights, state .* of shape \[2\]"):
             replace(wishful, objectives=wrong)
+
+
+TASK_STATE = StateTensor("task", (2,), "never")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "fits"),
+    [
+        (TASK_STATE, True),
+        (replace(TASK_STATE, reset="trial"), True),
+        (replace(TASK_STATE, shape=(1,)), False),
+        (replace(TASK_STATE, name="truth"), False),
+        (replace(TASK_STATE, written_by="act"), False),
+    ],
+)
+def test_what_a_policy_is_told_of_the_task_is_a_state_that_nobody_writes(
+    tensor: StateTensor, fits: bool
+) -> None:
+    m = bundles.manifest()
+    outputs = (*m.graphs.act.outputs, *([TensorSpec("next.task", (2,))] if tensor.written_by else []))
+    graphs = replace(m.graphs, act=replace(m.graphs.act, outputs=outputs))
+    told = {"state": (*m.state, tensor), "graphs": graphs, "privileged": ("kt", "inertia")}
+    if fits:
+        assert replace(m, **told).privileged == ("kt", "inertia")
+        return
+    with pytest.raises(ManifestError, match=r"state 'task' of shape \[2\], written by nobody, must be there"):
+        replace(m, **told)
+
+
+def test_a_policy_remembers_what_act_writes_and_a_trial_resets() -> None:
+    m = bundles.manifest()
+    assert m.remembers == ()
+    assert bundles.recurrent(m).remembers == ("previous", "ticks")
+
+
+@pytest.mark.parametrize("given", [1, 2, 3, 4, 5, 6])
+def test_adapt_its_window_and_its_steps_are_given_together(given: int) -> None:
+    """In all ways but two: all three, and none."""
+    m = bundles.manifest()
+    parts = {"graphs": m.graphs, "window": m.window, "adaptation": m.adaptation}
+    absent = {"graphs": Graphs(m.graphs.act), "window": None, "adaptation": None}
+    some = {name: (parts if given >> i & 1 else absent)[name] for i, name in enumerate(parts)}
+    with pytest.raises(ManifestError, match=r"all three or none must be there|both or neither must be"):
+        replace(m, **some)
+
+
+def test_what_adapt_writes_needs_an_adapt() -> None:
+    m = bundles.without_adapt(bundles.manifest())
+    with pytest.raises(
+        ManifestError, match=r"state 'weight' is written by adapt, but there is no graphs\.adapt"
+    ):
+        replace(m, state=bundles.manifest().state)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [Family("lift", sha256="0" * 64), Family("lift", "l.py:L"), Family("lift", "l.py:L", sha256="0")],
+)
+def test_a_file_of_ones_own_has_its_hash(family: Family) -> None:
+    with pytest.raises(ManifestError, match=r"family\.(use and family\.sha256 belong|sha256 must be 64)"):
+        replace(bundles.manifest(), family=family)
 
 
 def test_noise_is_not_scaled_unless_told() -> None:

@@ -28,5 +28,15 @@ def test_a_watchdog_of_less_than_three_periods_is_refused(period: float, share: 
         Patience.of(period, (0.0, share * period))
 
 
-def test_at_a_hundred_hertz_it_is_a_tenth_of_a_second() -> None:
-    assert Patience.of(0.01, (0.02, 1.0)).watchdog == 0.1
+@pytest.mark.parametrize(
+    ("period", "watchdogs", "expected"),
+    [
+        (1 / 64, (1 / 64, 1.0), (0.1, 0.1, 0.05, 0.5, 0.5)),
+        (1 / 64, (0.25, 1.0), (0.25, 0.25, 0.125, 0.5, 0.5)),
+        (1 / 64, (0.0, 3 / 64), (3 / 64, 3 / 64, 3 / 128, 0.5, 0.5)),  # three periods are just enough
+        (1 / 16, (0.0, 1.0), (0.25, 0.25, 0.125, 0.5, 0.5)),
+        (1 / 4, (0.0, 2.0), (1.0, 1.0, 0.5, 1.25, 1.25)),
+    ],
+)
+def test_limits_are_these(period: float, watchdogs: tuple[float, float], expected: tuple[float, ...]) -> None:
+    assert tuple(Patience.of(period, watchdogs)) == expected

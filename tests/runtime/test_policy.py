@@ -12,6 +12,7 @@ from acclimate.bundle.golden import Golden
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
 from acclimate.engines import Graph, Program, open_engine
 from acclimate.errors import EngineError, GoldenError, PolicyError
+from acclimate.policy import golden_check
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
@@ -356,6 +357,48 @@ def test_the_golden_check_refuses_what_is_not_finite(bundle: Bundle) -> None:
     broken = {**bundle.state, "weight": np.full((1, 4), np.nan, np.float32)}
     with pytest.raises(GoldenError, match="is nan on engine"):
         Policy(replace(bundle, state=broken))
+
+
+@pytest.mark.parametrize(("times", "worst"), [(3.0, "action"), (2.0, "next.ticks")])
+def test_the_golden_check_names_the_worst_by_what_is_allowed(
+    bundle: Bundle, times: float, worst: str
+) -> None:
+    """And not the one that differs by most: the larger ticks may differ by more."""
+    golden, t = bundle.golden, bundle.manifest.tolerance
+    ticks = golden.next["ticks"]
+    assert np.abs(ticks).max() > 1.2 * np.abs(golden.action).max()
+
+    def off(array: FloatArray, times: float) -> FloatArray:
+        return array + np.float32(times * (t.golden_abs + t.golden_rel * float(np.abs(array).max())))
+
+    recorded = replace(
+        golden, action=off(golden.action, times), next={**golden.next, "ticks": off(ticks, 2.5)}
+    )
+    with pytest.raises(GoldenError, match=f"golden check of act: '{worst}'"):
+        Policy(_golden(bundle, recorded))
+
+
+def test_the_golden_check_says_how_far_off_each_tensor_is(bundle: Bundle) -> None:
+    """Absolutely, and of the largest that was expected; zeros have no scale, and that is no error."""
+    golden = bundle.golden
+    off = golden.action.copy()
+    off[2] += np.float32(5e-6)
+    found = {d.tensor: d for d in Policy(_golden(bundle, replace(golden, action=off))).deviations}["action"]
+    largest = float(np.abs(off).max())
+    assert found.max_abs == pytest.approx(5e-6, abs=2e-7)
+    assert found.max_rel == pytest.approx(found.max_abs / largest)
+    assert found.allowed == pytest.approx(1e-5 + 1e-5 * largest)
+    assert (found.expected, found.found) == pytest.approx((off[2, 0], golden.action[2, 0]), rel=1e-6)
+
+
+def test_the_golden_check_begins_and_ends_with_the_policy_as_exported(bundle: Bundle, policy: Policy) -> None:
+    policy.set_state("ticks", np.array([7.0], np.float32))
+    policy.adapt(bundles.window())
+    policy.commit()
+    policy.act(np.ones(4, np.float32))
+    assert golden_check.check(policy, bundle) == policy.deviations
+    for name, value in bundles.INITIAL.items():
+        np.testing.assert_array_equal(policy.state(name), value)
 
 
 def test_the_golden_check_leaves_no_trace(policy: Policy) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from acclimate.bundle import manifest_json
-from acclimate.bundle.manifest import Manifest, Quantised, Tolerance
+from acclimate.bundle.manifest import Manifest, Quantised, StateTensor, TensorSpec, Tolerance
 from acclimate.errors import ManifestError
 
 from . import bundles
@@ -46,6 +46,27 @@ def test_only_tflite_members_differ() -> None:
     assert manifest.act_spec("tflite").outputs == manifest.graphs.act.outputs
     assert manifest.tolerance_of("onnx") == manifest.tolerance == Tolerance()
     assert manifest.tolerance_of("tflite") == WIDE
+
+
+@pytest.mark.parametrize(
+    ("tensor", "fits"),
+    [
+        (StateTensor("bias", (1,), "never"), True),
+        (StateTensor("bias", (1,), "trial"), False),
+        (StateTensor("bias", (1,), "episode"), False),
+        (StateTensor("bias", (1,), "never", "act"), False),
+    ],
+)
+def test_only_what_nothing_ever_changes_may_be_a_constant(tensor: StateTensor, fits: bool) -> None:
+    m = _manifest()
+    outputs = (*m.graphs.act.outputs, *([TensorSpec("next.bias", (1,))] if tensor.written_by else []))
+    graphs = replace(m.graphs, act=replace(m.graphs.act, outputs=outputs))
+    changed = {"state": (*m.state, tensor), "graphs": graphs, "quantised": Quantised("int8", ("bias",), WIDE)}
+    if fits:
+        assert replace(m, **changed).quantised == changed["quantised"]
+        return
+    with pytest.raises(ManifestError, match=r"quantised\.constants names 'bias'"):
+        replace(m, **changed)
 
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

@@ -102,6 +102,52 @@ def test_an_angle_that_wraps_around_is_named() -> None:
     assert readings.problem(_sample(-3.13, 2.0, DT), _applied()) is None
 
 
+@pytest.mark.parametrize("velocity", [(-10.0, 40.0), (-40.0, 10.0), (-40.0, 40.0)])
+@pytest.mark.parametrize("ticks", [-3, 0, 1, 3])
+@pytest.mark.parametrize("way", [-1.0, 1.0])
+def test_a_position_moves_as_fast_as_its_velocity_may_be_and_no_faster(
+    velocity: tuple[float, float], ticks: int, way: float
+) -> None:
+    """Since the newest good reading; it may be a period older than it says, and a clock may run back."""
+    caps = replace(
+        CAPS, sensors=(VELOCITY._replace(minimum=velocity[0], maximum=velocity[1]), POSITION), rate_hz=100.0
+    )
+    most = way * 42.0 * (max(ticks, 0) + 1) * DT
+    for share, possible in ((0.999, True), (1.001, False)):
+        readings = _readings(caps)
+        begin = -most / 2  # that it never leaves its range
+        assert readings.problem(_sample(begin, 0.0, 1.0), []) is None
+        assert readings.problem(_sample(9.9, 0.0, 1.0), []) is not None  # which is forgotten
+        problem = readings.problem(_sample(begin + share * most, 0.0, 1.0 + ticks * DT), [])
+        assert (problem is None) is possible
+    said = rf"'position' {abs(1.001 * most):.4g} rad from where it was {(max(ticks, 0) + 1) * 10} ms before, faster"
+    assert said in (problem or "")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 6.4), (-6.4, 0.0), (-3.2, 3.2)])
+@pytest.mark.parametrize(("lacks", "wraps"), [(0.04, True), (0.06, False)])
+def test_what_jumps_by_all_of_its_range_but_a_twentieth_has_wrapped_around(
+    low: float, high: float, lacks: float, wraps: bool
+) -> None:
+    readings = _readings(replace(CAPS, sensors=(VELOCITY, POSITION._replace(minimum=low, maximum=high))))
+    readings.problem(_sample(low, 0.0, 0.0), [])
+    problem = readings.problem(_sample(high - lacks * 6.4, 0.0, DT), [])
+    assert problem is not None
+    assert ("all of its range" in problem) is wraps
+
+
+@pytest.mark.parametrize("edge", [-176.0, 176.0])
+def test_exactly_at_the_edge_of_what_can_be_is_within_it(edge: float) -> None:
+    """A twentieth of 320 beyond either end."""
+    wide = POSITION._replace(minimum=-160.0, maximum=160.0)
+    readings = _readings(replace(CAPS, sensors=(VELOCITY, wide)))
+    assert readings.problem(_sample(edge, 0.0), []) is None
+    readings.forget()
+    beyond = float(np.nextafter(np.float32(edge), np.float32(2 * edge)))
+    assert "'position' as" in (readings.problem(_sample(beyond, 0.0), []) or "")
+    assert "'velocity' as" in (readings.problem(_sample(edge, 99.0), []) or "")  # and no other is blamed
+
+
 @pytest.mark.parametrize(("duty", "dead"), [(1.0, True), (-0.6, True), (0.2, False)])
 def test_readings_that_never_change_under_a_large_action_are_a_dead_encoder(duty: float, dead: bool) -> None:
     readings = _readings()

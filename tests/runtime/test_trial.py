@@ -10,7 +10,7 @@ from acclimate.bundle.manifest import AdaptationSpec, Graphs, Manifest, Objectiv
 from acclimate.control.clock import RealClock
 from acclimate.control.loop import ControlLoop
 from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport
-from acclimate.errors import MismatchError, PolicyError, UsageError
+from acclimate.errors import DeviceFault, MismatchError, PolicyError, UsageError
 from acclimate.policy.adapt_result import AdaptResult
 from acclimate.policy.adaptation import AdaptWorker, InlineAdapter
 from acclimate.policy.guard import Guard, Verdict
@@ -344,6 +344,68 @@ def test_a_device_that_measures_no_reward_cannot_be_judged_by_it() -> None:
         assert list(Trial(loop, Recorder(), TrialPlan(0, 1), rng).measure().values) == ["chatter", "error"]
 
 
-def test_a_plan_that_measures_nothing_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="episodes >= 1 and shots >= 0, got 0 and 1"):
-        _run(bundle, TrialPlan(1, 0))
+def test_what_is_learned_from_a_reward_is_learned_only_where_it_is_measured(bundle: Bundle) -> None:
+    paid = _paid(bundles.manifest())
+    judged = replace(paid, task=replace(paid.task, metrics=paid.task.metrics[::-1]))
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+
+    class Seeing(Policy):
+        """Which does not look at what the joint lacks."""
+
+        def act(self, obs: FloatArray, noise: FloatArray | None = None) -> FloatArray:
+            return super().act(obs[:4], noise)
+
+    policy = Seeing(bundle)
+    with ControlLoop(policy, joint, joint.clock, judged) as loop:
+        commands = len(joint.commands)
+        for plan in (TrialPlan(1, 1), TrialPlan(0, 1)):
+            trial = Trial(loop, Recorder(), plan, np.random.default_rng(0))
+            if plan.shots:
+                with pytest.raises(
+                    MismatchError, match="no sensor 'pay', from which bundle 'wishful' infers"
+                ):
+                    trial.run(policy, InlineAdapter(policy), Guard.of(bundle.manifest))
+                assert len(joint.commands) == commands
+            else:
+                assert trial.run(policy, InlineAdapter(policy), Guard.of(bundle.manifest)).shots == ()
+
+
+@pytest.mark.parametrize("shots", [0, 1])
+def test_between_two_episodes_nobody_may_have_held_it_up(bundle: Bundle, shots: int) -> None:
+    """Before the first one, a pause is nobody's business."""
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    keys: list[EpisodeKey] = []
+
+    def record(key: EpisodeKey, episode: Episode) -> None:
+        del episode
+        keys.append(key)
+        if len(keys) == 2:
+            joint.clock.sleep_until(joint.clock.now() + 1.0)
+
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        joint.clock.sleep_until(joint.clock.now() + 5.0)
+        trial = Trial(loop, Recorder(), TrialPlan(shots, 3 - 2 * shots), np.random.default_rng(0), record)
+        with pytest.raises(DeviceFault, match="held up"):
+            trial.run(policy, InlineAdapter(policy), Guard.of(bundle.manifest))
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("shots", "episodes", "fits"), [(0, 1, True), (1, 0, False), (-1, 1, False)])
+def test_a_plan_that_measures_nothing_is_refused(
+    bundle: Bundle, shots: int, episodes: int, fits: bool
+) -> None:
+    if fits:
+        assert len(_run(bundle, TrialPlan(shots, episodes))[0].before.episodes) == episodes
+        return
+    with pytest.raises(UsageError, match=f"episodes >= 1 and shots >= 0, got {episodes} and {shots}"):
+        _run(bundle, TrialPlan(shots, episodes))
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_trial_begins_with_what_was_learned_only_where_asked(bundle: Bundle, fresh: bool) -> None:
+    joint, policy = Joint(ManualClock()), Policy(bundle)
+    with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
+        for _ in range(2):
+            trial = Trial(loop, Recorder(), TrialPlan(1, 1, fresh=fresh), np.random.default_rng(0))
+            trial.run(policy, InlineAdapter(policy), Guard.of(bundle.manifest))
+    assert policy.state("shots")[0] == (1 if fresh else 2)

@@ -118,6 +118,22 @@ def test_what_is_trusted_side_by_side_is_all_remembered(
     assert all(is_trusted(each) for each in several)
 
 
+@pytest.mark.parametrize("named", ["ACCLIMATE_CONFIG", "XDG_CONFIG_HOME", "HOME"])
+def test_the_list_lies_where_configurations_do(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """The first of these that is set decides."""
+    below = {"ACCLIMATE_CONFIG": ".", "XDG_CONFIG_HOME": "acclimate", "HOME": ".config/acclimate"}
+    for each in list(below)[: list(below).index(named)]:
+        monkeypatch.delenv(each, raising=False)
+    for each in list(below)[list(below).index(named) :]:
+        monkeypatch.setenv(each, str(tmp_path / each))
+    assert trust(bundle) == ""
+    assert list(tmp_path.rglob("trusted")) == [tmp_path / named / below[named] / "trusted"]
+    _fresh_process(monkeypatch)
+    assert is_trusted(bundle)
+
+
 @pytest.mark.parametrize("rights", [0o666, 0o622, 0o660])
 def test_a_list_that_others_can_write_to_is_none(
     bundle: Bundle, config: Path, monkeypatch: pytest.MonkeyPatch, rights: int

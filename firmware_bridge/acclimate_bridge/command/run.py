@@ -23,7 +23,7 @@ from acclimate.policy.objectives import set_objective
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command import driving, following, objectives, traffic
+from acclimate_bridge.command import driving, following, learning, objectives, traffic
 from acclimate_bridge.command.connecting import address_of
 from acclimate_bridge.command.drive_plan import DrivePlan
 from acclimate_bridge.command.keeping import Keeping
@@ -145,7 +145,10 @@ class _Run(NamedTuple):
         else:
             driving.prepare(self.policy, plan, fresh=fresh)
             said = self._streamed(plan) if plan.streams else self._driven(plan)
-        dry = self.machine.dry
+        dry, learner = self.machine.dry, self.machine.learner
+        said = said._replace(
+            tree=said.tree | learning.tree(learner), lines=[*said.lines, *learning.lines(learner)]
+        )
         return said if dry is None else _Said(said.tree | {"dry_run": dry.tree()}, dry.lines())
 
     def _driven(self, plan: DrivePlan) -> _Said:

@@ -16,7 +16,7 @@ from acclimate.errors import DeviceFault
 
 from acclimate_bridge.link import budget
 from acclimate_bridge.link.described import device_caps
-from acclimate_bridge.link.line import POLL, RETRY, Line, Transport, introduce
+from acclimate_bridge.link.line import POLL, RETRY, Deadline, Line, Transport, introduce
 from acclimate_bridge.link.messages import (
     Ack,
     Caps,
@@ -283,7 +283,7 @@ class HostLink:
 
     def _ping(self, wait: float) -> None:
         """Send a PING and stay up to `wait` s for its answer; a later one is taken when it comes."""
-        now = self._clock.now()
+        now, stay = self._clock.now(), Deadline(self._clock, wait)
         self._next_ping = now + _PING_EVERY
         if len(self._pings) >= _FIRST_PINGS:
             self._pings.clear()  # lost ones
@@ -291,7 +291,7 @@ class HostLink:
         self._pings[sent] = now
         while True:
             self._poll()
-            if sent not in self._pings or self._clock.now() >= now + wait:
+            if sent not in self._pings or stay.passed:
                 return
             self._clock.sleep_until(self._clock.now() + POLL / 2)
 
@@ -303,9 +303,9 @@ class HostLink:
 
     def _require_clock(self) -> None:
         """Without an answered PING nobody knows how old a reading is."""
-        give_up = self._clock.now() + _ANSWER
+        give_up = Deadline(self._clock, _ANSWER)
         while not self._sync.known:
-            if self._clock.now() >= give_up:
+            if give_up.passed:
                 raise DeviceFault(
                     f"the device on {self._name} has answered no PING within {_ANSWER:g} s, so that the age of its "
                     "readings is unknown; it is not driven: check its firmware and the link"
@@ -314,7 +314,7 @@ class HostLink:
 
     def _release(self, anything: bool = False) -> None:
         """Clear what the newest reading says the device is latched for, if that may be."""
-        give_up = self._clock.now() + _ANSWER
+        give_up = Deadline(self._clock, _ANSWER)
         while True:
             obs = self._next_obs()
             faults = why_safe(obs.state, obs.faults)
@@ -327,7 +327,7 @@ class HostLink:
                 return
             if answer.result == Result.STILL_HELD:
                 raise DeviceFault(self._still_held(faults))
-            if self._clock.now() >= give_up:  # it has latched again and again meanwhile
+            if give_up.passed:  # it has latched again and again meanwhile
                 raise DeviceFault(f"the device on {self._name} keeps latching; look at it before going on")
 
     def _kept_safe(self, faults: frozenset[str]) -> str:
@@ -350,9 +350,9 @@ class HostLink:
         """The first one that arrives from now on."""
         self._poll()
         before = self._observer.obs
-        give_up = self._clock.now() + max(_ANSWER, self._silence)
+        give_up = Deadline(self._clock, max(_ANSWER, self._silence))
         while (obs := self._observer.obs) is before or obs is None:
-            if self._clock.now() >= give_up:
+            if give_up.passed:
                 raise DeviceFault(
                     f"the device on {self._name} answers, but sends no readings; check its firmware"
                 )
@@ -369,13 +369,12 @@ class HostLink:
 
     def _request(self, kind: Type, payload: bytes) -> Ack:
         """Send what is acknowledged, again and again until it is."""
-        give_up = self._clock.now() + _ANSWER
+        give_up, retry = Deadline(self._clock, _ANSWER), Deadline(self._clock, 0.0)
         sent: list[int] = []
         self._acks.clear()
-        retry_at = self._clock.now()
-        while self._clock.now() < give_up:
-            if self._clock.now() >= retry_at:
-                retry_at = self._clock.now() + RETRY
+        while not give_up.passed:
+            if retry.passed:
+                retry = Deadline(self._clock, RETRY)
                 sent.append(self._line.send(kind, payload))
             self._poll()
             for seq in sent:

@@ -25,6 +25,17 @@ RETRY = 0.1  # s between repetitions of what is repeated: HELLO, CLEAR, CFG
 POLL = 0.0005  # s between looks at the port while waiting for an answer
 
 
+class Deadline:
+    """So many seconds from now."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._at = clock, clock.now() + seconds
+
+    @property
+    def passed(self) -> bool:
+        return self._clock.now() >= self._at
+
+
 class Transport(Protocol):
     """A byte stream that never waits."""
 
@@ -110,13 +121,12 @@ def introduce(line: Line, timeout: float) -> Introduction:
     """
     clock = line.clock
     nonce = int.from_bytes(os.urandom(4), "little") or 1
-    give_up = clock.now() + timeout
-    retry_at = clock.now()
+    give_up, retry = Deadline(clock, timeout), Deadline(clock, 0.0)
     heard: Caps | None = None
     channels: dict[tuple[int, int], WireChannel] = {}
     while True:
-        if clock.now() >= retry_at:
-            retry_at = clock.now() + RETRY
+        if retry.passed:
+            retry = Deadline(clock, RETRY)
             line.send(Type.HELLO, Hello(nonce).pack())
         for frame in line.receive():
             if frame.type == Type.CAPS and (caps := Caps.unpack(frame.payload)).nonce == nonce:
@@ -128,7 +138,7 @@ def introduce(line: Line, timeout: float) -> Introduction:
             _require_possible(line, heard, schema)
             line.adopt(schema, line.session)
             return Introduction(heard, schema)
-        if clock.now() >= give_up:
+        if give_up.passed:
             raise _nobody(line, heard, channels, timeout)
         clock.sleep_until(clock.now() + POLL)
 

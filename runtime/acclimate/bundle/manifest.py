@@ -76,10 +76,15 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class AdaptationSpec:
-    """`max_steps` adaptation steps per trial; exploration noise is multiplied by `explore_scale`."""
+    """`max_steps` adaptation steps per trial; exploration noise is multiplied by `explore_scale`.
+
+    continual: `adapt` learns from driving as it is, window after window and without a limit: nothing is explored, and
+    there are no shots. `max_steps` says after how many windows it was tested.
+    """
 
     max_steps: int
     explore_scale: float = 1.0
+    continual: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ class Commander:
         self._limits = self._driving
         self._actuators: list[int] = channels.actuators.tolist()
         self._told: list[int] = channels.told.tolist()
-        self.applied: list[float] = [0.0] * len(self._limits)  # the action that was commanded last
-        self.asked: list[float] = [0.0] * len(self._told)  # the reference, for a device that is told it
+        self.applied: list[float] = [math.nan] * len(self._limits)  # the action that was commanded last
+        self.asked: list[float] = [math.nan] * len(self._told)  # the reference, for a device that is told it
         self._targets: FloatArray = channels.neutral.copy()
         self._standing = [math.nan] * len(channels.own)  # where each of these was measured last
         self._found = list(self._standing)  # and where it was when the device was armed

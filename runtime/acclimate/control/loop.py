@@ -42,6 +42,17 @@ class Controller(Protocol):
         """obs (n_obs,), noise as the manifest says -> action (n_act,), valid until the next call."""
 
 
+class Learner(Protocol):
+    """Whoever learns from every tick while it is driven, as `acclimate.policy.continual.Continual`."""
+
+    def begin(self) -> None:
+        """An episode begins."""
+
+    def tick(self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool) -> None:
+        """obs (n_obs,), and whether it is a new reading; the action (n_act,) as the controller gave it, None where it
+        did not act, and whether it got through."""
+
+
 class ControlLoop:
     """Drives a device with a controller at the bundle's rate.
 
@@ -78,10 +89,11 @@ class ControlLoop:
         self._commander = Commander(device, self._channels, self._tally, max_action)
         self.every = every
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
+        self.learner: Learner | None = None
         self._allocate(manifest)
         self._rearming = Rearming()
         self._seq: int | None = None  # of the newest reading that a tick has used
-        self._looked: int | None = None  # and of the one that was measured outside of ticks
+        self._looked: int | None = None  # and of the newest that was looked at, also outside of ticks
         # When the last usable fresh reading came and the last finite action; when this run of ticks began.
         self._seen_at = self._sane_at = self._begun_at = -math.inf
 
@@ -90,7 +102,9 @@ class ControlLoop:
         self._quiet: FloatArray = np.zeros(manifest.noise.shape, np.float32)
         self._places: list[int] = self._channels.from_device.tolist()
         self._referred = stretch(self._channels.from_reference)
-        self._fresh = self._acted = self._armed = False
+        self._fresh = self._armed = False
+        self._raw: FloatArray | None = None  # what the controller did in this tick
+        self._through = False  # and whether it got through
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -105,8 +119,7 @@ class ControlLoop:
         """Arm the device and wait for a reading from after that. Raises DeviceFault if none comes in `timeout` s."""
         try:
             before = self._device.latest()
-            self._seq = before.seq if before is not None else None
-            self._looked = None
+            self._seq = self._looked = before.seq if before is not None else None
             self._device.start(self._manifest.control_dt)
             self._armed = True
             self._commander.rearm()
@@ -183,7 +196,7 @@ class ControlLoop:
             sample, now = self._device.latest(), self._clock.now()
             problem = "gives no reading" if sample is None else self._problem(sample)
             if sample is not None and problem is None:
-                if sample.seq not in (self._seq, self._looked) and not sample.stale:
+                if sample.seq != self._looked and not sample.stale:
                     self._take_reading()
                     self._looked, self._seen_at = sample.seq, now
                 if now - self._seen_at <= self.patience.blind:
@@ -256,9 +269,8 @@ class ControlLoop:
             usable = self._observe(reference[k])
             commander.asked = asked[k + 1]
             obs[k], measured[k] = self._obs, usable and self._fresh
-            self._acted = False
             driven[k] = usable and self._drive(self._quiet if noise is None else noise[k], action[k])
-            acted[k + 1] = self._acted
+            acted[k + 1] = self._raw is not None
             applied[k] = commander.applied
             rows.ticks = k + 1
             self._happen(between)
@@ -289,6 +301,8 @@ class ControlLoop:
             raise
 
     def _begin(self) -> None:
+        if self.learner is not None:
+            self.learner.begin()
         if not self._armed:
             raise DeviceFault("the device is not armed: the loop was not started, or was stopped since")
         self._controller.reset("episode")
@@ -296,9 +310,11 @@ class ControlLoop:
         self._pacer.begin()
         self._sane_at = self._begun_at = self._pacer.now
         if self._pacer.now - self._seen_at > self._manifest.control_dt:
-            self._seq = self._looked  # what was measured then is not news any more
+            self._seq = self._looked  # what was seen then is not news any more
 
     def _happen(self, between: Callable[[], None] | None) -> None:
+        if self.learner is not None:
+            self.learner.tick(self._obs, self._raw, measured=self._fresh, through=self._through)
         if between is not None:
             between()
         if self.every is not None:
@@ -313,6 +329,7 @@ class ControlLoop:
     def _observe(self, reference: FloatArray | None) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
         patience = self.patience
+        self._raw, self._through = None, False
         lateness = self._pacer.wait()
         if lateness > patience.pause:
             self._require_no_pause(lateness)
@@ -340,12 +357,12 @@ class ControlLoop:
         self._commander.note(sample)
         if sample.faults and self._armed:
             return f"is in fault ({', '.join(sorted(sample.faults))})"
-        return self._readings.problem(sample, self._commander.applied)
+        return self._readings.problem(sample, self._commander.applied if self._armed else [])
 
     def _see(self, sample: Sample, now: float, fresh: bool = True) -> None:
         """Take a usable reading."""
         self._take_reading()
-        self._seq = sample.seq
+        self._seq = self._looked = sample.seq
         self._rearming.obeys()
         if fresh:
             self._seen_at = now
@@ -384,7 +401,7 @@ class ControlLoop:
         if through is None:
             self._nonfinite_action(action)
             return False
-        self._sane_at, self._acted = self._pacer.now, True
+        self._sane_at, self._raw, self._through = self._pacer.now, action, through
         raw[...] = action
         return through
 

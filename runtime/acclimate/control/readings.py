@@ -10,7 +10,7 @@ from acclimate.task.derivatives import derivative_pairs
 
 SLACK = 0.05  # of a channel's range, beyond each end: sensors are noisy, and stops are elastic
 _FROZEN = 1.0  # s without a change of any bit, under a large action, after which an encoder is held for dead
-_LARGE = 0.5  # of full scale: an action that must show
+_LARGE = 0.5  # of half a range, from neutral, or from where it is measured: an action that must show
 _WRAP = 0.05  # of a channel's range: a jump that lacks no more of it is taken for an angle that wraps around
 
 
@@ -30,17 +30,18 @@ class Readings:
             for i, channel in zip(channels.sensors, self._channels, strict=True)
         ]
         self._pairs = [(p, self._fastest(v)) for p, v in derivative_pairs(self._channels)]
-        self._scales = [(own.low, own.high) for own in channels.limits]
+        self._limits = channels.limits
+        self._own = {own.entry: own.sensor for own in channels.own}
         self._period = 1.0 / caps.rate_hz
-        self.sensed: list[float] = [0.0] * len(self._channels)
+        self.sensed: list[float] = [math.nan] * len(self._channels)
         self._last: list[float] | None = None  # the newest good one
-        self._last_t = 0.0
+        self._last_t = math.nan
         self._before: list[float] = []  # the newest, good or not
-        self._changed = 0.0  # when they were others
+        self._changed = math.nan  # when they were others
 
     def forget(self) -> None:
-        """The machine may have been put back: the next reading may be anywhere."""
-        self._last = None
+        """The machine may have been put back, or stood still unwatched: the next reading may be anywhere."""
+        self._last, self._before = None, []
 
     def misshapen(self, sample: Sample) -> str | None:
         """What to say of a reading that does not have one value per sensor; such a one must not be looked into."""
@@ -49,7 +50,10 @@ class Readings:
         return f"gives values of shape {list(sample.values.shape)}, expected {list(self._shape)},"
 
     def problem(self, sample: Sample, applied: list[float]) -> str | None:
-        """What makes a whole reading unusable, if anything, as the rest of a sentence; `applied` is what drives."""
+        """What makes a whole reading unusable, if anything, as the rest of a sentence.
+
+        applied: the action that drives, or nothing where none does.
+        """
         values: list[float] = sample.values.tolist()
         sensed = []
         for i, low, high in self._bounds:
@@ -62,7 +66,7 @@ class Readings:
         if self._last is not None and self._pairs:
             found = self._jump(sensed, self._last, t)
         if found is None and sensed == self._before:
-            found = self._frozen(t, applied)
+            found = self._frozen(t, values, applied)
         else:
             self._before, self._changed = sensed, t
         if found is None:
@@ -95,13 +99,21 @@ class Readings:
             f"faster than it can move{why},"
         )
 
-    def _frozen(self, t: float, applied: list[float]) -> str | None:
+    def _frozen(self, t: float, values: list[float], applied: list[float]) -> str | None:
         if t - self._changed >= _FROZEN:
             why = "under a large action (is its motor powered?), and this"
             return f"has not changed any reading for {_FROZEN:g} s {why}"
-        if not (self._obeyed and any(map(_is_large, applied, self._scales))):
+        if not (self._obeyed and self._must_move(values, applied)):
             self._changed = t
         return None
+
+    def _must_move(self, values: list[float], applied: list[float]) -> bool:
+        """Whether an actuator is told to be far from neutral; one that is measured itself, from where it stands."""
+        for entry, (action, limit) in enumerate(zip(applied, self._limits, strict=False)):
+            still = values[self._own[entry]] if entry in self._own else limit.neutral
+            if not isinstance(still, str) and abs(action - still) >= _LARGE * 0.5 * (limit.high - limit.low):
+                return True
+        return False
 
     def _fastest(self, velocity: int) -> float:
         channel = self._channels[velocity]
@@ -111,8 +123,3 @@ class Readings:
 def _with_slack(channel: Channel) -> tuple[float, float]:
     slack = SLACK * (channel.maximum - channel.minimum)
     return channel.minimum - slack, channel.maximum + slack
-
-
-def _is_large(action: float, scale: tuple[float, float]) -> bool:
-    low, high = scale
-    return abs(action - 0.5 * (low + high)) >= _LARGE * 0.5 * (high - low)

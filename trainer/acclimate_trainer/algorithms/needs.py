@@ -42,6 +42,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "rl2": (CONTINUOUS, GRADIENT),
     "rl2_oracle": (CONTINUOUS, GRADIENT, PARAMETERS),
     "identify": (CONTINUOUS, GRADIENT, PARAMETERS, RESUMABLE),
+    "model": (CONTINUOUS, GRADIENT),
     "objectives": (CONTINUOUS, GRADIENT, FEATURES),
     "student": (CONTINUOUS, PARAMETERS),
     "mimic": (CONTINUOUS, GRADIENT),

@@ -21,6 +21,7 @@ from acclimate_trainer.algorithms.distillation.student import StudentConfig
 from acclimate_trainer.algorithms.features.features import FeaturesConfig
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
+from acclimate_trainer.algorithms.model.model import ModelConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
@@ -68,6 +69,7 @@ class Config:
     rl2: Rl2Config | None = None
     rl2_oracle: Rl2Config | None = None
     identify: IdentifyConfig | None = None
+    model: ModelConfig | None = None
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     mimic: MimicConfig | None = None
@@ -108,6 +110,7 @@ ALGORITHMS = (
     "rl2",
     "rl2_oracle",
     "identify",
+    "model",
     "objectives",
     "student",
     "mimic",
