@@ -29,7 +29,7 @@ WIDTHS = (1, 2, 4, 8)
 SEEDS = 5
 DEVICES = 6  # of each servo
 MACHINES_SEED = 100  # as in the other benchmarks of servos
-ITERATIONS = 200  # a curve is about the differences; the config trains longer
+ITERATIONS = 150  # a curve is about the differences; the config trains longer
 TRIED = 1  # configurations on validation machines
 
 

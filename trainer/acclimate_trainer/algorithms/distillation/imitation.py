@@ -26,12 +26,15 @@ from torch import Tensor
 from acclimate_trainer.algorithms.distillation.imitating import imitation_loss
 from acclimate_trainer.algorithms.distillation.pupils import RecurrentPupil, Seen
 from acclimate_trainer.algorithms.distillation.recordings import Recorded, read_all
-from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config
+from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, new_trial
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import TrainingConfig, clip_gradient, gradient_of
+from acclimate_trainer.play.rollouts import headline
+from acclimate_trainer.play.trials import trial_costs
+from acclimate_trainer.play.watched import play
 from acclimate_trainer.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, require
 
 _WIDTH = "sigma"  # of exploration, which no recording says anything about
@@ -101,7 +104,20 @@ class Imitation(Generic[Tasks]):
             return
         learned = {name: value for name, value in meta.items() if name != _WIDTH}
         loss = self.loss(meta, config.meta_batch_size, rng)
-        yield {"imitation": float(loss.detach()), "grad_norm": clip_gradient(loss, learned, config.clip)}
+        figures = {
+            "imitation": float(loss.detach()),
+            **self._driven(meta, config.meta_batch_size, rng, progress),
+        }
+        yield figures | {"grad_norm": clip_gradient(loss, learned, config.clip)}
+
+    def _driven(
+        self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float
+    ) -> dict[str, float]:
+        """The headline of a trial on simulated machines: whether what it learned to say drives anything."""
+        trial = new_trial(self._family, self._config, tasks, rng, progress)
+        cost = trial_costs(self._family, list(play(self.policy(meta), self._family, trial).episodes))[0]
+        rows = cost.values.view(-1, self._config.side_by_side, cost.values.shape[-1])
+        return {cost.name: float(headline(cost._replace(values=rows)).mean())}
 
     def loss(self, meta: Tensors, stretches: int, rng: np.random.Generator) -> Tensor:
         """What the network's actions lack of those that were recorded, in so many stretches drawn at random."""
