@@ -48,7 +48,7 @@ _MADE: Mapping[str, _Make] = {
 }
 
 
-PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "student", "features", "robust", "oracle")
+PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "model", "student", "features", "robust", "oracle")
 """Those with a loss for each machine, by which ranges can be widened."""
 
 
