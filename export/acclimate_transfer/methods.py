@@ -32,7 +32,9 @@ METHODS: Mapping[str, Method] = {
     "rl2": Method("rl2", "source", "hidden states"),
     "successor": Method("objectives", "source", "features of what comes, for any objective"),
     "identify": Method("identify", "source", "a model's parameters, and a policy that is told them"),
-    "model": Method("model", "source", "a model that adapts to its own prediction errors, and a policy told it"),
+    "model": Method(
+        "model", "source", "a model that adapts to its own prediction errors, and a policy told it"
+    ),
     "mimic": Method("mimic", "source", "many teachers in one student"),
     "features": Method("features", "source", "a body; the device fits the head"),
     "robust": Method("robust", "source", "one policy for all machines"),
