@@ -136,7 +136,7 @@ def config(kind: str, width: str) -> dict[str, Value]:
         "classical": False,
         "family": {"name": "servo", "options": {"preset": "wide"}},
         kind: settings,
-        "widening": {"good": good, "bad": bad, "core": share, "most": most, "machines": 16},
+        "widening": {"good": good, "bad": bad, "core": share, "most": most, "machines": 8, "step": 0.2},
         "training": {"iterations": iterations, "meta_batch_size": 16},
     }
 
