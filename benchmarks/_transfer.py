@@ -9,6 +9,8 @@ METHODS: Mapping[str, str] = {
     "rl2": "point_frame_rl2",
     "model": "point_frame_model",
     "successor": "reacher_library",
+    "mimic": "point_frame_mimic",
+    "features": "point_frame_features",
     "robust": "point_frame_robust",
     "oracle": "point_frame_rl2_oracle",
 }
