@@ -215,6 +215,22 @@ def test_a_member_of_exactly_the_largest_size_is_not_too_large(tiny: Path) -> No
     _refused(tiny, "reaches beyond the others' end")
 
 
+@pytest.mark.parametrize("name", ["m", "a-long-name.bin"])
+@pytest.mark.parametrize("shared", [0, 1, 29, 30, 31, 45, 90])
+def test_no_byte_belongs_to_two_members(name: str, shared: int) -> None:
+    """Neither of a member's header and name, nor of its content."""
+    data = bytearray(archive.pack({name: bytes(90), "last": b"1"}))
+    where = data.rindex(b"PK\1\2") + 42  # of the second member's offset in the directory
+    offset = int.from_bytes(data[where : where + 4], "little")
+    assert offset == 30 + len(name) + 90
+    data[where : where + 4] = (offset - shared).to_bytes(4, "little")
+    if not shared:
+        assert list(archive.unpack(io.BytesIO(data), "x")) == [name, "last"]
+        return
+    with pytest.raises(BundleError, match="member 'last' overlaps another one"):
+        archive.unpack(io.BytesIO(data), "x")
+
+
 def test_the_limits_are_those_of_the_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "bundle_format.md").read_text(encoding="utf-8")
     assert (archive.MAX_MEMBERS, archive.MAX_MEMBER) == (64, 64 * 1024**2)

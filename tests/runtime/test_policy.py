@@ -193,10 +193,10 @@ def test_there_is_nothing_to_adapt_to_without_a_window(policy: Policy) -> None:
 class Breaking:
     """onnxruntime, but that every run of `adapt` raises once `broken` is set."""
 
-    name, suffix, remark = "onnxruntime", "onnx", ""
+    name, suffix = "onnxruntime", "onnx"
 
     def __init__(self) -> None:
-        self.broken = False
+        self.broken, self.remark = False, ""
 
     def load(self, model: bytes, spec: GraphSpec, where: str) -> Program:
         real, engine = open_engine("onnxruntime").load(model, spec, where), self
@@ -215,6 +215,13 @@ class Breaking:
                 return Bound(real.bind(*arrays))
 
         return Loaded()
+
+
+def test_what_an_engine_says_of_its_start_is_told(bundle: Bundle) -> None:
+    engine = Breaking()
+    assert Policy(bundle, engine).choice.remark == ""
+    engine.remark = "it compiles anew at every start"
+    assert Policy(bundle, engine).choice.remark == engine.remark
 
 
 @pytest.mark.parametrize("committed", [True, False])

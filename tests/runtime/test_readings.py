@@ -136,6 +136,16 @@ def test_what_jumps_by_all_of_its_range_but_a_twentieth_has_wrapped_around(
     assert ("all of its range" in problem) is wraps
 
 
+@pytest.mark.parametrize(("jump", "wraps"), [(19.0, False), (19.001, True)])
+def test_exactly_nineteen_twentieths_of_its_range_is_no_wrap(jump: float, wraps: bool) -> None:
+    wide = POSITION._replace(minimum=-10.0, maximum=10.0)
+    readings = _readings(replace(CAPS, sensors=(VELOCITY, wide)))
+    readings.problem(_sample(-10.0, 0.0, 0.0), [])
+    problem = readings.problem(_sample(-10.0 + jump, 0.0, DT), [])
+    assert problem is not None
+    assert ("all of its range" in problem) is wraps
+
+
 @pytest.mark.parametrize("edge", [-176.0, 176.0])
 def test_exactly_at_the_edge_of_what_can_be_is_within_it(edge: float) -> None:
     """A twentieth of 320 beyond either end."""
@@ -148,7 +158,9 @@ def test_exactly_at_the_edge_of_what_can_be_is_within_it(edge: float) -> None:
     assert "'velocity' as" in (readings.problem(_sample(edge, 99.0), []) or "")  # and no other is blamed
 
 
-@pytest.mark.parametrize(("duty", "dead"), [(1.0, True), (-0.6, True), (0.2, False)])
+@pytest.mark.parametrize(
+    ("duty", "dead"), [(1.0, True), (0.5, True), (-0.5, True), (0.499, False), (-0.2, False)]
+)
 def test_readings_that_never_change_under_a_large_action_are_a_dead_encoder(duty: float, dead: bool) -> None:
     readings = _readings()
     problems = [readings.problem(_sample(3.2, 0.0, k * DT), _applied(duty)) for k in range(150)]
