@@ -416,6 +416,91 @@ def test_a_device_counts_its_time_from_when_it_came_up(armed: Bench) -> None:
     assert stamps == {250_000}
 
 
+@pytest.mark.parametrize("counter", ["stale", "refused", "expired", "bad"])
+def test_counters_wrap_at_16_bits(armed: Bench, counter: str) -> None:
+    """And each counts what it is for, by one."""
+    if counter == "bad":
+        armed.core._decoder.counters.crc = 0xFFFF
+    else:
+        setattr(armed.core._counters, counter, 0xFFFF)
+    assert getattr(armed.obs(), counter) == 0xFFFF
+    armed.drive(4, 3, seq=100, ttl_ms=5)
+    armed.wait(0.02)  # expires
+    armed.drive(4, 3, seq=99)  # stale
+    armed.drive(NO_VALUE, 3, seq=101)  # refused
+    armed.core.feed(b"\x05\x01\0", armed.now)  # damaged
+    obs = armed.obs()
+    counts = {"stale": obs.stale, "refused": obs.refused, "expired": obs.expired, "bad": obs.bad}
+    assert counts == {name: int(name != counter) for name in counts}
+
+
+def test_latchings_and_frames_are_counted_around_their_ends(armed: Bench) -> None:
+    before = armed.obs().latches
+    for _ in range(256):
+        armed.send(Type.ESTOP)
+    assert armed.obs().latches == before
+    armed.core._seq = 0xFFFE
+    assert [f.seq for f in armed.wait(0.03)] == [0xFFFE, 0xFFFF, 0]
+
+
+def test_a_stop_latches_once_and_is_never_refused(armed: Bench) -> None:
+    armed.drive(4, 3)
+    counts = []
+    for _ in range(3):
+        armed.drive(0, 0, mode=Mode.STOP)
+        obs = armed.obs()
+        counts.append((obs.latches, obs.faults, obs.refused))
+    assert counts == [(3, Latch.SESSION, 0)] * 3
+    armed.send(Type.ESTOP)
+    armed.drive(0, 0, mode=Mode.STOP)
+    obs = armed.obs()
+    assert (obs.latches, obs.faults) == (4, Latch.SESSION | Latch.ESTOP)
+
+
+def test_a_stop_of_what_has_tripped_makes_it_latched_for_its_host_too(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.wait(0.2)
+    assert armed.obs().faults == Latch.WATCHDOG
+    armed.drive(0, 0, mode=Mode.STOP)
+    assert armed.obs().faults == Latch.WATCHDOG | Latch.SESSION
+
+
+def test_it_announces_itself_at_most_ten_times_a_second(bench: Bench) -> None:
+    bench.wait(0.0)
+    heard = []
+    for k in range(40):
+        bench.send(Type.PING, session=9)
+        heard += [k for f in bench.wait(0.01) if f.type == Type.CAPS]
+    assert heard == [10, 20, 30]
+
+
+def test_it_says_when_it_will_do_something_by_itself(bench: Bench) -> None:
+    assert bench.core.next_event() > 1e9
+    bench.arm()
+    assert bench.core.next_event() == pytest.approx(0.01)
+    bench.drive(4, 3, ttl_ms=5)
+    assert bench.core.next_event() == pytest.approx(0.005)
+    bench.wait(0.005)
+    assert bench.plant.targets[-1] == (0.005, NEUTRAL)
+    assert bench.core.next_event() == pytest.approx(0.01)
+    bench.send(Type.CFG, Cfg(Key.OBS_PERIOD_US, 1_000_000).pack())
+    assert bench.core.next_event() == pytest.approx(0.1)  # its watchdog
+
+
+def test_a_pressed_button_outlives_a_reboot_and_a_clear(armed: Bench) -> None:
+    armed.core.press(armed.now)
+    assert armed.obs().faults == Latch.ESTOP
+    armed.core.reboot(78, armed.now)
+    caps = armed.open(nonce=8)
+    armed.send(Type.CLEAR, Clear(caps.latches).pack())
+    assert Ack.unpack(armed.wait(0.0)[-1].payload).result == Result.STILL_HELD
+    assert armed.obs().faults == Latch.SESSION | Latch.ESTOP
+    armed.core.unlock()
+    armed.send(Type.CLEAR, Clear(caps.latches).pack())
+    assert Ack.unpack(armed.wait(0.0)[-1].payload).result == Result.OK
+    assert armed.obs().faults == 0
+
+
 def test_each_new_session_is_counted_as_a_latching(bench: Bench) -> None:
     counts = [bench.open(nonce).latches for nonce in (1, 1, 2, 2, 3)]
     assert counts == [2, 2, 3, 3, 4]
