@@ -601,6 +601,25 @@ def test_counters_tell_both_sides(setup: Setup) -> None:
     assert setup.link.stats.device_damaged >= 2
 
 
+def test_who_closes_twice_says_nothing_more(setup: Setup) -> None:
+    setup.link.start()
+    setup.link.close()
+    stops = _sent(setup, Type.CMD)
+    setup.link.close()
+    assert stops == []
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_after_how_long_a_pause_a_seq_tells_no_order_follows_from_the_readings(samples: int) -> None:
+    """A quarter of those that the counter tells apart."""
+    clock = VirtualClock()
+    link = HostLink(
+        LockstepTransport(servo_device(plant(), BOOT_ID), clock), clock, samples_per_period=samples
+    )
+    assert link._observer._horizon == pytest.approx(0x4000 * DT / samples)
+    assert link._observer.outdated == pytest.approx(3 * DT)
+
+
 def test_the_link_keeps_the_contract_of_devices(setup: Setup) -> None:
     check_device(setup.link, setup.clock)
     assert setup.core.state is State.SAFE

@@ -289,6 +289,15 @@ def test_every_baud_rate_that_is_named_would_do_and_no_lower_one() -> None:
             assert f"set {fits[0]} baud" in said if fits else "set a faster line" in said
 
 
+def test_nine_tenths_of_a_line_are_used_to_the_last_bit() -> None:
+    """54 bytes, 96 times a second, are nine tenths of 57,600 bit/s."""
+    assert samples_per_period(_schema(5), 96.0, 1, 57_600, "here") == 1
+    with pytest.raises(DeviceFault, match="set 57600 baud"):
+        samples_per_period(_schema(5), 96.0, 1, 57_599, "here")
+    with pytest.raises(DeviceFault, match="set 115200 baud"):
+        samples_per_period(_schema(5), 96.001, 1, 57_600, "here")
+
+
 def samples_fit(schema: Schema, rate: float, baud: int) -> bool:
     try:
         return samples_per_period(schema, rate, 1, baud, "here") == 1

@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import io
 import json
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -229,6 +230,12 @@ def test_no_byte_belongs_to_two_members(name: str, shared: int) -> None:
         return
     with pytest.raises(BundleError, match="member 'last' overlaps another one"):
         archive.unpack(io.BytesIO(data), "x")
+
+
+def test_another_system_packs_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = archive.pack({"m": b"1"})
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert archive.pack({"m": b"1"}) == here
 
 
 def test_the_limits_are_those_of_the_page() -> None:

@@ -111,6 +111,14 @@ BAD = {
         _set("graphs", "act", "inputs", 0, "shape", to=[5]),
         r"graphs\.act\.inputs: 'obs' has shape \[5\], expected \[4\]",
     ),
+    "unknown tensor of adapt": (
+        _set("graphs", "adapt", "inputs", 0, "name", to="state.wait"),
+        r"graphs\.adapt\.inputs names 'state\.wait'; valid names here: state\.weight, .*, window\.mask",
+    ),
+    "wrong shape of a window": (
+        _set("graphs", "adapt", "inputs", 3, "shape", to=[3, 20, 4]),
+        r"graphs\.adapt\.inputs: 'window\.obs' has shape \[3, 20, 4\], expected \[3, 21, 4\]",
+    ),
     "missing output": (_set("graphs", "act", "outputs", to=[]), r"graphs\.act\.outputs lacks 'action'"),
     "writer disagrees": (
         _set("state", 0, "written_by", to="act"),
