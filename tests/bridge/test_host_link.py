@@ -601,6 +601,23 @@ def test_counters_tell_both_sides(setup: Setup) -> None:
     assert setup.link.stats.device_damaged >= 2
 
 
+def test_what_is_sent_before_any_reading_rests_on_none(setup: Setup) -> None:
+    stamps: list[int] = []
+
+    def see(data: bytes) -> bytes:
+        stamps.extend(f.t_us for f in Decoder(SCHEMA.layout).feed(data) if f.type == Type.CMD)
+        return data
+
+    setup.transport.to_device = see
+    setup.link.stop()
+    assert stamps == [0, 0]
+    setup.link.start()
+    setup.tick(0.1, times=3)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert stamps[-1] == round(1e6 * sample.t)
+
+
 def test_who_closes_twice_says_nothing_more(setup: Setup) -> None:
     setup.link.start()
     setup.link.close()

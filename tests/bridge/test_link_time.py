@@ -14,7 +14,7 @@ from acclimate_bridge.link.line import Line
 from acclimate_bridge.link.messages import OPEN_LAYOUT, Obs, Schema, State, Type, WireChannel
 from acclimate_bridge.link.observing import Observer
 from acclimate_bridge.link.time_sync import TimeSync
-from acclimate_bridge.link.wire import Decoder, Frame, encode
+from acclimate_bridge.link.wire import Decoder, Frame, TypeLayout, encode
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
@@ -258,6 +258,30 @@ def test_another_protocol_is_told_with_the_baud_rate_where_there_is_one(baud: in
     transport.bits_per_s = baud
     transport.read = lambda: b"$GPGGA,123519,4807.038\r\n\x00"  # type: ignore[method-assign]
     with pytest.raises(DeviceFault, match=said):
+        HostLink(transport, clock)
+
+
+_SEALED = encode(Frame(Type.ESTOP, 0, 0, 0, b""), {Type.ESTOP: TypeLayout(0, 1)})
+_DAMAGE = {"malformed": b"\x05\x01\0", "overlong": b"x" * 200 + b"\0", "crc": _SEALED}
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["malformed"],
+        ["overlong"],
+        ["crc"],
+        ["malformed", "crc"],
+        ["overlong", "crc"],
+        ["malformed", "overlong"],
+    ],
+)
+def test_whatever_damage_arrives_is_another_protocol(kinds: list[str]) -> None:
+    clock = VirtualClock()
+    transport = LockstepTransport(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock)
+    data = b"".join(_DAMAGE[kind] for kind in kinds)
+    transport.read = lambda: data  # type: ignore[method-assign]
+    with pytest.raises(DeviceFault, match="what arrives on simulated device is not the Acclimate protocol"):
         HostLink(transport, clock)
 
 

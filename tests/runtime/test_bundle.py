@@ -232,6 +232,23 @@ def test_no_byte_belongs_to_two_members(name: str, shared: int) -> None:
         archive.unpack(io.BytesIO(data), "x")
 
 
+def test_an_encrypted_member_is_refused(tiny: Path) -> None:
+    data = bytearray(tiny.read_bytes())
+    for magic, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        data[data.rindex(magic) + at] |= 1
+    tiny.write_bytes(bytes(data))
+    _refused(tiny, "member 'state.npz' is compressed or encrypted; expected it stored as is")
+
+
+def test_a_manifest_of_exactly_the_largest_size_is_read(tiny: Path) -> None:
+    def pad(entries: dict[str, bytes]) -> None:
+        text = entries["manifest.json"]
+        entries["manifest.json"] = text + b" " * (MAX_MANIFEST - len(text))
+
+    _edit(tiny, pad)
+    assert load(tiny).manifest.name == "tiny"
+
+
 def test_another_system_packs_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     here = archive.pack({"m": b"1"})
     monkeypatch.setattr(sys, "platform", "win32")

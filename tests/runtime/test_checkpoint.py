@@ -1,3 +1,6 @@
+import hashlib
+import io
+import json
 import os
 import signal
 import stat
@@ -10,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from acclimate.arrays import FloatArray
 from acclimate.atomic import check_writable, write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.file import load
+from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import CheckpointError, PolicyError, UsageError
 from acclimate.policy.checkpoint import load_checkpoint, save_checkpoint
 from acclimate.policy.policy import Policy
@@ -99,6 +104,43 @@ def test_an_altered_checkpoint_is_refused(policy: Policy, saved: Path) -> None:
     altered = members["state.npz"].replace(b"NUMPY", b"NUMPI", 1)
     saved.write_bytes(archive.pack(members | {"state.npz": altered}))
     with pytest.raises(CheckpointError, match=r"state\.npz was altered; its SHA-256"):
+        load_checkpoint(saved, policy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weight": None}, "lacks the array 'weight'"),
+        ({"weight": np.zeros((1, 5), np.float32)}, r"array 'weight' has shape \[1, 5\], expected \[1, 4\]"),
+        ({"weight": np.full((1, 4), np.nan, np.float32)}, "array 'weight' holds values that are not finite"),
+        ({"sigma": np.ones(1, np.float32)}, "unexpected array 'sigma'"),
+    ],
+)
+def test_a_checkpoint_holds_what_graphs_change_and_nothing_else(
+    policy: Policy, saved: Path, changes: dict[str, FloatArray | None], said: str
+) -> None:
+    """Also where whoever wrote it has sealed it well; and the policy stays as it is."""
+    members = archive.unpack(io.BytesIO(saved.read_bytes()), "x")
+    arrays = unpack_arrays(members["state.npz"], "x") | changes
+    state = pack_arrays({name: array for name, array in arrays.items() if array is not None})
+    header = json.loads(members["checkpoint.json"]) | {"state_sha256": hashlib.sha256(state).hexdigest()}
+    sealed = {"checkpoint.json": json.dumps(header).encode(), "state.npz": state}
+    saved.write_bytes(archive.pack(sealed))
+    before = {name: policy.state(name) for name in bundles.INITIAL}
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(saved, policy)
+    for name, value in before.items():
+        np.testing.assert_array_equal(policy.state(name), value)
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"colour": "red"}, {"bundle": 1}])
+def test_a_checkpoint_says_what_it_is_and_nothing_else(
+    policy: Policy, saved: Path, change: dict[str, object]
+) -> None:
+    members = archive.unpack(io.BytesIO(saved.read_bytes()), "x")
+    header = json.loads(members["checkpoint.json"]) | change
+    saved.write_bytes(archive.pack(members | {"checkpoint.json": json.dumps(header).encode()}))
+    with pytest.raises(CheckpointError, match=f"checkpoint.json.*{next(iter(change))}"):
         load_checkpoint(saved, policy)
 
 

@@ -144,6 +144,18 @@ def test_nothing_is_commanded_before_it_is_known_what_to_hold() -> None:
     assert crane.commands == []
 
 
+def test_what_is_to_be_held_must_be_measured() -> None:
+    """Also where the task does not look at it: nothing is commanded meanwhile."""
+    crane = Lit()
+    crane.lamp = np.nan
+    with pytest.raises(DeviceFault, match=r"does not measure where it is to be held within 0\.1 s"):
+        _loop(crane).start(0.1)
+    assert crane.commands == []
+    crane.lamp = 0.5
+    with _loop(crane):
+        assert crane.commands == [[0.3, 0.5, 3.0]]
+
+
 def test_held_means_where_it_was_when_neutral_was_called_for() -> None:
     crane = Crane()
     with _loop(crane) as loop:

@@ -36,6 +36,14 @@ def test_the_step_must_lie_within_the_trust_radius() -> None:
     assert _accept(GOOD | {"step_norm": 5.0}) == ""
 
 
+@pytest.mark.parametrize(("change", "fits"), [(0.0, True), (0.25, True), (0.26, False)])
+def test_a_graph_that_says_nothing_of_its_step_is_judged_by_what_it_changed(
+    change: float, fits: bool
+) -> None:
+    verdict = Guard(0.25).accept(AdaptResult({"loss": 0.5}, True, change), bundles.window())
+    assert verdict.ok is fits
+
+
 def test_what_a_graph_says_of_its_step_is_not_enough() -> None:
     assert _accept({"loss": 0.5}, change=6.0) == "step norm 6 is beyond the trust radius 5"
     assert _accept(GOOD, change=1e9) == "step norm 1e+09 is beyond the trust radius 5"

@@ -217,6 +217,14 @@ class Breaking:
         return Loaded()
 
 
+def test_nothing_staged_is_nothing_to_let_go_of(bundle: Bundle, tmp_path: Path) -> None:
+    frozen = load(bundles.write_tiny(tmp_path / "robust", bundles.without_adapt(bundles.manifest())))
+    for each in (bundle, frozen):
+        policy = Policy(each)
+        policy.unstage()
+        policy.reset("trial")
+
+
 def test_what_an_engine_says_of_its_start_is_told(bundle: Bundle) -> None:
     engine = Breaking()
     assert Policy(bundle, engine).choice.remark == ""

@@ -99,6 +99,7 @@ def test_adaptation_is_the_one_that_numpy_computes_from_what_the_loop_recorded(b
 def test_a_trial_is_repeatable_bit_by_bit(bundle: Bundle) -> None:
     first, second = (_run(bundle, TrialPlan())[0] for _ in range(2))
     assert first == second
+    assert (len(first.shots), len(first.before.episodes)) == (2, 4)
 
 
 def test_every_trial_begins_fresh(bundle: Bundle) -> None:
