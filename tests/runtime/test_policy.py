@@ -217,6 +217,20 @@ class Breaking:
         return Loaded()
 
 
+@pytest.mark.parametrize("names", [["ticks"], ["weight"], ["ticks", "weight"], ["weight", "sigma"]])
+def test_setting_anything_that_adapt_writes_leaves_nothing_to_take_or_to_go_back_to(
+    policy: Policy, names: list[str]
+) -> None:
+    for committed in (False, True):
+        policy.adapt(bundles.window())
+        if committed:
+            policy.commit()
+        policy.set_states({name: bundles.INITIAL[name] for name in names})
+        stays = "weight" not in names
+        assert (policy.can_commit, policy.can_roll_back) == (stays and not committed, stays and committed)
+        policy.reset("trial")
+
+
 def test_nothing_staged_is_nothing_to_let_go_of(bundle: Bundle, tmp_path: Path) -> None:
     frozen = load(bundles.write_tiny(tmp_path / "robust", bundles.without_adapt(bundles.manifest())))
     for each in (bundle, frozen):
