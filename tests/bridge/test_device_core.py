@@ -648,6 +648,20 @@ def test_to_be_safe_it_is_never_too_late(armed: Bench, mode: Mode) -> None:
     assert armed.core.state is (State.IDLE if mode is Mode.NEUTRAL else State.SAFE)
 
 
+def test_what_was_put_back_is_held_where_it_stands_then() -> None:
+    bench = Bench()
+    channel = WireChannel("x", "m", 0.5, -100.0, 100.0)
+    readings = iter(range(1, 100))
+    bench.plant.measure = lambda: (float(next(readings)),)  # type: ignore[method-assign]
+    bench.plant.begin = lambda: True  # type: ignore[attr-defined]
+    held = Profile(Schema((channel,), (channel,)), neutral=("hold",))
+    bench.core = DeviceCore(bench.plant, held, boot_id=1)
+    assert bench.core._begin_episode(1) == (Result.OK, 1)
+    bench.core._latch(Latch.OTHER)
+    bench.core._latch(Latch.OTHER)
+    assert [targets for _, targets in bench.plant.targets[1:]] == [(1.0,), (2.0,)]
+
+
 def test_what_is_held_stays_where_it_was_whatever_else_is_asked_for() -> None:
     """A device that cannot begin an episode anew is not at rest anew for having been asked."""
     bench = Bench()

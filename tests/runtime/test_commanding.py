@@ -278,6 +278,18 @@ def test_the_first_action_is_slewed_from_where_it_stands() -> None:
     np.testing.assert_array_equal(episode.action[:, 0], 5.0)
 
 
+def test_what_sank_while_it_was_held_is_slewed_from_where_it_stands() -> None:
+    """And what is not measured itself from what it was told last."""
+    crane = Crane()
+    with _loop(crane, hoist=10.0, fan=10.0) as loop:
+
+        def sink() -> None:
+            crane.hoist = 2.0
+
+        loop.follow([None, None, FREE[0], FREE[0]], sink)
+    assert crane.commands[1:-1] == [[0.3, 0.2, 3.0]] * 2 + [[0.4, 0.2, 2.1], [0.5, 0.2, 2.2]]
+
+
 def test_a_device_that_was_off_is_held_where_it_is_found() -> None:
     crane = Crane()
     with _loop(crane) as loop:
