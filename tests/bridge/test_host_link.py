@@ -487,7 +487,7 @@ def test_the_clock_is_asked_for_four_times_a_second_while_driving_and_not_by_a_s
     assert len(pings) == 8
 
 
-@pytest.mark.parametrize("idle", [1.2, 1.3])
+@pytest.mark.parametrize("idle", [1.2, 1.25, 1.3])
 def test_after_an_idle_second_the_clock_is_asked_for_before_a_reading_is_judged(
     setup: Setup, idle: float
 ) -> None:
@@ -498,6 +498,16 @@ def test_after_an_idle_second_the_clock_is_asked_for_before_a_reading_is_judged(
     setup.link.latest()
     setup.link.latest()
     assert len(pings) == (idle > 1.25)
+
+
+def test_what_was_read_before_a_stop_does_not_speak_for_it(setup: Setup) -> None:
+    """Readings wait to be read in which all is well; the button was pressed after the last of them."""
+    setup.link.start()
+    setup.clock.sleep_until(setup.clock.now() + 0.055)
+    setup.core.press(setup.clock.now())
+    setup.core.unlock()
+    setup.link.release_estop()
+    assert setup.core.state is State.IDLE
 
 
 def test_pings_that_are_lost_are_given_up_and_the_next_ones_count(setup: Setup) -> None:

@@ -206,6 +206,18 @@ def test_what_cannot_be_written_is_said_before_there_is_anything_to_write(tmp_pa
                 refuses(path)
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o027])
+def test_what_the_user_keeps_to_himself_stays_so(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        for k in range(2):
+            write_atomically(tmp_path / str(k), b"1")
+    finally:
+        after = os.umask(before)
+    assert after == mask
+    assert [stat.S_IMODE((tmp_path / str(k)).stat().st_mode) for k in range(2)] == [0o666 & ~mask] * 2
+
+
 def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "there" / "target", tmp_path / "link"
     target.parent.mkdir()
@@ -235,7 +247,7 @@ def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from acclimate.atomic import check_writable, write_atomically
+from acclimate.atomic import write_atomically
 write_atomically(Path(sys.argv[1]), b"a" * 200_000)
 print("ready", flush=True)
 while True:

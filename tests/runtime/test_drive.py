@@ -34,6 +34,8 @@ def test_a_drive_is_judged_as_one_episode_wherever_it_is_cut(bundle: Bundle) -> 
     error = drive.obs[:, 0].astype(float) - drive.obs[:, 2]
     assert (len(drive.obs), len(drive.applied)) == (41, 41)
     assert drive.metrics()["error"] == pytest.approx(np.sqrt(np.mean(error[1:] ** 2)))
+    assert drive.metrics() == drive.metrics(0, 40)
+    assert drive.metrics()["chatter"] == pytest.approx(np.abs(np.diff(drive.applied[:40], axis=0)).mean())
     assert drive.metrics(30, 40)["error"] == pytest.approx(np.sqrt(np.mean(error[31:41] ** 2)))
 
 
