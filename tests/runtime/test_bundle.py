@@ -185,6 +185,13 @@ def test_golden_without_a_tick(tiny: Path) -> None:
     _refused(tiny, r"golden\.npz lacks the array 'act\.obs' with at least one tick")
 
 
+def test_golden_of_one_tick_is_enough(tmp_path: Path) -> None:
+    manifest = bundles.manifest()
+    members = bundles.members(manifest) | {"golden.npz": bundles.golden(manifest, ticks=1).pack()}
+    write_bundle(tmp_path / "x.acclimate", manifest, members)
+    assert load(tmp_path / "x.acclimate").golden.ticks == 1
+
+
 def test_compressed_members_are_refused_so_that_no_bomb_can_unfold(tiny: Path) -> None:
     entries = _entries(tiny) | {"adapt.onnx": b"\x00" * 10_000_000}
     with zipfile.ZipFile(tiny, "w", zipfile.ZIP_DEFLATED) as out:

@@ -16,6 +16,7 @@ from acclimate.bundle.manifest import (
     TensorSpec,
 )
 from acclimate.errors import ManifestError
+from acclimate.task.spec import ObservationChannel
 
 from . import bundles
 
@@ -198,6 +199,22 @@ def test_a_reward_is_the_observation_that_is_one() -> None:
         ManifestError, match=r"objectives\.reward is 'position', which is not .*: there is none"
     ):
         replace(wishful, objectives=Objectives("w", "position"))
+
+
+@pytest.mark.parametrize("named", ["pay", None, "position"])
+def test_weights_are_inferred_from_the_reward_or_from_nothing(named: str | None) -> None:
+    wishful = bundles.with_objectives(bundles.manifest())
+    pay = ObservationChannel("pay", "1", -1.0, 1.0, "reward")
+    task = replace(wishful.task, observation=(*wishful.observation, pay))
+    graphs = Graphs(
+        replace(wishful.graphs.act, inputs=(TensorSpec("obs", (5,)), *wishful.graphs.act.inputs[1:]))
+    )
+    paid = {"task": task, "graphs": graphs, "objectives": Objectives("w", named)}
+    if named == "position":
+        with pytest.raises(ManifestError, match=r"objectives\.reward is 'position', which is not .*: pay"):
+            replace(wishful, **paid)
+    else:
+        assert replace(wishful, **paid).objectives == paid["objectives"]
 
 
 def test_objectives_need_a_weight_for_every_feature() -> None:
