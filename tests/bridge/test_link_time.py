@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import serial
 from acclimate.control.device import Sample
 from acclimate.errors import DeviceFault
 from acclimate_bridge.link.budget import _BAUDS, load, samples_per_period
@@ -242,6 +243,9 @@ def test_frames_are_numbered_and_stamped_by_who_sends_them() -> None:
             heard.extend(Decoder(OPEN_LAYOUT).feed(data))
 
     heard: list[Frame] = []
+    fresh = Line(Heard(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), VirtualClock()), VirtualClock())
+    fresh.send(Type.ESTOP)
+    assert heard.pop() == Frame(Type.ESTOP, 0, 0, 0, b"")
     clock = VirtualClock(4295.0)  # past 2^32 µs
     line = Line(Heard(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock), clock)
     line._seq = 0xFFFF
@@ -320,6 +324,18 @@ def test_nine_tenths_of_a_line_are_used_to_the_last_bit() -> None:
         samples_per_period(_schema(5), 96.0, 1, 57_599, "here")
     with pytest.raises(DeviceFault, match="set 115200 baud"):
         samples_per_period(_schema(5), 96.001, 1, 57_600, "here")
+
+
+@pytest.mark.parametrize(
+    ("rate", "samples"), [(100.0, 4), (250.0, 4), (251.0, 3), (500.0, 2), (501.0, 1), (1000.0, 1), (1.0, 4)]
+)
+def test_a_reading_a_millisecond_is_the_most(rate: float, samples: int) -> None:
+    assert samples_per_period(SCHEMA, rate, 4, None, "here") == samples
+
+
+def test_baud_rates_that_are_named_are_some_that_there_are() -> None:
+    assert set(_BAUDS) <= set(serial.SerialBase.BAUDRATES)
+    assert sorted(_BAUDS) == list(_BAUDS)
 
 
 def samples_fit(schema: Schema, rate: float, baud: int) -> bool:

@@ -75,6 +75,13 @@ def test_garbage_is_refused(content: bytes) -> None:
         unpack_arrays(archive.pack({"w.npy": content}), "state.npz")
 
 
+def test_why_it_is_no_array_is_told() -> None:
+    with pytest.raises(
+        BundleError, match=r"is not a version 1\.0 \.npy array \(the magic string is not correct"
+    ):
+        unpack_arrays(archive.pack({"w.npy": b"not an array"}), "state.npz")
+
+
 def test_other_members_are_refused() -> None:
     with pytest.raises(BundleError, match=r"expected arrays named NAME\.npy only"):
         unpack_arrays(archive.pack({"w.txt": b""}), "state.npz")

@@ -239,6 +239,20 @@ def test_no_byte_belongs_to_two_members(name: str, shared: int) -> None:
         archive.unpack(io.BytesIO(data), "x")
 
 
+def test_an_archive_of_nothing_is_one() -> None:
+    assert archive.unpack(io.BytesIO(archive.pack({})), "x") == {}
+
+
+@pytest.mark.parametrize("at", [20, 24])
+def test_either_size_may_be_too_large(tiny: Path, at: int) -> None:
+    """Of the two that a directory states, packed and unpacked."""
+    data = bytearray(tiny.read_bytes())
+    where = data.rindex(b"PK\1\2") + at
+    data[where : where + 4] = (archive.MAX_MEMBER + 1).to_bytes(4, "little")
+    tiny.write_bytes(bytes(data))
+    _refused(tiny, f"at most {archive.MAX_MEMBER} are accepted")
+
+
 def test_an_encrypted_member_is_refused(tiny: Path) -> None:
     data = bytearray(tiny.read_bytes())
     for magic, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):

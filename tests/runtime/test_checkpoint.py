@@ -144,6 +144,31 @@ def test_a_checkpoint_says_what_it_is_and_nothing_else(
         load_checkpoint(saved, policy)
 
 
+def test_the_form_of_a_checkpoint_is_this(policy: Policy, saved: Path) -> None:
+    """It may be read by a version that is newer by years."""
+    members = archive.unpack(io.BytesIO(saved.read_bytes()), "x")
+    assert list(members) == ["checkpoint.json", "state.npz"]
+    state = hashlib.sha256(members["state.npz"]).hexdigest()
+    assert members["checkpoint.json"].decode().splitlines() == [
+        "{",
+        '  "format": 1,',
+        '  "bundle": "tiny",',
+        f'  "bundle_sha256": "{policy.bundle.sha256}",',
+        f'  "state_sha256": "{state}"',
+        "}",
+    ]
+    assert sorted(unpack_arrays(members["state.npz"], "x")) == ["previous", "shots", "ticks", "weight"]
+
+
+def test_who_writes_often_leaves_nothing_open(tmp_path: Path) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for k in range(5):
+        write_atomically(tmp_path / "file", b"%d" % k)
+        with pytest.raises(UsageError):
+            write_atomically(tmp_path / "none" / "file", b"")
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+
+
 def test_a_bundle_is_no_checkpoint(policy: Policy) -> None:
     with pytest.raises(CheckpointError, match="is not a checkpoint; expected the members"):
         load_checkpoint(policy.bundle.path, policy)

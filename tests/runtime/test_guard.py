@@ -54,6 +54,24 @@ def test_half_of_the_window_must_be_valid() -> None:
     assert _accept(GOOD, valid=0.5) == ""
 
 
+def test_nothing_is_learned_from_what_cannot_have_happened() -> None:
+    """Pushed hard, and nothing moved. Where nobody says what the machine is, nobody knows."""
+    window = bundles.window()
+    window.obs[...] = 0.0
+    window.action[...] = np.where(window.action > 0.0, 1.0, -1.0)
+    result = AdaptResult(GOOD, True, 0.1)
+    verdict = Guard.of(bundles.manifest()).accept(result, window)
+    assert not verdict.ok
+    assert verdict.reason
+    assert Guard(5.0).accept(result, window).ok
+
+
+def test_exactly_as_much_worse_as_is_tolerated_is_tolerated() -> None:
+    guard = Guard(5.0, worse_by=0.125)
+    assert guard.keep(ERROR, 1.0, 1.125).ok
+    assert not guard.keep(ERROR, 1.0, 1.125 + 2**-20).ok
+
+
 ERROR, PAY = Metric("error", "rms", "rad", (("a", "b"),)), Metric("pay", "reward")
 
 

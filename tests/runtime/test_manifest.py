@@ -193,6 +193,20 @@ def test_a_start_goes_from_low_to_high(low: float, high: float, fits: bool) -> N
         replace(bundles.manifest(), start={"position": (low, high)})
 
 
+def test_a_start_is_of_a_sensor() -> None:
+    for name in ("target", "duty", "nothing"):
+        with pytest.raises(
+            ManifestError, match=f"start names '{name}', which is no sensor; valid: position, vel"
+        ):
+            replace(bundles.manifest(), start={name: (0.0, 1.0)})
+
+
+def test_only_what_has_objectives_has_weights_for_features() -> None:
+    wishful = bundles.with_objectives(bundles.manifest())
+    assert [feature.name for feature in wishful.features] == ["quiet", "fast"]
+    assert replace(wishful, objectives=None).features == ()
+
+
 def test_a_reward_is_the_observation_that_is_one() -> None:
     wishful = bundles.with_objectives(bundles.manifest())
     with pytest.raises(

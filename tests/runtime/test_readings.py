@@ -102,6 +102,22 @@ def test_an_angle_that_wraps_around_is_named() -> None:
     assert readings.problem(_sample(-3.13, 2.0, DT), _applied()) is None
 
 
+def test_what_jumped_there_has_not_come_there_by_staying() -> None:
+    readings = _readings()
+    assert readings.problem(_sample(0.0, 0.0, 0.0), []) is None
+    for k in range(1, 5):
+        assert "faster than it can move" in (readings.problem(_sample(3.0, 0.0, k * DT), []) or "")
+    assert readings.problem(_sample(3.0, 0.0, 0.1), []) is None  # by then it may have gone there
+
+
+@pytest.mark.parametrize(("t", "dead"), [(1.0 - 2**-20, False), (1.0, True)])
+def test_an_encoder_is_dead_after_exactly_a_second(t: float, dead: bool) -> None:
+    readings = _readings()
+    for at in (0.0, 0.5):
+        assert readings.problem(_sample(1.0, 0.0, at), _applied(1.0)) is None
+    assert (readings.problem(_sample(1.0, 0.0, t), _applied(1.0)) is not None) is dead
+
+
 @pytest.mark.parametrize("velocity", [(-10.0, 40.0), (-40.0, 10.0), (-40.0, 40.0)])
 @pytest.mark.parametrize("ticks", [-3, 0, 1, 3])
 @pytest.mark.parametrize("way", [-1.0, 1.0])
