@@ -56,6 +56,12 @@ def test_packing_and_unpacking_are_inverse(message: Hello | Caps | Cmd | Obs) ->
     assert type(message).unpack(message.pack()) == message
 
 
+def test_what_a_firmware_calls_itself_is_cut_between_characters() -> None:
+    caps = Caps(1, 2, 3, 4, 5, 6, 100_000, 100, 20, 1000, "x" * 23 + "é")
+    assert Caps.unpack(caps.pack()).firmware == "x" * 23
+    assert Caps.unpack(caps._replace(firmware="y" * 30).pack()).firmware == "y" * 24
+
+
 def test_a_channel_description_survives() -> None:
     channel = WireChannel("a_name_of_up_to_thirty-two_bytes", "N·m·s/rad", 0.25, -1.5, 2.5)
     assert ChannelInfo.unpack(channel.pack(Kind.ACTUATOR, 3)) == (Kind.ACTUATOR, 3, channel)
