@@ -16,7 +16,7 @@ from acclimate_trainer.runs.configuration import Config, parse_config
 from acclimate_trainer.settings.tables import Value
 from acclimate_trainer.tasks.registry import families, open_family
 
-IMITATE = ("student", "mimic")  # other policies; what they make is a policy of RL²
+IMITATE = ("student", "mimic", "imitation")  # other policies; what they make is a policy of RL²
 IDENTIFIES = "identify"  # its fit cannot be exported yet
 _RECURRENT: dict[str, Value] = {"hidden": 6, "episodes": 2, "episode_steps": 20, "side_by_side": 2}
 _TINY: Mapping[str, dict[str, Value]] = {
@@ -27,6 +27,7 @@ _TINY: Mapping[str, dict[str, Value]] = {
     },  # enough for its regression to be sound
     "rl2": _RECURRENT,
     "rl2_oracle": _RECURRENT,
+    "model": {"hidden": 6, "model_hidden": 6, "size": 3, "episodes": 1, "windows": 2, "side_by_side": 2},
     "objectives": {**_RECURRENT, "mixing": 5, "critic": 4},
     "features": {"width": 4, "hidden": 6},
     "ppo": _RECURRENT,

@@ -1,10 +1,11 @@
 """How much faster compiled roll-outs train, by the built-in configs: env-steps with their gradient, on one thread.
 
 Iterations by torch and compiled ones alternate and are told the same random numbers, so that their gradients can be
-compared. Of RL² it is playing a trial, judging it and the gradient, clipped by task; of MAML, whose inner step stands
-between two roll-outs, and of policies without memory the whole iteration, drawing included. What it took is the
-thread's own time: whatever else the machine does falls on neither. Libraries go into a cache of this run's own, empty
-at first. Beside the ratios: a kernel written by hand. `training_time` has whole trainings.
+compared; each is timed after another of its kind, as in training, where no other code uses the caches in between. Of
+RL² it is playing a trial, judging it and the gradient, clipped by task; of MAML, whose inner step stands between two
+roll-outs, and of policies without memory the whole iteration, drawing included. What it took is the thread's own time:
+whatever else the machine does falls on neither. Libraries go into a cache of this run's own, empty at first. Beside the
+ratios: a kernel written by hand. `training_time` has whole trainings.
 """
 
 from __future__ import annotations
@@ -122,8 +123,13 @@ class _Round(NamedTuple):
 
 
 def _round(row: Row, number: int) -> _Round:
-    (by_torch, expected), (compiled, found) = (row.iterate(number, compiled=on) for on in (False, True))
+    (by_torch, expected), (compiled, found) = (_warm(row, number, compiled=on) for on in (False, True))
     return _Round(by_torch, compiled, float((found - expected).norm() / expected.norm()))
+
+
+def _warm(row: Row, number: int, *, compiled: bool) -> Iterated:
+    row.iterate(number, compiled=compiled)
+    return row.iterate(number, compiled=compiled)
 
 
 def _compiling(row: Row) -> float:

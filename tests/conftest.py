@@ -35,8 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if name_of(item.nodeid) in slow or _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
-    # First what takes longest, so that all workers are busy until the end; then, one at a time, what must run alone.
-    items.sort(key=lambda item: (_is_alone(item), -slow.get(name_of(item.nodeid), 0.0)))
+    # First the files with what takes longest, so that all workers are busy until the end, each as a whole, since its
+    # tests share what they need; then, one at a time, what must run alone.
+    longest: dict[Path, float] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, 0.0), slow.get(name_of(item.nodeid), 0.0))
+    items.sort(key=lambda item: (_is_alone(item), -longest[item.path], str(item.path)))
 
 
 def _is_alone(item: pytest.Item) -> bool:
@@ -57,10 +61,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the caches of whoever runs it, and neither do the processes that tests start.
 
-    What is trusted is common to all workers, since a bundle may be exported by one and run by another.
+    They are common to all workers: a bundle may be exported by one and run by another, and what one has compiled
+    another need not.
     """
     before = {name: os.environ.get(name) for name in (VARIABLE, trust.FOLDER, trust.VARIABLE)}
-    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    os.environ[VARIABLE] = str(base_of(tmp_path_factory) / "cache")
     os.environ[trust.FOLDER] = str(base_of(tmp_path_factory) / "config")
     yield
     for name, value in before.items():

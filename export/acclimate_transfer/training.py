@@ -15,6 +15,8 @@ from acclimate_trainer.runs.run_directory import CONFIG
 
 from acclimate_transfer.budget import Affordable
 
+FOLDERS = ("configs", "logs", "runs")
+
 
 class Training(NamedTuple):
     """One training of a method: by which settings of those to choose from, and with which seed."""
@@ -65,7 +67,7 @@ def bring_about(trainings: Sequence[Training], jobs: int) -> None:
     if not missing:
         return
     folder = missing[0].folder
-    for name in ("configs", "logs", "runs"):
+    for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for each in missing:
         write_atomically(folder / "configs" / f"{each.title}.toml", each.text.encode())

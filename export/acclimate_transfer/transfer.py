@@ -31,7 +31,7 @@ from acclimate_transfer.picture import draw_picture
 from acclimate_transfer.report import Comparison, Entry, table, tree
 from acclimate_transfer.scoring import Question, Shots, Work, answers, board_of
 from acclimate_transfer.sets import SETS, VALIDATION, Sets
-from acclimate_transfer.training import Training, bring_about, trainings_of
+from acclimate_transfer.training import FOLDERS, Training, bring_about, trainings_of
 
 REPORT, PICTURE = "report.json", "transfer.png"
 SHOTS = (0, 1, 5)  # after which to measure, where nothing else is said
@@ -84,7 +84,7 @@ def run_transfer(args: argparse.Namespace) -> int:
     require_alike(plan.source.family(), plan.target.family())
     going, left_out = _fitting(plan, named=args.methods is not None)
     if args.fresh:
-        shutil.rmtree(plan.out, ignore_errors=True)
+        _forget(plan.out)
     try:
         report = compare(plan._replace(methods=going), left_out)
     except KeyboardInterrupt:
@@ -100,6 +100,14 @@ def run_transfer(args: argparse.Namespace) -> int:
             "\n".join([*table(report), "", f"report   {plan.out / REPORT}", f"picture  {plan.out / PICTURE}"])
         )
     return 0
+
+
+def _forget(out: Path) -> None:
+    """Remove what a comparison leaves in its folder, and nothing else."""
+    for name in FOLDERS:
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in (REPORT, PICTURE):
+        (out / name).unlink(missing_ok=True)
 
 
 def plan_of(args: argparse.Namespace) -> Plan:

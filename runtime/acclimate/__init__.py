@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from acclimate.policy.adaptation import InlineAdapter as InlineAdapter
     from acclimate.policy.checkpoint import load_checkpoint as load_checkpoint
     from acclimate.policy.checkpoint import save_checkpoint as save_checkpoint
+    from acclimate.policy.continual import Continual as Continual
     from acclimate.policy.guard import Guard as Guard
     from acclimate.policy.objectives import objective as objective
     from acclimate.policy.objectives import set_objective as set_objective
@@ -93,6 +94,7 @@ _HOME = {
     "policy.adapt_result": "AdaptResult",
     "policy.adaptation": "AdaptWorker InlineAdapter",
     "policy.checkpoint": "load_checkpoint save_checkpoint",
+    "policy.continual": "Continual",
     "policy.guard": "Guard",
     "policy.objectives": "objective set_objective",
     "policy.policy": "Policy",

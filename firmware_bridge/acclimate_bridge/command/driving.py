@@ -16,7 +16,7 @@ from acclimate.control.loop_stats import LoopStats
 from acclimate.control.trial import EpisodeKey
 from acclimate.fields import Json
 from acclimate.policy.objectives import set_objective
-from acclimate.policy.policy import Policy
+from acclimate.policy.policy import Policy, Scope
 from acclimate.task.episode import Episode
 
 from acclimate_bridge.command import traffic
@@ -74,7 +74,7 @@ def drive_on(
     heard = Listener(policy, sys.stdin, tell).poll if plan.listen else None
     reference = _reference(machine, plan, ticks, seed)
     with armed(machine, manifest, operation, watch) as loop:
-        drive = Drive(loop, reference, _events(policy, plan), every=heard, record=record)
+        drive = Drive(loop, reference, _events(machine, policy, plan), every=heard, record=record)
         episode = drive.on(ticks + 1)
     forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
     return Driven(plan, plan.seconds, episode, forgotten, loop.stats(), traffic.counters(machine.device))
@@ -102,7 +102,7 @@ def stream(
 ) -> Followed:
     """Drive noise-free along what comes in, or without an end. Raises DeviceFault, Diverged."""
     manifest, task = policy.manifest, machine.task
-    events, ticks = _events(policy, plan), iter(range(1 << 62))
+    events, ticks = _events(machine, policy, plan), iter(range(1 << 62))
     heard = Listener(policy, sys.stdin, tell).poll if plan.listen else None
 
     def between() -> None:
@@ -129,10 +129,16 @@ def _live(machine: Ready, plan: DrivePlan, tell: Tell) -> LiveFeed | None:
     return LiveFeed(columns, reader(plan.reference), RealClock(), tell)
 
 
-def _events(policy: Policy, plan: DrivePlan) -> dict[int, Callable[[], None]]:
+def _events(machine: Ready, policy: Policy, plan: DrivePlan) -> dict[int, Callable[[], None]]:
     """By tick, what is reset and what is asked for after its command."""
     due: dict[int, list[Callable[[], None]]] = {}
-    steps = [(reset.at, partial(policy.reset, reset.scope)) for reset in plan.resets]
+
+    def reset(scope: Scope) -> None:
+        if machine.learner is not None:
+            machine.learner.forget()
+        policy.reset(scope)
+
+    steps = [(each.at, partial(reset, each.scope)) for each in plan.resets]
     steps += [(at, partial(set_objective, policy, weights)) for weights, at in plan.objectives if at]
     for at, step in steps:
         due.setdefault(round(at / policy.manifest.control_dt), []).append(step)

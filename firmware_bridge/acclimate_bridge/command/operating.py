@@ -17,6 +17,7 @@ from acclimate.control.devices import DeviceAddress, opened
 from acclimate.control.envelope import require_inside
 from acclimate.control.loop import ControlLoop
 from acclimate.errors import UsageError
+from acclimate.policy.continual import Continual
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec, Track
 
@@ -24,6 +25,7 @@ from acclimate_bridge.command import sign_test
 from acclimate_bridge.command.approach import approach, go_back
 from acclimate_bridge.command.connecting import SCHEME
 from acclimate_bridge.command.dry_run import DryRun
+from acclimate_bridge.command.learning import learning
 from acclimate_bridge.command.watch import Watch
 
 _MARGIN = 0.05  # of the range of a sensor, that references keep away from its ends
@@ -95,12 +97,16 @@ def _wants_sign_test(args: argparse.Namespace, manifest: Manifest) -> bool:
 
 
 class Ready(NamedTuple):
-    """A machine behind its loop, which is not armed yet. task: as this device can do it."""
+    """A machine behind its loop, which is not armed yet.
+
+    task: as this device can do it; learner: who adapts the policy while it drives, where that is asked of the bundle.
+    """
 
     loop: ControlLoop
     device: Device
     task: TaskSpec
     dry: DryRun | None
+    learner: Continual | None
 
 
 @contextlib.contextmanager
@@ -109,7 +115,7 @@ def ready(
 ) -> Iterator[Ready]:
     """The device at an address, looked at and tried. Raises DeviceFault, MismatchError, UsageError for an address."""
     clock, manifest = RealClock(), policy.manifest
-    with contextlib.closing(opened(address, bundle, clock, tell)) as device:
+    with contextlib.closing(opened(address, bundle, clock, tell)) as device, learning(policy) as learner:
         if operation.release_estop and not operation.dry_run:
             _release_estop(device, address)
         if operation.sign_test:
@@ -121,8 +127,10 @@ def ready(
         loop = ControlLoop(
             policy, dry or device, clock, manifest, max_action=operation.max_action, obeyed=dry is None
         )
+        loop.learner = learner if dry is None else None  # what is not moved teaches nothing
         watch.of(loop)
-        yield Ready(loop, device, tamed(manifest.task, device.caps, operation.amplitude), dry)
+        task = tamed(manifest.task, device.caps, operation.amplitude)
+        yield Ready(loop, device, task, dry, learner)
 
 
 def _release_estop(device: Device, address: DeviceAddress) -> None:

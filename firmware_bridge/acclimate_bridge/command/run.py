@@ -20,10 +20,11 @@ from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
+from acclimate.policy.pace import require_pace
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
-from acclimate_bridge.command import driving, following, objectives, traffic
+from acclimate_bridge.command import driving, following, learning, objectives, traffic
 from acclimate_bridge.command.connecting import address_of
 from acclimate_bridge.command.drive_plan import DrivePlan
 from acclimate_bridge.command.keeping import Keeping
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     policy = Policy(bundle, args.engine)
     if policy.choice.remark:
         print(f"acclimate: {policy.choice.remark}", file=sys.stderr, flush=True)
+    if not args.allow_late:
+        require_pace(policy)
     learned.load(policy)
     for weights, _ in wanted:
         set_objective(policy, weights)
@@ -145,7 +148,10 @@ class _Run(NamedTuple):
         else:
             driving.prepare(self.policy, plan, fresh=fresh)
             said = self._streamed(plan) if plan.streams else self._driven(plan)
-        dry = self.machine.dry
+        dry, learner = self.machine.dry, self.machine.learner
+        said = said._replace(
+            tree=said.tree | learning.tree(learner), lines=[*said.lines, *learning.lines(learner)]
+        )
         return said if dry is None else _Said(said.tree | {"dry_run": dry.tree()}, dry.lines())
 
     def _driven(self, plan: DrivePlan) -> _Said:

@@ -10,6 +10,7 @@ from acclimate.arrays import FloatArray
 from acclimate.bundle.manifest import Manifest
 from acclimate.control.trial import EpisodeKey, Purpose
 from acclimate.errors import UsageError
+from acclimate.policy.continual import Continual
 from acclimate.task.references import draw
 from acclimate.task.spec import TaskSpec
 
@@ -20,7 +21,8 @@ _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 def episode_steps(manifest: Manifest) -> int:
     """Ticks of one episode: as in the bundle's window, or else as the task has them."""
-    return manifest.window.steps if manifest.window else manifest.task.horizon
+    exploring = manifest.window is not None and not Continual.suits(manifest)
+    return manifest.window.steps if manifest.window and exploring else manifest.task.horizon
 
 
 def allowed_shots(manifest: Manifest, wanted: int | None) -> int:
@@ -28,6 +30,12 @@ def allowed_shots(manifest: Manifest, wanted: int | None) -> int:
 
     Steps that infer an objective are taken only where asked for: few devices measure a reward.
     """
+    if Continual.suits(manifest):
+        if wanted:
+            raise UsageError(
+                f"bundle {manifest.name!r} adapts while it drives, without shots; leave out --shots, found {wanted}"
+            )
+        return 0
     most = manifest.adaptation.max_steps if manifest.adaptation else 0
     usual = most if manifest.objectives is None else 0
     shots = usual if wanted is None else wanted

@@ -13,6 +13,7 @@ from acclimate.control.loop import Controller, ControlLoop
 from acclimate.control.trial import EpisodeKey, Trial, TrialPlan, TrialReport
 from acclimate.errors import MismatchError
 from acclimate.policy.adaptation import InlineAdapter
+from acclimate.policy.continual import Continual
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
@@ -172,6 +173,8 @@ class Contest:
             HostLink(LockstepTransport(device, clock), clock, samples_per_period=1) as link,
             ControlLoop(controller, link, clock, manifest or self.manifest) as loop,
         ):
+            if isinstance(controller, Policy) and Continual.suits(controller.manifest):
+                loop.learner = Continual(controller, InlineAdapter(controller), Guard.of(controller.manifest))
             episodes = self.references(place, link=link)
             plan = TrialPlan(shots, self._episodes, rollback=rollback)
             trial = Trial(loop, episodes, plan, self.exploration(place))

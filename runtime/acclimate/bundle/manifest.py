@@ -76,10 +76,15 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class AdaptationSpec:
-    """`max_steps` adaptation steps per trial; exploration noise is multiplied by `explore_scale`."""
+    """`max_steps` adaptation steps per trial; exploration noise is multiplied by `explore_scale`.
+
+    continual: `adapt` learns from driving as it is, window after window and without a limit: nothing is explored, and
+    there are no shots. `max_steps` says after how many windows it was tested.
+    """
 
     max_steps: int
     explore_scale: float = 1.0
+    continual: bool = False
 
 
 @dataclass(frozen=True)
@@ -330,6 +335,11 @@ def _adaptation(m: Manifest) -> None:
         absent = [name for name in parts if name not in given]
         raise ManifestError(
             f"{' and '.join(given)} given but {' and '.join(absent)} null; all three or none must be there"
+        )
+    if m.adaptation and m.window and m.adaptation.continual and m.window.episodes != 1:
+        raise ManifestError(
+            f"adaptation is continual, so window.episodes must be 1, found {m.window.episodes}: what is driven without "
+            "a pause is one episode"
         )
     writes_adapt: Writer = "adapt"
     orphans = [t.name for t in m.state if t.written_by == writes_adapt]

@@ -124,7 +124,8 @@ def _read_family(f: Fields) -> Family:
 
 
 def _read_adaptation(f: Fields) -> AdaptationSpec:
-    return AdaptationSpec(f.count("max_steps"), f.number("explore_scale", above=0.0))
+    continual = f.flag("continual") if "continual" in f.names() else False
+    return AdaptationSpec(f.count("max_steps"), f.number("explore_scale", above=0.0), continual)
 
 
 def _read_objectives(f: Fields) -> Objectives:
@@ -168,9 +169,7 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
         "graphs": {"act": _graph_tree(m.graphs.act), "adapt": _optional(_graph_tree, m.graphs.adapt)},
         "noise": {"shape": list(m.noise.shape), "distribution": m.noise.distribution},
         "window": _optional(lambda w: {"episodes": w.episodes, "steps": w.steps}, m.window),
-        "adaptation": _optional(
-            lambda a: {"max_steps": a.max_steps, "explore_scale": a.explore_scale}, m.adaptation
-        ),
+        "adaptation": _optional(_adaptation_tree, m.adaptation),
         "limits": {"slew_rate": dict(m.limits.slew_rate), "trust_radius": m.limits.trust_radius},
         **objectives,
         "privileged": list(m.privileged),
@@ -187,6 +186,11 @@ def _to_tree(m: Manifest) -> dict[str, Json]:
         "provenance": dict(m.provenance),
         "files": {name: {"sha256": f.sha256, "size": f.size} for name, f in sorted(m.files.items())},
     }
+
+
+def _adaptation_tree(a: AdaptationSpec) -> dict[str, Json]:
+    continual: dict[str, Json] = {"continual": True} if a.continual else {}
+    return {"max_steps": a.max_steps, "explore_scale": a.explore_scale, **continual}
 
 
 def _tolerance_tree(t: Tolerance) -> Json:

@@ -158,6 +158,11 @@ def _adaptation(m: Manifest) -> list[str]:
     if m.window is None or m.adaptation is None:
         return []
     seconds = m.window.episodes * m.window.steps * m.control_dt
+    if m.adaptation.continual:
+        return [
+            f"window       {m.window.steps} ticks ({seconds:g} s), learned from while it drives, one after the other; "
+            f"trust radius {m.limits.trust_radius:g}"
+        ]
     return [
         f"window       {m.window.episodes} episodes of {m.window.steps} ticks ({seconds:g} s), "
         f"at most {m.adaptation.max_steps} steps, trust radius {m.limits.trust_radius:g}"

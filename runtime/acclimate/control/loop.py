@@ -42,6 +42,17 @@ class Controller(Protocol):
         """obs (n_obs,), noise as the manifest says -> action (n_act,), valid until the next call."""
 
 
+class Learner(Protocol):
+    """Whoever learns from every tick while it is driven, as `acclimate.policy.continual.Continual`."""
+
+    def begin(self) -> None:
+        """An episode begins."""
+
+    def tick(self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool) -> None:
+        """obs (n_obs,), and whether it is a new reading; the action (n_act,) as the controller gave it, None where it
+        did not act, and whether it got through."""
+
+
 class ControlLoop:
     """Drives a device with a controller at the bundle's rate.
 
@@ -78,6 +89,7 @@ class ControlLoop:
         self._commander = Commander(device, self._channels, self._tally, max_action)
         self.every = every
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
+        self.learner: Learner | None = None
         self._allocate(manifest)
         self._rearming = Rearming()
         self._seq: int | None = None  # of the newest reading that a tick has used
@@ -90,7 +102,9 @@ class ControlLoop:
         self._quiet: FloatArray = np.zeros(manifest.noise.shape, np.float32)
         self._places: list[int] = self._channels.from_device.tolist()
         self._referred = stretch(self._channels.from_reference)
-        self._fresh = self._acted = self._armed = False
+        self._fresh = self._armed = False
+        self._raw: FloatArray | None = None  # what the controller did in this tick
+        self._through = False  # and whether it got through
 
     def __enter__(self) -> ControlLoop:
         self.start()
@@ -250,9 +264,8 @@ class ControlLoop:
             usable = self._observe(reference[k])
             commander.asked = asked[k + 1]
             obs[k], measured[k] = self._obs, usable and self._fresh
-            self._acted = False
             driven[k] = usable and self._drive(self._quiet if noise is None else noise[k], action[k])
-            acted[k + 1] = self._acted
+            acted[k + 1] = self._raw is not None
             applied[k] = commander.applied
             rows.ticks = k + 1
             self._happen(between)
@@ -283,6 +296,8 @@ class ControlLoop:
             raise
 
     def _begin(self) -> None:
+        if self.learner is not None:
+            self.learner.begin()
         if not self._armed:
             raise DeviceFault("the device is not armed: the loop was not started, or was stopped since")
         self._controller.reset("episode")
@@ -293,6 +308,8 @@ class ControlLoop:
             self._seq = self._looked  # what was seen then is not news any more
 
     def _happen(self, between: Callable[[], None] | None) -> None:
+        if self.learner is not None:
+            self.learner.tick(self._obs, self._raw, measured=self._fresh, through=self._through)
         if between is not None:
             between()
         if self.every is not None:
@@ -307,6 +324,7 @@ class ControlLoop:
     def _observe(self, reference: FloatArray | None) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
         patience = self.patience
+        self._raw, self._through = None, False
         lateness = self._pacer.wait()
         if lateness > patience.pause:
             raise _held_up(lateness)
@@ -377,7 +395,7 @@ class ControlLoop:
         if through is None:
             self._nonfinite_action(action)
             return False
-        self._sane_at, self._acted = self._pacer.now, True
+        self._sane_at, self._raw, self._through = self._pacer.now, action, through
         raw[...] = action
         return through
 

@@ -21,6 +21,9 @@ class Adapter(Protocol):
     def poll(self) -> AdaptResult | None:
         """The result, once; None while there is none."""
 
+    def drop(self) -> None:
+        """Wait for what is running, and forget its result."""
+
 
 class InlineAdapter:
     """Adapts at once, in the caller's thread: for simulated time, where everything must be repeatable."""
@@ -35,6 +38,9 @@ class InlineAdapter:
     def poll(self) -> AdaptResult | None:
         result, self._result = self._result, None
         return result
+
+    def drop(self) -> None:
+        self._result = None
 
 
 class AdaptWorker:
@@ -62,6 +68,11 @@ class AdaptWorker:
             return None
         future, self._future = self._future, None
         return future.result()
+
+    def drop(self) -> None:
+        future, self._future = self._future, None
+        if future is not None:
+            future.result()
 
     def close(self) -> None:
         """Wait for what is running, then end the thread; at any time, any number of times."""

@@ -60,6 +60,11 @@ class Guard:
                 return Verdict(False, f"{name} is {value}")
         if not result.finite:
             return Verdict(False, "the adapted state holds values that are not finite")
+        loss, left = result.info.get("loss", 0.0), result.info.get("left", 0.0)
+        if left > loss * (1.0 + self._worse_by):
+            return Verdict(
+                False, f"it explains its own window worse than before: error {left:.3g}, before {loss:.3g}"
+            )
         norm = max(
             result.info.get("step_norm", 0.0), result.change
         )  # what a graph says of itself is not enough

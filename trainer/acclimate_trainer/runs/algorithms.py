@@ -10,11 +10,13 @@ from typing import TypeAlias, TypeVar
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.distillation.imitation import Imitation
 from acclimate_trainer.algorithms.distillation.mimic import Mimic
 from acclimate_trainer.algorithms.distillation.student import Student
 from acclimate_trainer.algorithms.features.features import Features
 from acclimate_trainer.algorithms.identify.identify import Identify
 from acclimate_trainer.algorithms.maml.maml import Maml
+from acclimate_trainer.algorithms.model.model import Model
 from acclimate_trainer.algorithms.needs import refusal
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2.ppo import Ppo
@@ -35,8 +37,10 @@ _MADE: Mapping[str, _Make] = {
     "rl2": lambda family, c: Rl2(family, _given(c.rl2)),
     "rl2_oracle": lambda family, c: Rl2(family, _given(c.rl2_oracle), oracle=True),
     "identify": lambda family, c: Identify(family, _given(c.identify)),
+    "model": lambda family, c: Model(family, _given(c.model)),
     "objectives": lambda family, c: Objectives(family, _given(c.objectives)),
     "student": lambda family, c: Student(family, _given(c.student), partial(teacher_of, c)),
+    "imitation": lambda family, c: Imitation(family, _given(c.imitation)),
     "features": lambda family, c: Features(family, _given(c.features)),
     "mimic": lambda family, c: Mimic(family, _given(c.mimic), partial(teacher_of, c)),
     "ppo": lambda family, c: Ppo(family, _given(c.ppo)),
@@ -46,7 +50,7 @@ _MADE: Mapping[str, _Make] = {
 }
 
 
-PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "student", "features", "robust", "oracle")
+PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "model", "student", "features", "robust", "oracle")
 """Those with a loss for each machine, by which ranges can be widened."""
 
 

@@ -15,11 +15,13 @@ from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 from acclimate.text_files import read_toml
 
+from acclimate_trainer.algorithms.distillation.imitation import ImitationConfig
 from acclimate_trainer.algorithms.distillation.mimic import MimicConfig
 from acclimate_trainer.algorithms.distillation.student import StudentConfig
 from acclimate_trainer.algorithms.features.features import FeaturesConfig
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
+from acclimate_trainer.algorithms.model.model import ModelConfig
 from acclimate_trainer.algorithms.reactive import ReactiveConfig
 from acclimate_trainer.algorithms.rl2.ppo import PpoConfig
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2Config
@@ -67,9 +69,11 @@ class Config:
     rl2: Rl2Config | None = None
     rl2_oracle: Rl2Config | None = None
     identify: IdentifyConfig | None = None
+    model: ModelConfig | None = None
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     mimic: MimicConfig | None = None
+    imitation: ImitationConfig | None = None
     features: FeaturesConfig | None = None
     ppo: PpoConfig | None = None
     robust: ReactiveConfig | None = None
@@ -106,9 +110,11 @@ ALGORITHMS = (
     "rl2",
     "rl2_oracle",
     "identify",
+    "model",
     "objectives",
     "student",
     "mimic",
+    "imitation",
     "features",
     "ppo",
     "robust",

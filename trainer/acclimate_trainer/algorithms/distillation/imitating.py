@@ -8,15 +8,25 @@ from torch import Tensor
 _LEAST = 1e-3  # of the teacher's usual action
 
 
-def imitation_loss(actions: Tensor, wanted: Tensor, tolerance: float) -> Tensor:
+def imitation_loss(actions: Tensor, wanted: Tensor, tolerance: float, weight: Tensor | None = None) -> Tensor:
     """log(1 + (difference/tolerance)²) of actions (T, E, ticks, n_act), in units of what is usual on a task: (T,).
 
     Where the teacher acts on what the student cannot know yet, the mean of what it might do, which least squares aim
     at, may be no action at all: of a motor wired either way round that teaches nothing. A logarithm prefers one of the
     teacher's possible actions to all that lie between: the student tries something, sees what comes of it, and knows.
+
+    weight: 1 in ticks that count, (T, E, ticks); all of them if left out.
     """
-    usual = wanted.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEAST
-    return torch.log1p(((actions - wanted) / (tolerance * usual)).square()).mean(dim=(1, 2, 3))
+    usual = _mean(wanted.square(), weight).view(-1, 1, 1, 1).sqrt() + _LEAST
+    return _mean(torch.log1p(((actions - wanted) / (tolerance * usual)).square()), weight)
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Of values (T, E, ticks, n_act), (T,)."""
+    if weight is None:
+        return values.mean(dim=(1, 2, 3))
+    counted = torch.where(weight.unsqueeze(-1) > 0.0, values, 0.0).sum(dim=(1, 2, 3))
+    return counted / (weight.sum(dim=(1, 2)) * values.shape[-1]).clamp_min(1.0)
 
 
 def feature_loss(found: Tensor, wanted: Tensor) -> Tensor:

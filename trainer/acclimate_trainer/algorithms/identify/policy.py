@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.identify.fit import Belief, Fit
-from acclimate_trainer.algorithms.rl2.rl2 import inputs, mean_action
+from acclimate_trainer.algorithms.rl2.rl2 import told_act
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
-from acclimate_trainer.networks.feedforward import sigma
-from acclimate_trainer.networks.recurrent import gru
 from acclimate_trainer.networks.view import View
 
 
@@ -70,16 +67,8 @@ class IdentifyPolicy:
         }
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
-        x = inputs(self._view, obs, state["previous_action"], state["begins"])
-        told = torch.cat([state["estimate"], state["doubt"]], dim=-1).unsqueeze(1)
-        hidden = gru(state, torch.cat([x, told.expand(-1, x.shape[1], -1)], dim=-1), state["hidden"])
-        action = torch.addcmul(mean_action(state, x, hidden), sigma(state), noise)
-        following = {
-            "hidden": hidden,
-            "previous_action": F.hardtanh(action),
-            "begins": torch.zeros_like(state["begins"]),
-        }
-        return Act(self._view.physical(action), following, {})
+        told = torch.cat([state["estimate"], state["doubt"]], dim=-1)
+        return told_act(self._view, state, obs, noise, told)
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         """The fit; where there is nothing to learn from, nothing changes."""

@@ -146,17 +146,28 @@ class Rl2Policy:
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
         x = inputs(self._view, obs, state["previous_action"], state["begins"])
         seen = torch.cat([x, self._view.told(state["task"], x.shape[1])], dim=-1) if self._told else x
-        hidden = gru(state, seen, state["hidden"])
-        action = torch.addcmul(mean_action(state, x, hidden), sigma(state), noise)
-        following = {
-            "hidden": hidden,
-            "previous_action": F.hardtanh(action),
-            "begins": torch.zeros_like(state["begins"]),
-        }
-        return Act(self._view.physical(action), following, {})
+        return _moved_by(self._view, state, x, gru(state, seen, state["hidden"]), noise)
 
     def adapt(self, state: Tensors, window: Window) -> Adapt:
         raise NotImplementedError(f"an {self.algorithm} policy adapts in its hidden state, in act")
+
+
+def told_act(view: View, state: Tensors, obs: Tensor, noise: Tensor, told: Tensor) -> Act:
+    """`act` of a policy whose GRU sees what it is told of each machine, too, (T, n)."""
+    x = inputs(view, obs, state["previous_action"], state["begins"])
+    seen = torch.cat([x, told.unsqueeze(1).expand(-1, x.shape[1], -1)], dim=-1)
+    return _moved_by(view, state, x, gru(state, seen, state["hidden"]), noise)
+
+
+def _moved_by(view: View, state: Tensors, x: Tensor, hidden: Tensor, noise: Tensor) -> Act:
+    """The action that follows from inputs x and the hidden state after them."""
+    action = torch.addcmul(mean_action(state, x, hidden), sigma(state), noise)
+    following = {
+        "hidden": hidden,
+        "previous_action": F.hardtanh(action),
+        "begins": torch.zeros_like(state["begins"]),
+    }
+    return Act(view.physical(action), following, {})
 
 
 def n_inputs(view: View) -> int:
