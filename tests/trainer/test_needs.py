@@ -15,12 +15,13 @@ DO = {
     ("bandit", ()): {"ppo"},
     ("tabular", ()): {"ppo"},
     ("four_rooms", ()): {"ppo", "successor"},
-    ("reacher", ()): {"ppo", "successor"},
+    ("reacher", ()): {"ppo", "successor", "mimic"},
     ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify", "features"},
     ("servo", ()): set(NEEDS) - {"successor"},
 }
 GIVEN: dict[str, dict[str, Value]] = {
     "student": {"teacher": "runs/none"},
+    "mimic": {"teacher": "runs/none"},
     "imitation": {"recordings": ["none.npz"]},
 }
 """What a section cannot do without."""

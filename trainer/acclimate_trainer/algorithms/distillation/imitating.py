@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _LEAST = 1e-3  # of the teacher's usual action
@@ -33,3 +34,14 @@ def feature_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Mean square of what features (T, E, ticks, H) lack of the teacher's, in units of how these vary: a scalar."""
     spread = wanted.var(dim=(0, 1, 2)).mean() + _LEAST**2
     return (found - wanted).square().mean() / spread
+
+
+def choice_loss(scores: Tensor, values: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of choices by scores (…, A) to those by values (…, A), softened: a scalar.
+
+    −Σ_a softmax(Q/τ)_a·log softmax(scores)_a (Parisotto et al. 2016, equations 3 and 4), τ in units of how the values
+    of one state usually differ: what they are worth depends on the rewards.
+    """
+    spread = values.std(-1).mean() + _LEAST**2
+    wanted = torch.softmax(values / (temperature * spread), dim=-1)
+    return -(wanted * F.log_softmax(scores, dim=-1)).sum(-1).mean()

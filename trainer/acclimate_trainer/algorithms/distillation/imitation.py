@@ -128,7 +128,7 @@ class Imitation(Generic[Tasks]):
         begins = torch.zeros_like(before[..., :1])
         begins[:, 0] = 1.0
         shown = (before + self._config.blur * noise).clamp(-1.0, 1.0) * (1.0 - begins)
-        seen = Seen(*(column.unsqueeze(0) for column in (part.obs, shown, begins)))
+        seen = Seen(*(column.unsqueeze(0) for column in (part.obs, shown, begins, part.action)))
         own = {name: value.unsqueeze(0) for name, value in meta.items()}
         action = self._pupil.thought(own, seen).action[0]
         columns = (action, taken, part.weight)
