@@ -324,7 +324,7 @@ class ControlLoop:
     def _observe(self, reference: FloatArray | None) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
         patience = self.patience
-        self._raw, self._through = None, False
+        self._fresh, self._raw, self._through = False, None, False
         lateness = self._pacer.wait()
         if lateness > patience.pause:
             raise _held_up(lateness)
