@@ -29,22 +29,23 @@ _AFTER, _UNTIL = 1.0, 2.0  # s, between which it is judged
 
 
 class Predicted(NamedTuple):
-    """The model's error on windows of one machine, in units of its noise: as exported, and after a step on the window
-    before each; and the headline from 1 s to 2 s of driving that never adapts."""
+    """The model's error on windows of one machine, in units of its noise: as exported, after a step on the window
+    before each, and after one on every window before; and the headline from 1 s to 2 s of driving that never adapts.
+    """
 
     before: FloatArray  # (windows,)
     after: FloatArray
+    settled: FloatArray
     never: float
 
 
-def bundle_of(config: str, seed: int, iterations: int | None = None, **changes: str) -> Path:
-    """Train and export what is not there yet."""
-    suffix = "".join(f"_{value}" for value in changes.values())
-    run = FOLDER / f"{config}{suffix}_{seed}"
+def bundle_of(config: str, seed: int, iterations: int | None = None, form: str | None = None) -> Path:
+    """Train and export what is not there yet; for so many iterations, with another form, than the config says."""
+    run = FOLDER / (f"{config}_{seed}" if form is None else f"{config}_{form}_{seed}")
     path = run.with_suffix(".acclimate")
     if not path.is_file():
-        settings = {f"model.{name}": value for name, value in changes.items()}
-        trained = train(config, out=run, seed=seed, iterations=iterations, changes=settings)
+        changes = {} if form is None else {"model.form": form}
+        trained = train(config, out=run, seed=seed, iterations=iterations, changes=changes)
         export(trained.path, out=path, forms="onnx")
     return path
 
@@ -74,10 +75,16 @@ def predict(contest: Contest, place: Place) -> Predicted:
         policy.adapt(seen)
         policy.commit()
         after.append(policy.adapt(coming).info["loss"])
+    policy.restore()
+    settled = []
+    for coming in windows:
+        settled.append(policy.adapt(coming).info["loss"])
+        policy.commit()
     dt = policy.manifest.control_dt
     figures = drive.metrics(round(_AFTER / dt), round(_UNTIL / dt))
     never = figures[policy.manifest.task.headline.name]
-    return Predicted(np.array(before, np.float32), np.array(after, np.float32), never)
+    arrays = [np.array(errors, np.float32) for errors in (before, after, settled[1:])]
+    return Predicted(arrays[0], arrays[1], arrays[2], never)
 
 
 def _driven(contest: Contest, place: Place, policy: Policy) -> Drive:

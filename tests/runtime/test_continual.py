@@ -142,12 +142,19 @@ def test_driving_along_a_stream_teaches_as_well(policy: Policy) -> None:
 
 
 def test_what_was_reset_meanwhile_is_not_overtaken(policy: Policy) -> None:
-    learner, adapter, loop = driven(policy, STEPS + 1, slow=100)
+    learner, adapter, loop = driven(policy, STEPS + 1, slow=3)
+    assert len(adapter.windows) == 1
     policy.reset("trial")
-    loop.run_episode(reference(2))
+    loop.run_episode(reference(STEPS - 1))
+    assert (learner.accepted, learner.refused) == (0, 0)
     assert policy.state("shots")[0] == 0.0
+
+
+def test_what_is_forgotten_leaves_no_result(policy: Policy) -> None:
+    learner, adapter, _ = driven(policy, STEPS + 1, slow=100)
     learner.forget()
-    assert adapter.poll() is None
+    adapter.windows.clear()
+    assert InlineAdapter.poll(adapter) is None
 
 
 def test_it_adapts_beside_the_loop(policy: Policy) -> None:
