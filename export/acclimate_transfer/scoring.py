@@ -19,6 +19,7 @@ import numpy as np
 from acclimate.bundle.file import load
 from acclimate.control.trial import EpisodeKey
 from acclimate.engines.timing import hot
+from acclimate.policy.continual import Continual
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
@@ -102,7 +103,7 @@ def _practise(contest: Contest, policy: Policy, place: Standing, rig: Rig, secon
     """Let a policy find out what it can."""
     manifest = policy.manifest
     window, dt = manifest.window, manifest.control_dt
-    if window is None or manifest.adaptation is None:
+    if window is None or manifest.adaptation is None or Continual.suits(manifest):
         steps = manifest.task.horizon
         episodes, steps_left = round(seconds / (steps * dt)), 0
     else:
