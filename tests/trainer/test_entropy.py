@@ -223,7 +223,7 @@ def test_the_temperature_rises_where_a_policy_is_too_decided_and_falls_where_it_
 def test_one_window_of_rewards_turns_a_policy_towards_them() -> None:
     """Whoever has learned nothing yet goes where a window's rewards were."""
     family = PointDashFamily()
-    policy = untrained(family, replace(SMALL, window_episodes=4, window_steps=40))
+    policy = untrained(family, replace(SMALL, window_episodes=4, window_steps=40, refine_ridge=1e-3))
     state = {name: value.unsqueeze(0) for name, value in policy.initial().items()}
     rng = torch.Generator().manual_seed(0)
     action = 2.0 * torch.rand(1, 4, 40, 2, generator=rng) - 1.0
