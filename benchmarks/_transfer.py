@@ -7,7 +7,10 @@ from collections.abc import Mapping
 METHODS: Mapping[str, str] = {
     "maml": "point_frame_maml",
     "rl2": "point_frame_rl2",
+    "model": "point_frame_model",
     "successor": "reacher_library",
+    "mimic": "point_frame_mimic",
+    "features": "point_frame_features",
     "robust": "point_frame_robust",
     "oracle": "point_frame_rl2_oracle",
 }

@@ -19,6 +19,7 @@ import numpy as np
 from acclimate.bundle.file import load
 from acclimate.control.trial import EpisodeKey
 from acclimate.engines.timing import hot
+from acclimate.policy.continual import Continual
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Episode, Window
@@ -101,7 +102,8 @@ def _measured(contest: Contest, policy: Policy, place: Standing, seconds: float)
 def _practise(contest: Contest, policy: Policy, place: Standing, rig: Rig, seconds: float) -> None:
     """Let a policy find out what it can in so many seconds."""
     manifest = policy.manifest
-    window, adaptation = manifest.window, manifest.adaptation
+    adapts_meanwhile = Continual.suits(manifest)
+    window, adaptation = (None, None) if adapts_meanwhile else (manifest.window, manifest.adaptation)
     steps = manifest.task.horizon if window is None else window.steps
     episodes = round(seconds / (steps * manifest.control_dt))
     driving = Driving(rig, contest.references(place, steps, rig.link), contest.exploration(place))

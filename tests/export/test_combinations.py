@@ -17,9 +17,7 @@ from acclimate_trainer.tasks.registry import open_family
 
 from benchmarks._combinations import Combination, combinations
 
-EVERY = [  # of frozen features one machine: what differs between families is in the other policies, too
-    each for each in combinations() if each.algorithm != "features" or each.family == "servo"
-]
+EVERY = list(combinations())
 ADAPTS = {"maml", "successor", "objectives", "features", "model"}
 INPUTS = 40
 

@@ -142,6 +142,21 @@ def recurrent(m: Manifest) -> Manifest:
     return replace(frozen, name="recurrent", algorithm="rl2", state=state)
 
 
+def continual(m: Manifest) -> Manifest:
+    """The same policy, which adapts while it drives, to windows of one episode."""
+    adapt = m.graphs.adapt
+    assert adapt is not None
+    shapes = {
+        "window.obs": (1, STEPS + 1, N_OBS),
+        "window.action": (1, STEPS, N_ACT),
+        "window.mask": (1, STEPS),
+    }
+    inputs = tuple(replace(t, shape=shapes.get(t.name, t.shape)) for t in adapt.inputs)
+    graphs = Graphs(m.graphs.act, GraphSpec(inputs, adapt.outputs))
+    spec = AdaptationSpec(2, continual=True)
+    return replace(m, graphs=graphs, window=WindowSpec(1, STEPS), adaptation=spec)
+
+
 def with_objectives(m: Manifest) -> Manifest:
     """The frozen policy with weights that can be set, though it drives the same whatever they are."""
     frozen = without_adapt(m)
@@ -253,7 +268,7 @@ def adapt_model(spec: GraphSpec | None = None) -> bytes:
         "i_last": [STEPS],
         "i_end": [STEPS + 1],
         "i_axis1": [1],
-        "i_column": [EPISODES, STEPS, 1],
+        "i_column": [-1, STEPS, 1],
         "i_flat_act": [-1, N_ACT],
         "i_flat_obs": [-1, N_OBS],
         "i_one": [1],
@@ -288,13 +303,13 @@ def adapt_numpy(
     return after, {"loss": float(mean), "reward": -float(mean), "ticks": float(state["ticks"][0])} | norms
 
 
-def window(seed: int = 1) -> Window:
+def window(seed: int = 1, episodes: int = EPISODES) -> Window:
     """A random window with some masked transitions."""
     rng = np.random.default_rng(seed)
     return Window(
-        rng.standard_normal((EPISODES, STEPS + 1, N_OBS), dtype=np.float32),
-        rng.standard_normal((EPISODES, STEPS, N_ACT), dtype=np.float32),
-        (rng.random((EPISODES, STEPS)) < 0.9).astype(np.float32),
+        rng.standard_normal((episodes, STEPS + 1, N_OBS), dtype=np.float32),
+        rng.standard_normal((episodes, STEPS, N_ACT), dtype=np.float32),
+        (rng.random((episodes, STEPS)) < 0.9).astype(np.float32),
     )
 
 
@@ -314,10 +329,12 @@ def golden(m: Manifest, ticks: int = 6) -> Golden:
 def _golden_adapt(m: Manifest) -> GoldenAdapt | None:
     if m.graphs.adapt is None:
         return None
-    after, info = adapt_numpy(dict(INITIAL), window())
+    assert m.window is not None
+    seen = window(episodes=m.window.episodes)
+    after, info = adapt_numpy(dict(INITIAL), seen)
     info["sigma"] = float(INITIAL["sigma"][0])
     told = [t.name.removeprefix("info.") for t in m.graphs.adapt.outputs if t.name.startswith("info.")]
-    return GoldenAdapt(window(), after, {name: np.array([info[name]], np.float32) for name in told})
+    return GoldenAdapt(seen, after, {name: np.array([info[name]], np.float32) for name in told})
 
 
 def _model(

@@ -15,14 +15,20 @@ DO = {
     ("bandit", ()): {"ppo"},
     ("tabular", ()): {"ppo"},
     ("four_rooms", ()): {"ppo", "successor"},
-    ("reacher", ()): {"ppo", "successor"},
+    ("reacher", ()): {"ppo", "successor", "mimic"},
     ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify", "features"},
     ("servo", ()): set(NEEDS) - {"successor"},
 }
+GIVEN: dict[str, dict[str, Value]] = {
+    "student": {"teacher": "runs/none"},
+    "mimic": {"teacher": "runs/none"},
+    "imitation": {"recordings": ["none.npz"]},
+}
+"""What a section cannot do without."""
 
 
 def config_of(algorithm: str, family: dict[str, Value]) -> dict[str, Value]:
-    section: dict[str, Value] = {"teacher": "runs/none"} if algorithm == "student" else {}
+    section = GIVEN.get(algorithm, {})
     return {"name": "a", "seed": 0, "family": family, "training": {}, algorithm: section}
 
 

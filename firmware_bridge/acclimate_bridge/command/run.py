@@ -20,6 +20,7 @@ from acclimate.json_text import json_text
 from acclimate.policy.adaptation import AdaptWorker
 from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
+from acclimate.policy.pace import require_pace
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     policy = Policy(bundle, args.engine)
     if policy.choice.remark:
         print(f"acclimate: {policy.choice.remark}", file=sys.stderr, flush=True)
+    if not args.allow_late:
+        require_pace(policy)
     learned.load(policy)
     for weights, _ in wanted:
         set_objective(policy, weights)

@@ -122,6 +122,11 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
     add_opening(add)
     add("--engine", default="auto", metavar="NAME", help="auto, native, litert or onnxruntime (auto)")
     add_trust(parser)
+    add(
+        "--allow-late",
+        action="store_true",
+        help="drive also where act takes longer here than the control period",
+    )
     add("--shots", type=int, metavar="N", help="adaptation steps (as many as the bundle allows)")
     add("--episodes", type=int, metavar="N", help="episodes per measurement (4)")
     add("--seconds", type=float, metavar="S", help="instead of all that: drive for S seconds without a pause")

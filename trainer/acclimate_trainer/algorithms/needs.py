@@ -33,6 +33,15 @@ RESUMABLE = Need(
 )
 FEATURES = Need(lambda family: family.featured, "it has no features that a device could be rewarded for")
 
+TAUGHT = Need(
+    lambda family: (
+        family.featured and len(family.spec.parameters) == len(family.spec.features)
+        if family.spec.discrete
+        else family.spec.differentiable
+    ),
+    "nobody could teach there: no gradient passes through its sessions (differentiable = False), and its parameters "
+    "are not weights of its features",
+)
 FOLLOWS = Need(
     lambda family: bool(tracks(family.spec)), "there is nothing that it follows (it has no reference)"
 )
@@ -45,7 +54,8 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "model": (CONTINUOUS, GRADIENT),
     "objectives": (CONTINUOUS, GRADIENT, FEATURES),
     "student": (CONTINUOUS, PARAMETERS),
-    "mimic": (CONTINUOUS, GRADIENT),
+    "mimic": (TAUGHT,),
+    "imitation": (CONTINUOUS,),
     "features": (CONTINUOUS, GRADIENT, FOLLOWS),
     "ppo": (),
     "robust": (CONTINUOUS, GRADIENT),

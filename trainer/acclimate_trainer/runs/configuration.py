@@ -15,6 +15,7 @@ from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 from acclimate.text_files import read_toml
 
+from acclimate_trainer.algorithms.distillation.imitation import ImitationConfig
 from acclimate_trainer.algorithms.distillation.mimic import MimicConfig
 from acclimate_trainer.algorithms.distillation.student import StudentConfig
 from acclimate_trainer.algorithms.features.features import FeaturesConfig
@@ -72,6 +73,7 @@ class Config:
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     mimic: MimicConfig | None = None
+    imitation: ImitationConfig | None = None
     features: FeaturesConfig | None = None
     ppo: PpoConfig | None = None
     robust: ReactiveConfig | None = None
@@ -112,6 +114,7 @@ ALGORITHMS = (
     "objectives",
     "student",
     "mimic",
+    "imitation",
     "features",
     "ppo",
     "robust",
