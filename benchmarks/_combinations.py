@@ -16,7 +16,7 @@ from acclimate_trainer.runs.configuration import Config, parse_config
 from acclimate_trainer.settings.tables import Value
 from acclimate_trainer.tasks.registry import families, open_family
 
-IMITATE = ("student", "mimic")  # other policies; what they make is a policy of RL²
+IMITATE = ("student", "mimic", "imitation")  # other policies; what they make is a policy of RL²
 IDENTIFIES = "identify"  # its fit cannot be exported yet
 _RECURRENT: dict[str, Value] = {"hidden": 6, "episodes": 2, "episode_steps": 20, "side_by_side": 2}
 _TINY: Mapping[str, dict[str, Value]] = {
@@ -34,6 +34,7 @@ _TINY: Mapping[str, dict[str, Value]] = {
     "robust": {"hidden": 6},
     "oracle": {"hidden": 6},
     "successor": {"hidden": 6},
+    "entropy": {"hidden": 6, "levels": 3, "window_episodes": 2, "window_steps": 20, "replay": 200},
 }
 
 

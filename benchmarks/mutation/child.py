@@ -47,7 +47,7 @@ def run_tests(
 
     settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), database=None)
     settings.load_profile("mutation")  # that a test fails is enough: no smaller example is looked for
-    plain = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not alone and not slow", "--hypothesis-seed=0")
+    plain = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not alone", "--hypothesis-seed=0")
     code = int(pytest.main([*plain, *(f"--deselect={test}" for test in without), *tests]))
     told.send(time.process_time())
     os._exit(code)

@@ -60,14 +60,23 @@ def count(source: str) -> int:
     return sum(1 for _ in _sites(ast.parse(source), ""))
 
 
+def names(source: str) -> list[str]:
+    """Of all bugs that can be planted in a module, as `Bug.name`."""
+    return [_planted(site).name for site in list(_sites(ast.parse(source), ""))]
+
+
 def plant(source: str, number: int) -> Bug:
     """The module with bug `number` of `count`."""
     tree = ast.parse(source)
-    site = list(_sites(tree, ""))[number]
+    return _planted(list(_sites(tree, ""))[number], tree)
+
+
+def _planted(site: _Site, tree: ast.AST | None = None) -> Bug:
+    """The bug, with the source of the tree that it is planted in, if that is given; the tree is then as before."""
     before = _shown(site.node)
     undo = site.plant()
     after = _shown(site.node) if site.becomes is None else site.becomes
-    changed = ast.unparse(ast.fix_missing_locations(tree))
+    changed = ast.unparse(ast.fix_missing_locations(tree)) if tree else ""
     undo()
     line: int = getattr(site.node, "lineno", 0)
     return Bug(site.where, line, before, after, changed)

@@ -55,7 +55,7 @@ GROUPS: dict[str, list[Subject]] = {
         *_of(_RUNTIME, "control/readings", f"test_readings {_LOOP}"),
         *_of(_RUNTIME, "control/patience", f"test_patience {_LOOP}"),
         *_of(_RUNTIME, "control/trial control/drive", "test_drive test_trial test_recording"),
-        *_of(_RUNTIME, "policy/policy", f"{_POLICY} test_choice"),
+        *_of(_RUNTIME, "policy/policy", f"{_POLICY} test_choice test_trust"),
         *_of(_RUNTIME, "policy/slots policy/adaptation", _POLICY),
         *_of(_RUNTIME, "policy/guard policy/checkpoint policy/golden_check atomic", _POLICY),
         *_of(_RUNTIME, "policy/trust", "test_trust"),
@@ -73,11 +73,11 @@ GROUPS: dict[str, list[Subject]] = {
             "link/line link/budget link/observing",
             f"test_link_time test_transport test_protocol_page {_LINK}",
         ),
-        *_of(_BRIDGE, "link/host_link", f"{_LINK} test_time_sync test_transport"),
+        *_of(_BRIDGE, "link/host_link", f"{_LINK} test_time_sync test_transport test_fail_safe_model"),
         *_of(
             _BRIDGE,
             "simulation/device_core",
-            f"test_device_core test_ramp test_protocol_page {_LINK} test_ticks",
+            f"test_device_core test_ramp test_protocol_page {_LINK} test_ticks test_fail_safe_model",
         ),
     ],
 }

@@ -50,9 +50,10 @@ def affordable(name: str, method: Method, variant: Settings, place: Place, budge
     tuned, section, training = _tuned(method.section, place)
     settings = {**section, **variant}
     config = _config(name, method.section, place, settings, training)
-    width = _widest(config, method.section, budget.parameters)
+    width = _widest(config, method, budget.parameters)
     if width is not None:
-        config = _config(name, method.section, place, {**settings, "hidden": width}, training)
+        settings = {**settings, **dict.fromkeys(method.widths, width)}
+        config = _config(name, method.section, place, settings, training)
     if method.trained_on == "nothing":
         made = _config(name, method.section, place, _section(config, method.section), _UNTRAINED)
         return Affordable(made, tuned, parameters(config), 0.0)
@@ -75,15 +76,13 @@ def parameters(config: Config) -> int:
     return sum(value.numel() for name, value in meta.items() if "." not in name)
 
 
-def _widest(config: Config, section: str, most: int) -> int | None:
-    """The largest `hidden` within a number of parameters; None where that is not how a section gets wider."""
-    settings = _section(config, section)
-    if "hidden" not in settings:
-        return None
+def _widest(config: Config, method: Method, most: int) -> int | None:
+    """The largest width within a number of parameters; None where even the least is beyond it."""
+    settings = _section(config, method.section)
 
-    def fits(hidden: int) -> bool:
-        tree = {**config.tree(), section: {**settings, "hidden": hidden}}
-        return parameters(parse_config(tree, config.name)) <= most
+    def fits(width: int) -> bool:
+        wider = {**settings, **dict.fromkeys(method.widths, width)}
+        return parameters(parse_config({**config.tree(), method.section: wider}, config.name)) <= most
 
     if not fits(1):
         return None

@@ -18,6 +18,7 @@ class Method(NamedTuple):
     section: of a config, that trains it. trained_on: which family; "nothing" leaves it as it was made.
     knows: where its knowledge is. rewarded: whether the device must know its reward to adapt.
     variants: settings of the section of which validation chooses, instead of those of a config; one leaves no choice.
+    widths: settings that are how wide its networks are.
     """
 
     section: str
@@ -25,13 +26,24 @@ class Method(NamedTuple):
     knows: str
     rewarded: bool = False
     variants: Sequence[Settings] = ({},)
+    widths: tuple[str, ...] = ("hidden",)
 
 
 METHODS: Mapping[str, Method] = {
     "maml": Method("maml", "source", "the policy's start, and how to step from it", rewarded=True),
     "rl2": Method("rl2", "source", "hidden states"),
-    "successor": Method("objectives", "source", "features of what comes, for any objective"),
+    "successor": Method(
+        "objectives",
+        "source",
+        "features of what comes, for any objective",
+        widths=("hidden", "mixing", "critic"),
+    ),
     "identify": Method("identify", "source", "a model's parameters, and a policy that is told them"),
+    "model": Method(
+        "model", "source", "a model that adapts to its own prediction errors, and a policy told it"
+    ),
+    "mimic": Method("mimic", "source", "many teachers in one student"),
+    "features": Method("features", "source", "a body; the device fits the head"),
     "robust": Method("robust", "source", "one policy for all machines"),
     "scratch": Method(
         "maml",

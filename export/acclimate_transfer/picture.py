@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from acclimate_transfer.sets import SETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 _TITLES = {
     "training": "training: drawn from the source",
@@ -29,29 +29,35 @@ _GREY = {"robust": "#8a929c", "scratch": "#c9ced4", "oracle": "#22272e"}
 def draw_picture(report: Mapping[str, Json], path: Path) -> None:
     """Write a PNG of the report's JSON object."""
     buffer = io.BytesIO()
-    figure_of(report).savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    figure_of([report]).savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
 
 
-def figure_of(report: Mapping[str, Json]) -> Figure:
-    """See the module."""
+def figure_of(reports: Sequence[Mapping[str, Json]]) -> Figure:
+    """A row for each report; see the module."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.0, 4.0), layout="constrained")
-    panels = figure.subplots(1, len(SETS), sharey=True)
+    figure = Figure(figsize=(13.0, 4.0 * len(reports)), layout="constrained")
+    parts = figure.subfigures(len(reports), 1, squeeze=False)[:, 0]
+    for part, report in zip(parts, reports, strict=True):
+        _row(part, report)
+    return figure
+
+
+def _row(part: SubFigure, report: Mapping[str, Json]) -> None:
+    panels = part.subplots(1, len(SETS), sharey=True)
     methods = _mapping(report["methods"])
     for axes, of_set in zip(panels, SETS, strict=True):
         lines = {name: _line(report, _mapping(entry), of_set) for name, entry in methods.items()}
         _panel(axes, lines, list(_numbers(report["shots"])))
         axes.set_title(_TITLES[of_set], fontsize=9.5)
-        axes.set_xlabel(f"shots of {report['shot_s']} s")
+        axes.set_xlabel(f"shots of {_number(report['shot_s']):g} s")
     unit = "" if report["unit"] == "1" else f", {report['unit']}"
     panels[0].set_ylabel(f"{report['metric']}{unit}")
     if not report["higher_is_better"]:
         panels[0].set_yscale("log")
     panels[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.suptitle(f"{report['source']} -> {report['target']}", fontsize=10.5, weight="bold")
-    return figure
+    part.suptitle(f"{report['source']} -> {report['target']}", fontsize=10.5, weight="bold")
 
 
 def _panel(axes: Axes, lines: Mapping[str, list[tuple[float, float, float]]], shots: list[float]) -> None:

@@ -21,7 +21,6 @@ from acclimate.cores import usable_cores
 from acclimate.errors import UsageError
 from acclimate.json_text import json_text
 from acclimate.task.spec import Metric
-from acclimate_trainer.contract.complete import Complete
 
 from acclimate_transfer.budget import Affordable, Budget, affordable, unfit
 from acclimate_transfer.families import Place, parse_place, require_alike
@@ -31,7 +30,7 @@ from acclimate_transfer.picture import draw_picture
 from acclimate_transfer.report import Comparison, Entry, table, tree
 from acclimate_transfer.scoring import Question, Shots, Work, answers, board_of
 from acclimate_transfer.sets import SETS, VALIDATION, Sets
-from acclimate_transfer.training import Training, bring_about, trainings_of
+from acclimate_transfer.training import FOLDERS, Training, bring_about, trainings_of
 
 REPORT, PICTURE = "report.json", "transfer.png"
 SHOTS = (0, 1, 5)  # after which to measure, where nothing else is said
@@ -84,7 +83,7 @@ def run_transfer(args: argparse.Namespace) -> int:
     require_alike(plan.source.family(), plan.target.family())
     going, left_out = _fitting(plan, named=args.methods is not None)
     if args.fresh:
-        shutil.rmtree(plan.out, ignore_errors=True)
+        _forget(plan.out)
     try:
         report = compare(plan._replace(methods=going), left_out)
     except KeyboardInterrupt:
@@ -100,6 +99,14 @@ def run_transfer(args: argparse.Namespace) -> int:
             "\n".join([*table(report), "", f"report   {plan.out / REPORT}", f"picture  {plan.out / PICTURE}"])
         )
     return 0
+
+
+def _forget(out: Path) -> None:
+    """Remove what a comparison leaves in its folder, and nothing else."""
+    for name in FOLDERS:
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in (REPORT, PICTURE):
+        (out / name).unlink(missing_ok=True)
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
@@ -141,34 +148,43 @@ def _fitting(plan: Plan, *, named: bool) -> tuple[dict[str, Method], dict[str, s
 def compare(plan: Plan, left_out: Mapping[str, str]) -> Comparison:
     """Train, choose on validation machines, and judge on all sets."""
     variants = {name: _variants(plan, name, method) for name, method in plan.methods.items()}
-    first = [t for name, found in variants.items() for t in trainings_of(name, found, (plan.seed,), plan.out)]
-    bring_about(first, plan.jobs)
+    first = _trained(plan, variants, (plan.seed,))
     seconds = plan.shot_s or _longest([t.bundle for t in first])
     best = _choose(plan, first, seconds)
-    final = [
-        t
-        for name, number in best.items()
-        for t in trainings_of(name, {number: variants[name][number]}, plan.every_seed, plan.out)
-    ]
-    bring_about(final, plan.jobs)
+    chosen_ones = {name: {number: variants[name][number]} for name, number in best.items()}
+    final = _trained(plan, chosen_ones, plan.every_seed)
     scores = _scores(plan, final, SETS, seconds, "judging")
     entries = {
         name: _entry(variants[name], number, [t for t in final if t.method == name], scores)
         for name, number in best.items()
     }
-    family: Complete[object] = plan.target.family()
+    return _comparison(plan, seconds, entries, left_out)
+
+
+def _trained(
+    plan: Plan, variants: Mapping[str, Mapping[int, Affordable]], seeds: Sequence[int]
+) -> list[Training]:
+    """All of these trainings, done."""
+    wanted = [t for name, found in variants.items() for t in trainings_of(name, found, seeds, plan.out)]
+    bring_about(wanted, plan.jobs)
+    return wanted
+
+
+def _comparison(
+    plan: Plan, seconds: float, entries: Mapping[str, Entry], left_out: Mapping[str, str]
+) -> Comparison:
     return Comparison(
-        plan.source.label,
-        plan.target.label,
-        family.spec,
-        plan.seed,
-        plan.seeds,
-        plan.machines,
-        plan.shots,
-        seconds,
-        {"parameters": plan.budget.parameters, "samples": plan.budget.samples},
-        entries,
-        left_out,
+        source=plan.source.label,
+        target=plan.target.label,
+        task=plan.target.family().spec,
+        seed=plan.seed,
+        seeds=plan.seeds,
+        machines=plan.machines,
+        shots=plan.shots,
+        shot_s=seconds,
+        budget={"parameters": plan.budget.parameters, "samples": plan.budget.samples},
+        entries=entries,
+        left_out=left_out,
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.harness import BenchmarkError
 from benchmarks.mutation import trial
 from benchmarks.mutation.child import SITE
-from benchmarks.mutation.operators import count, plant
+from benchmarks.mutation.operators import count, names, plant
 from benchmarks.mutation.subjects import GROUPS, ROOT, Subject
 from benchmarks.mutation.survivors import explanations
 
@@ -49,12 +49,9 @@ class A:
 '''
 
 
-def _bugs(source: str) -> list[str]:
-    return [plant(source, i).name for i in range(count(source))]
-
-
 def test_what_can_be_planted() -> None:
-    assert _bugs(SMALL) == [
+    assert names(SMALL) == [plant(SMALL, i).name for i in range(count(SMALL))]
+    assert names(SMALL) == [
         "A.__init__: 1 -> 2",
         "A.f: self.n += 1 -> (nothing)",
         "A.f: 3 -> 4",
@@ -170,7 +167,7 @@ def test_a_bug_reaches_the_processes_that_tests_start(tmp_path: Path) -> None:
 
 def test_every_explanation_is_of_a_bug_that_there_is() -> None:
     modules = {subject.module: subject for subject in SUBJECTS}
-    named = {module: set(_bugs(modules[module].source)) for module, _ in explanations()}
+    named = {module: set(names(modules[module].source)) for module, _ in explanations()}
     for (module, bug), reason in explanations().items():
         assert bug in named[module]
         assert len(reason.why) > 20

@@ -301,6 +301,12 @@ def test_impossible_commands_are_refused(armed: Bench, mode: int, targets: tuple
     ("key", "value", "result", "now_set"),
     [
         (Key.WATCHDOG_MS, 250, Result.OK, 250),
+        (Key.WATCHDOG_MS, 20, Result.OK, 20),
+        (Key.WATCHDOG_MS, 1000, Result.OK, 1000),
+        (Key.OBS_PERIOD_US, 1_000, Result.OK, 1_000),
+        (Key.OBS_PERIOD_US, 1_000_000, Result.OK, 1_000_000),
+        (Key.OBS_PERIOD_US, 999, Result.OUT_OF_RANGE, 10_000),
+        (Key.OBS_PERIOD_US, 1_000_001, Result.OUT_OF_RANGE, 10_000),
         (Key.WATCHDOG_MS, 19, Result.OUT_OF_RANGE, 100),
         (Key.WATCHDOG_MS, 1001, Result.OUT_OF_RANGE, 100),
         (Key.OBS_PERIOD_US, 2_000, Result.OK, 2_000),
@@ -364,6 +370,8 @@ def test_a_hello_without_a_nonce_opens_nothing(bench: Bench) -> None:
     bench.send(Type.HELLO, Hello(0).pack())
     assert bench.wait(0.0) == []
     assert bench.core.session == 0
+    bench.open()
+    assert bench.obs().refused == 1
 
 
 @given(st.lists(st.integers(1, 2**32 - 1), min_size=2, max_size=20))
@@ -407,13 +415,177 @@ def test_a_new_session_knows_nothing_of_the_commands_before(armed: Bench) -> Non
 
 
 def test_a_device_counts_its_time_from_when_it_came_up(armed: Bench) -> None:
-    armed.wait(5.0)
+    armed.now += 5.0
     armed.core.reboot(boot_id=78, now=armed.now)
     armed.now += 0.25
     armed.session = 0
     armed.send(Type.HELLO, Hello(9).pack())
     stamps = {f.t_us for f in armed.wait(0.0) if f.type == Type.CHANNEL}
     assert stamps == {250_000}
+
+
+@pytest.mark.parametrize("counter", ["stale", "refused", "expired", "bad"])
+def test_counters_wrap_at_16_bits(armed: Bench, counter: str) -> None:
+    """And each counts what it is for, by one."""
+    if counter == "bad":
+        armed.core._decoder.counters.crc = 0xFFFF
+    else:
+        setattr(armed.core._counters, counter, 0xFFFF)
+    assert getattr(armed.obs(), counter) == 0xFFFF
+    armed.drive(4, 3, seq=100, ttl_ms=5)
+    armed.wait(0.02)  # expires
+    armed.drive(4, 3, seq=99)  # stale
+    armed.drive(NO_VALUE, 3, seq=101)  # refused
+    armed.core.feed(b"\x05\x01\0", armed.now)  # damaged
+    obs = armed.obs()
+    counts = {"stale": obs.stale, "refused": obs.refused, "expired": obs.expired, "bad": obs.bad}
+    assert counts == {name: int(name != counter) for name in counts}
+
+
+def test_latchings_and_frames_are_counted_around_their_ends(armed: Bench) -> None:
+    before = armed.obs().latches
+    for _ in range(256):
+        armed.send(Type.ESTOP)
+    assert armed.obs().latches == before
+    armed.core._seq = 0xFFFE
+    assert [f.seq for f in armed.wait(0.03)] == [0xFFFE, 0xFFFF, 0]
+
+
+def test_what_arrives_arrives_when_it_does(armed: Bench) -> None:
+    """Also where nobody has let time pass before."""
+    armed.now += 0.0042
+    armed.send(Type.PING)
+    (pong,) = (f for f in armed.wait(0.001) if f.type == Type.PONG)
+    assert (Pong.unpack(pong.payload).received_t_us, pong.t_us) == (4_200, 4_200)
+    armed.drive(4, 3)
+    armed.now += 0.03
+    armed.core.press(armed.now)
+    assert armed.plant.targets[-1] == (0.0352, NEUTRAL)
+
+
+def test_a_cause_of_its_own_latches_when_it_comes_and_says_nothing_where_there_is_nothing_to_say(
+    armed: Bench,
+) -> None:
+    armed.drive(4, 3)
+    armed.now += 0.03
+    armed.core.trip(Latch.SUPPLY, armed.now)
+    assert armed.plant.targets[-1] == (0.03, NEUTRAL)
+    assert {f.type for f in armed.wait(0.0)} == {Type.OBS}
+
+
+def test_it_comes_up_in_neutral_and_says_so_with_nothing_open(bench: Bench) -> None:
+    assert bench.plant.targets == [(0.0, NEUTRAL)]
+    (frame,) = bench.wait(0.0)
+    caps = Caps.unpack(frame.payload)
+    assert (frame.seq, frame.session, caps.nonce, caps.latches) == (0, 0, 0, 1)
+
+
+def test_a_reboot_forgets_everything(armed: Bench) -> None:
+    """Settings, counters, half a frame, what is on its way out, and whom it talked to."""
+    armed.send(Type.CFG, Cfg(Key.WATCHDOG_MS, 250).pack())
+    armed.send(Type.CFG, Cfg(Key.OBS_PERIOD_US, 2_000).pack())
+    armed.drive(4, 3, ttl_ms=1)
+    armed.wait(0.05)
+    armed.drive(4, 3, seq=1)
+    armed.drive(NO_VALUE, 3)
+    armed.drive(4, 3)
+    armed.core.feed(b"half a frame", armed.now)
+    armed.send(Type.PING)
+    told = len(armed.plant.targets)
+    armed.core.reboot(boot_id=78, now=armed.now)
+    assert armed.plant.targets[told:] == [(0.05, NEUTRAL)]
+    frames = armed.wait(10.0)
+    assert [(f.type, f.seq, f.session) for f in frames] == [(Type.CAPS, 0, 0)]
+    caps = Caps.unpack(frames[0].payload)
+    assert (caps.nonce, caps.boot_id, caps.latches, caps.watchdog_ms) == (0, 78, 1, 100)
+    caps = armed.open(nonce=5)
+    assert (caps.nonce, caps.latches) == (5, 2)
+    obs = armed.obs()
+    assert obs == Obs(0, State.SAFE, Latch.SESSION, 2, 0, 0, 0, 0, 0, (6,))
+    assert len([f for f in armed.wait(0.1) if f.type == Type.OBS]) == 10
+
+
+def test_the_slowest_device_reads_once_a_second() -> None:
+    bench = Bench()
+    bench.core = DeviceCore(bench.plant, Profile(SCHEMA, rate_hz=1.0), boot_id=77)
+    bench.open()
+    assert [f.t_us for f in bench.wait(2.5) if f.type == Type.OBS] == [1_000_000, 2_000_000]
+
+
+@pytest.mark.parametrize("mode", [Mode.NEUTRAL, Mode.STOP])
+def test_neutral_ends_what_was_on_its_way(mode: Mode) -> None:
+    """Targets that may not jump go there in steps, which must not go on after it."""
+    bench = Bench()
+    bench.core = DeviceCore(bench.plant, Profile(SCHEMA, slew=(1.0, 100.0)), boot_id=77)
+    bench.arm()
+    bench.drive(4, 3)
+    bench.wait(0.0025)
+    on_its_way = [targets[0] for _, targets in bench.plant.targets if targets != NEUTRAL]
+    assert 1 < len(on_its_way) < 4
+    assert on_its_way == [0.25 * (k + 1) for k in range(len(on_its_way))]  # a step of the wire each
+    bench.drive(0, 0, mode=mode)
+    told = len(bench.plant.targets)
+    assert bench.plant.targets[-1] == (0.0025, NEUTRAL)
+    bench.wait(1.0)
+    assert len(bench.plant.targets) == told
+
+
+def test_a_stop_latches_once_and_is_never_refused(armed: Bench) -> None:
+    armed.drive(4, 3)
+    counts = []
+    for _ in range(3):
+        armed.drive(0, 0, mode=Mode.STOP)
+        obs = armed.obs()
+        counts.append((obs.latches, obs.faults, obs.refused))
+    assert counts == [(3, Latch.SESSION, 0)] * 3
+    armed.send(Type.ESTOP)
+    armed.drive(0, 0, mode=Mode.STOP)
+    obs = armed.obs()
+    assert (obs.latches, obs.faults) == (4, Latch.SESSION | Latch.ESTOP)
+
+
+def test_a_stop_of_what_has_tripped_makes_it_latched_for_its_host_too(armed: Bench) -> None:
+    armed.drive(4, 3)
+    armed.wait(0.2)
+    assert armed.obs().faults == Latch.WATCHDOG
+    armed.drive(0, 0, mode=Mode.STOP)
+    assert armed.obs().faults == Latch.WATCHDOG | Latch.SESSION
+
+
+def test_it_announces_itself_at_most_ten_times_a_second(bench: Bench) -> None:
+    bench.wait(0.0)
+    heard = []
+    for k in range(40):
+        bench.send(Type.PING, session=9)
+        heard += [k for f in bench.wait(0.01) if f.type == Type.CAPS]
+    assert heard == [10, 20, 30]
+
+
+def test_it_says_when_it_will_do_something_by_itself(bench: Bench) -> None:
+    assert bench.core.next_event() > 1e9
+    bench.arm()
+    assert bench.core.next_event() == pytest.approx(0.01)
+    bench.drive(4, 3, ttl_ms=5)
+    assert bench.core.next_event() == pytest.approx(0.005)
+    bench.wait(0.005)
+    assert bench.plant.targets[-1] == (0.005, NEUTRAL)
+    assert bench.core.next_event() == pytest.approx(0.01)
+    bench.send(Type.CFG, Cfg(Key.OBS_PERIOD_US, 1_000_000).pack())
+    assert bench.core.next_event() == pytest.approx(0.1)  # its watchdog
+
+
+def test_a_pressed_button_outlives_a_reboot_and_a_clear(armed: Bench) -> None:
+    armed.core.press(armed.now)
+    assert armed.obs().faults == Latch.ESTOP
+    armed.core.reboot(78, armed.now)
+    caps = armed.open(nonce=8)
+    armed.send(Type.CLEAR, Clear(caps.latches).pack())
+    assert Ack.unpack(armed.wait(0.0)[-1].payload).result == Result.STILL_HELD
+    assert armed.obs().faults == Latch.SESSION | Latch.ESTOP
+    armed.core.unlock()
+    armed.send(Type.CLEAR, Clear(caps.latches).pack())
+    assert Ack.unpack(armed.wait(0.0)[-1].payload).result == Result.OK
+    assert armed.obs().faults == 0
 
 
 def test_each_new_session_is_counted_as_a_latching(bench: Bench) -> None:
@@ -561,6 +733,20 @@ def test_to_be_safe_it_is_never_too_late(armed: Bench, mode: Mode) -> None:
     armed.drive(4, 3)
     armed.drive(0, 0, mode=mode, ttl_ms=0, seen=1.0)
     assert armed.core.state is (State.IDLE if mode is Mode.NEUTRAL else State.SAFE)
+
+
+def test_what_was_put_back_is_held_where_it_stands_then() -> None:
+    bench = Bench()
+    channel = WireChannel("x", "m", 0.5, -100.0, 100.0)
+    readings = iter(range(1, 100))
+    bench.plant.measure = lambda: (float(next(readings)),)  # type: ignore[method-assign]
+    bench.plant.begin = lambda: True  # type: ignore[attr-defined]
+    held = Profile(Schema((channel,), (channel,)), neutral=("hold",))
+    bench.core = DeviceCore(bench.plant, held, boot_id=1)
+    assert bench.core._begin_episode(1) == (Result.OK, 1)
+    bench.core._latch(Latch.OTHER)
+    bench.core._latch(Latch.OTHER)
+    assert [targets for _, targets in bench.plant.targets[1:]] == [(1.0,), (2.0,)]
 
 
 def test_what_is_held_stays_where_it_was_whatever_else_is_asked_for() -> None:

@@ -19,7 +19,9 @@ from acclimate_bridge.link.messages import (
     NO_VALUE,
     Ack,
     Caps,
+    Cfg,
     Cmd,
+    Key,
     Latch,
     Log,
     Result,
@@ -40,6 +42,8 @@ from acclimate_bridge.simulation.servo.plant import Deployment
 from acclimate_bridge.simulation.servo.servos import BUILT_IN, Servo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from .fail_safe import Cart
 
 DT = 0.01
 BOOT_ID = 1234
@@ -487,7 +491,7 @@ def test_the_clock_is_asked_for_four_times_a_second_while_driving_and_not_by_a_s
     assert len(pings) == 8
 
 
-@pytest.mark.parametrize("idle", [1.2, 1.3])
+@pytest.mark.parametrize("idle", [1.2, 1.25, 1.3])
 def test_after_an_idle_second_the_clock_is_asked_for_before_a_reading_is_judged(
     setup: Setup, idle: float
 ) -> None:
@@ -500,12 +504,24 @@ def test_after_an_idle_second_the_clock_is_asked_for_before_a_reading_is_judged(
     assert len(pings) == (idle > 1.25)
 
 
+def test_what_was_read_before_a_stop_does_not_speak_for_it(setup: Setup) -> None:
+    """Readings wait to be read in which all is well; the button was pressed after the last of them."""
+    setup.link.start()
+    setup.clock.sleep_until(setup.clock.now() + 0.055)
+    setup.core.press(setup.clock.now())
+    setup.core.unlock()
+    setup.link.release_estop()
+    assert setup.core.state is State.IDLE
+
+
 def test_pings_that_are_lost_are_given_up_and_the_next_ones_count(setup: Setup) -> None:
     setup.link.start()
     setup.transport.to_device = lambda _: b""
+    waiting = []
     for _ in range(20):
         assert setup.link.ping() is None
-    assert len(setup.link._pings) <= 8
+        waiting.append(len(setup.link._pings))
+    assert max(waiting) == 8
     setup.transport.to_device = lambda data: data
     assert setup.link.ping() == pytest.approx(0.0, abs=1e-3)
 
@@ -599,6 +615,207 @@ def test_counters_tell_both_sides(setup: Setup) -> None:
     setup.transport.to_device = lambda data: data + b"rubbish\x00"
     setup.tick(0.1, times=3)
     assert setup.link.stats.device_damaged >= 2
+
+
+def test_what_is_sent_before_any_reading_rests_on_none(setup: Setup) -> None:
+    stamps: list[int] = []
+
+    def see(data: bytes) -> bytes:
+        stamps.extend(f.t_us for f in Decoder(SCHEMA.layout).feed(data) if f.type == Type.CMD)
+        return data
+
+    setup.transport.to_device = see
+    assert setup.link.stats[5:9] == (0, 0, 0, 0)
+    setup.link.stop()
+    assert stamps == [0, 0]
+    setup.link.start()
+    setup.tick(0.1, times=3)
+    sample = setup.link.latest()
+    assert sample is not None
+    assert stamps[-1] == round(1e6 * sample.t)
+
+
+def test_who_closes_twice_says_nothing_more(setup: Setup) -> None:
+    released: list[str] = []
+    setup.transport.close = lambda: released.append("")  # type: ignore[method-assign]
+    setup.link.start()
+    stops = _sent(setup, Type.CMD)
+    for _ in range(2):
+        setup.link.close()
+        assert (len(stops), len(released)) == (2, 1)
+
+
+def test_an_emergency_is_told_twice_as_one_may_be_lost(setup: Setup) -> None:
+    setup.link.start()
+    stops = _sent(setup, Type.ESTOP)
+    setup.link.emergency_stop()
+    assert len(stops) == 2
+    assert setup.core.faults == Latch.ESTOP
+
+
+def test_silence_counts_from_half_a_second_on(setup: Setup) -> None:
+    setup.transport.to_host = lambda _: b""
+    setup.clock.sleep_until(100.5)
+    setup.link.latest()
+    setup.clock.sleep_until(100.5 + 2**-20)
+    with pytest.raises(DeviceFault, match=r"has been silent for 0\.5 s"):
+        setup.link.latest()
+
+
+def test_the_clock_is_asked_for_exactly_when_it_is_time(setup: Setup) -> None:
+    setup.link.start()
+    setup.link.ping()
+    pings, begin = _sent(setup, Type.PING), setup.clock.now()
+    for later in (0.24, 0.25, 0.26):
+        setup.clock.sleep_until(begin + later)
+        setup.link.idle(np.zeros(1, np.float32))
+    assert pings == [begin + 0.25]
+
+
+def _without(kind: Type) -> Callable[[bytes], bytes]:
+    """What the device says, but for frames of one kind."""
+    decoder = Decoder(SCHEMA.layout)
+
+    def drop(data: bytes) -> bytes:
+        return b"".join(encode(f, SCHEMA.layout) for f in decoder.feed(data) if f.type != kind)
+
+    return drop
+
+
+def test_nobody_waits_long_for_an_answer_that_may_be_lost(setup: Setup) -> None:
+    """2 ms while it is driven; 20 before a reading is judged after a pause."""
+    setup.link.start()
+    setup.transport.to_host = _without(Type.PONG)
+    setup.clock.sleep_until(setup.clock.now() + 0.3)
+    begin = setup.clock.now()
+    setup.link.command(np.zeros(1, np.float32))
+    assert setup.clock.now() - begin == pytest.approx(0.002, abs=3e-4)
+    setup.clock.sleep_until(setup.clock.now() + 1.3)
+    begin = setup.clock.now()
+    setup.link.latest()
+    assert setup.clock.now() - begin == pytest.approx(0.020, abs=3e-4)
+
+
+def test_a_clock_is_asked_for_eight_times_at_first(setup: Setup) -> None:
+    """Half a tenth of a second is waited for each answer."""
+    assert setup.link._sync.count == 8
+    clock = VirtualClock(100.0)
+    transport = Lossy(servo_device(plant(), BOOT_ID), clock)
+    transport.to_host = _without(Type.PONG)
+    HostLink(transport, clock)
+    assert clock.now() == pytest.approx(100.4, abs=3e-3)
+
+
+class Delayed(LockstepTransport):
+    """What the device says takes a while."""
+
+    def __init__(self, core: DeviceCore, clock: VirtualClock, delay: float) -> None:
+        super().__init__(core, clock)
+        self._time, self._delay, self._on_its_way = clock, delay, list[tuple[float, bytes]]()
+
+    def read(self) -> bytes:
+        now = self._time.now()
+        self._on_its_way.append((now + self._delay, super().read()))
+        there = [data for at, data in self._on_its_way if at <= now]
+        self._on_its_way = [each for each in self._on_its_way if each[0] > now]
+        return b"".join(there)
+
+
+def test_a_round_trip_is_known_to_a_quarter_of_a_millisecond() -> None:
+    clock = VirtualClock(128.0)
+    link = HostLink(Delayed(servo_device(plant(), BOOT_ID), clock, 0.0011), clock)
+    assert link.ping() == pytest.approx(0.00125, abs=2e-6)
+
+
+@pytest.mark.parametrize(("rate", "watchdog"), [(100.0, 0.1), (20.0, 0.2), (5.0, 0.8)])
+def test_without_a_word_the_device_is_told_by_its_own_period(rate: float, watchdog: float) -> None:
+    clock = VirtualClock()
+    core = DeviceCore(plant(), Profile(SCHEMA, rate), BOOT_ID)
+    link = HostLink(LockstepTransport(core, clock), clock)
+    link.start()
+    assert core.watchdog == pytest.approx(watchdog, abs=1e-9)
+    assert core._obs_period == round(0.5e6 / rate)  # two readings a period
+
+
+def test_the_slowest_device_is_waited_for() -> None:
+    """A reading a second: what is lost is lost after three."""
+    clock = VirtualClock()
+    profile = Profile(SCHEMA, 1.0, watchdog_ms=5000, watchdog_bounds_ms=(20, 6000))
+    core = DeviceCore(plant(), profile, BOOT_ID)
+    link = HostLink(LockstepTransport(core, clock), clock, samples_per_period=1)
+    link.start()
+    assert core._obs_period == 1_000_000
+    assert link._silence == 3.0
+    clock.sleep_until(clock.now() + 0.3)
+    link.release_estop()  # waits for the next reading
+    assert core.state is State.IDLE
+
+
+def test_what_came_before_the_start_tells_nothing_of_the_rhythm(setup: Setup) -> None:
+    setup.tick(0.0, times=100)
+    assert setup.link._observer.arrival_gap > 0.0
+    setup.link.start()
+    assert setup.link._observer.arrival_gap == 0.0
+
+
+class Restarting(Cart):
+    """A cart that can be put back."""
+
+    def begin(self) -> bool:
+        self._way = 0.0
+        return True
+
+
+def test_a_machine_that_was_put_back_is_measured_there() -> None:
+    clock = VirtualClock(100.0)
+    core = DeviceCore(Restarting(), Profile(SCHEMA), BOOT_ID, now=100.0)
+    transport = Lossy(core, clock)
+    link = HostLink(transport, clock, samples_per_period=1)
+    link.start()
+    for _ in range(50):
+        clock.sleep_until(clock.now() + DT)
+        link.latest()
+        link.command(np.array([0.5], np.float32))
+    away = link.latest()
+    assert away is not None
+    assert away.values[0] > 0.2
+    link.idle(np.zeros(1, np.float32))
+    asked: list[Cfg] = []
+
+    def see(data: bytes) -> bytes:
+        asked.extend(Cfg.unpack(f.payload) for f in Decoder(SCHEMA.layout).feed(data) if f.type == Type.CFG)
+        return data
+
+    transport.to_device = see
+    begin = clock.now()
+    assert link.begin_episode() is True
+    assert asked == [Cfg(Key.EPISODE, 1)]
+    back = link.latest()
+    assert back is not None
+    assert back.t > begin
+    assert back.values[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_answer_of_long_ago_is_none(setup: Setup) -> None:
+    """Sequence numbers come around."""
+    setup.link.start()
+    setup.transport.to_device = lambda _: b""
+    for ahead in range(20):
+        seq = setup.link._line._seq + ahead
+        setup.link._acks[seq] = Ack(Type.CFG, Result.OK, seq, 0)
+    with pytest.raises(DeviceFault, match="does not acknowledge CFG"):
+        setup.link.start()
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_after_how_long_a_pause_a_seq_tells_no_order_follows_from_the_readings(samples: int) -> None:
+    """A quarter of those that the counter tells apart."""
+    clock = VirtualClock()
+    link = HostLink(
+        LockstepTransport(servo_device(plant(), BOOT_ID), clock), clock, samples_per_period=samples
+    )
+    assert link._observer._horizon == pytest.approx(0x4000 * DT / samples)
+    assert link._observer.outdated == pytest.approx(3 * DT)
 
 
 def test_the_link_keeps_the_contract_of_devices(setup: Setup) -> None:

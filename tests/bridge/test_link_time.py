@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import serial
 from acclimate.control.device import Sample
 from acclimate.errors import DeviceFault
 from acclimate_bridge.link.budget import _BAUDS, load, samples_per_period
@@ -14,7 +15,7 @@ from acclimate_bridge.link.line import Line
 from acclimate_bridge.link.messages import OPEN_LAYOUT, Obs, Schema, State, Type, WireChannel
 from acclimate_bridge.link.observing import Observer
 from acclimate_bridge.link.time_sync import TimeSync
-from acclimate_bridge.link.wire import Decoder, Frame, encode
+from acclimate_bridge.link.wire import Decoder, Frame, TypeLayout, encode
 from acclimate_bridge.simulation.device_core import DeviceCore
 from acclimate_bridge.simulation.lockstep import LockstepTransport, VirtualClock
 from acclimate_bridge.simulation.profile import Profile
@@ -139,21 +140,23 @@ def _seq(observer: Observer) -> int:
     return sample.seq
 
 
-@pytest.mark.parametrize("pause", [16.0, 16.5])
+@pytest.mark.parametrize("pause", [16.0, 16.0 + 2**-20])
 def test_after_a_long_pause_a_seq_tells_no_order_for_a_moment(pause: float) -> None:
-    """In 16.384 s come 16,384 readings, at a millisecond each. What was left unread comes first, then a leap."""
-    clock = VirtualClock(100.0)
-    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 0.001)
+    """In 16 s come 16,384 readings, 1,024 a second. What was left unread comes first, then a leap."""
+    clock = VirtualClock(0.5)
+    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 2**-10)
     _take(observer, 10, 1)
-    clock.sleep_until(100.0 + pause)
+    _take(observer, 9, 2)
+    assert _seq(observer) == 10
+    clock.sleep_until(0.5 + pause)
     _take(observer, 11, 2)
     assert _seq(observer) == 11
-    clock.sleep_until(clock.now() + 0.19)
+    clock.sleep_until(clock.now() + 0.2)
     _take(observer, 5, 3)
-    assert _seq(observer) == (5 if pause > 16.384 else 11)
-    clock.sleep_until(clock.now() + 0.02)
+    assert _seq(observer) == (5 if pause > 16.0 else 11)
+    clock.sleep_until(clock.now() + 2**-20)
     _take(observer, 4, 4)
-    assert _seq(observer) == (5 if pause > 16.384 else 11)
+    assert _seq(observer) == (5 if pause > 16.0 else 11)
     _take(observer, 12, 5)
     assert _seq(observer) == 12
 
@@ -172,6 +175,15 @@ def test_how_regularly_readings_come_is_told_from_fifty_pauses_on(readings: int)
     observer.forget_rhythm()
     assert observer.arrival_gap == 0.0
     assert not observer.bursts
+
+
+def test_the_rhythm_is_that_of_the_last_two_hundred_pauses() -> None:
+    clock = VirtualClock(100.0)
+    observer = Observer(SCHEMA, TimeSync(), clock, 0.01, 0.005)
+    for k in range(202):
+        _take(observer, k, k + 1)
+        clock.sleep_until(clock.now() + (0.01 if k else 1.0))
+    assert observer.arrival_gap == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(("gap", "bursts"), [(0.0128, False), (0.0132, True)])
@@ -242,6 +254,9 @@ def test_frames_are_numbered_and_stamped_by_who_sends_them() -> None:
             heard.extend(Decoder(OPEN_LAYOUT).feed(data))
 
     heard: list[Frame] = []
+    fresh = Line(Heard(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), VirtualClock()), VirtualClock())
+    fresh.send(Type.ESTOP)
+    assert heard.pop() == Frame(Type.ESTOP, 0, 0, 0, b"")
     clock = VirtualClock(4295.0)  # past 2^32 µs
     line = Line(Heard(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock), clock)
     line._seq = 0xFFFF
@@ -258,6 +273,30 @@ def test_another_protocol_is_told_with_the_baud_rate_where_there_is_one(baud: in
     transport.bits_per_s = baud
     transport.read = lambda: b"$GPGGA,123519,4807.038\r\n\x00"  # type: ignore[method-assign]
     with pytest.raises(DeviceFault, match=said):
+        HostLink(transport, clock)
+
+
+_SEALED = encode(Frame(Type.ESTOP, 0, 0, 0, b""), {Type.ESTOP: TypeLayout(0, 1)})
+_DAMAGE = {"malformed": b"\x05\x01\0", "overlong": b"x" * 200 + b"\0", "crc": _SEALED}
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["malformed"],
+        ["overlong"],
+        ["crc"],
+        ["malformed", "crc"],
+        ["overlong", "crc"],
+        ["malformed", "overlong"],
+    ],
+)
+def test_whatever_damage_arrives_is_another_protocol(kinds: list[str]) -> None:
+    clock = VirtualClock()
+    transport = LockstepTransport(DeviceCore(Recorder(), Profile(SCHEMA), boot_id=7), clock)
+    data = b"".join(_DAMAGE[kind] for kind in kinds)
+    transport.read = lambda: data  # type: ignore[method-assign]
+    with pytest.raises(DeviceFault, match="what arrives on simulated device is not the Acclimate protocol"):
         HostLink(transport, clock)
 
 
@@ -287,6 +326,27 @@ def test_every_baud_rate_that_is_named_would_do_and_no_lower_one() -> None:
             said = str(refused.value)
             fits = [b for b in _BAUDS if samples_fit(schema, rate, b)]
             assert f"set {fits[0]} baud" in said if fits else "set a faster line" in said
+
+
+def test_nine_tenths_of_a_line_are_used_to_the_last_bit() -> None:
+    """54 bytes, 96 times a second, are nine tenths of 57,600 bit/s."""
+    assert samples_per_period(_schema(5), 96.0, 1, 57_600, "here") == 1
+    with pytest.raises(DeviceFault, match="set 57600 baud"):
+        samples_per_period(_schema(5), 96.0, 1, 57_599, "here")
+    with pytest.raises(DeviceFault, match="set 115200 baud"):
+        samples_per_period(_schema(5), 96.001, 1, 57_600, "here")
+
+
+@pytest.mark.parametrize(
+    ("rate", "samples"), [(100.0, 4), (250.0, 4), (251.0, 3), (500.0, 2), (501.0, 1), (1000.0, 1), (1.0, 4)]
+)
+def test_a_reading_a_millisecond_is_the_most(rate: float, samples: int) -> None:
+    assert samples_per_period(SCHEMA, rate, 4, None, "here") == samples
+
+
+def test_baud_rates_that_are_named_are_some_that_there_are() -> None:
+    assert set(_BAUDS) <= set(serial.SerialBase.BAUDRATES)
+    assert sorted(_BAUDS) == list(_BAUDS)
 
 
 def samples_fit(schema: Schema, rate: float, baud: int) -> bool:

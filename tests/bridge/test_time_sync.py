@@ -62,6 +62,16 @@ def test_stamps_wrap_every_71_minutes() -> None:
 def test_it_knows_when_it_knows_nothing() -> None:
     sync = TimeSync()
     assert (sync.known, sync.count, sync.round_trip, sync.last_round_trip) == (False, 0, 0.0, 0.0)
+    assert (sync.to_host(5_000_000), sync.drift) == (5.0, 0.0)
+
+
+def test_sixty_four_exchanges_are_kept() -> None:
+    world, sync = World(boot=-5.0), TimeSync()
+    for k in range(64):
+        world.exchange(sync, 0.25 * k, 0.002 if k else 0.001, 0.0, 0.001)
+    assert sync.round_trip == pytest.approx(0.002, abs=3e-6)
+    world.exchange(sync, 16.0, 0.002, 0.0, 0.001)
+    assert sync.round_trip == pytest.approx(0.003, abs=3e-6)
 
 
 @pytest.mark.parametrize("newest", [0, 1, 2**31, 2**32 - 1])

@@ -25,7 +25,9 @@ from acclimate_bridge.link.wire import (
     TypeLayout,
     crc_seed,
     encode,
+    frame_bytes,
 )
+from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +117,47 @@ def test_each_kind_of_damage_has_its_counter() -> None:
     }
     assert decoder.counters.dropped == 7
     assert decoder.feed(data) == [good]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+@pytest.mark.parametrize(("length", "overlong"), [(126, 0), (127, 0), (128, 1), (129, 1), (255, 1)])
+def test_what_is_as_long_as_a_frame_may_be_is_looked_into(length: int, overlong: int, cut: int) -> None:
+    """128 bytes with the delimiter, however they arrive; the next frame is read either way."""
+    decoder, good = Decoder(LAYOUT), Frame(2, 1, 2, 3, b"payload")
+    stream = b"\x01" * length + b"\0" + encode(good, LAYOUT)
+    frames = [f for i in range(0, len(stream), cut) for f in decoder.feed(stream[i : i + cut])]
+    assert frames == [good]
+    assert (decoder.counters.overlong, decoder.counters.dropped, decoder.counters.frames) == (overlong, 1, 1)
+
+
+def test_an_overlong_run_ends_at_its_delimiter_and_at_no_other() -> None:
+    decoder, good = Decoder(LAYOUT), encode(Frame(2, 1, 2, 3, b"payload"), LAYOUT)
+    for data, frames in (
+        (b"x" * 130, 0),
+        (b"x" * 130, 0),
+        (b"x\0" + good, 1),
+        (b"x" * 130 + b"\0" + good, 1),
+    ):
+        assert len(decoder.feed(data)) == frames
+    assert decoder.counters.overlong == 2
+
+
+@pytest.mark.parametrize("missing", [0, 1, 14])
+def test_a_frame_has_a_header_and_a_seal_at_least(missing: int) -> None:
+    """14 bytes, as an emergency stop has."""
+    layout = {8: TypeLayout(0, crc_seed(0))}
+    whole = cobs.decode(encode(Frame(8, 1, 2, 3, b""), layout)[:-1])
+    assert len(whole) == 14
+    decoder = Decoder(layout)
+    assert len(decoder.feed(cobs.encode(whole[: 14 - missing]) + b"\0")) == (not missing)
+    assert decoder.counters.malformed == (missing > 0)
+
+
+def test_a_frame_is_as_long_as_the_budget_reckons() -> None:
+    for length in range(MAX_PAYLOAD + 1):
+        layout = {2: TypeLayout(length, 0)}
+        assert len(encode(Frame(2, 1, 2, 3, bytes(range(1, length + 1))), layout)) == frame_bytes(length)
+    assert frame_bytes(MAX_PAYLOAD) == MAX_FRAME == 128
 
 
 def test_a_stream_without_delimiters_takes_no_memory() -> None:

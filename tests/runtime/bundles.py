@@ -142,6 +142,21 @@ def recurrent(m: Manifest) -> Manifest:
     return replace(frozen, name="recurrent", algorithm="rl2", state=state)
 
 
+def continual(m: Manifest) -> Manifest:
+    """The same policy, which adapts while it drives, to windows of one episode."""
+    adapt = m.graphs.adapt
+    assert adapt is not None
+    shapes = {
+        "window.obs": (1, STEPS + 1, N_OBS),
+        "window.action": (1, STEPS, N_ACT),
+        "window.mask": (1, STEPS),
+    }
+    inputs = tuple(replace(t, shape=shapes.get(t.name, t.shape)) for t in adapt.inputs)
+    graphs = Graphs(m.graphs.act, GraphSpec(inputs, adapt.outputs))
+    spec = AdaptationSpec(2, continual=True)
+    return replace(m, graphs=graphs, window=WindowSpec(1, STEPS), adaptation=spec)
+
+
 def with_objectives(m: Manifest) -> Manifest:
     """The frozen policy with weights that can be set, though it drives the same whatever they are."""
     frozen = without_adapt(m)
@@ -157,6 +172,13 @@ def with_objectives(m: Manifest) -> Manifest:
     )
 
 
+def with_temperature(m: Manifest) -> Manifest:
+    """The frozen policy with a temperature that can be set, though it draws the same whatever it is."""
+    frozen = without_adapt(m)
+    state = (*frozen.state, StateTensor("temperature", (1,), "never"))
+    return replace(frozen, name="warm", algorithm="maximum_entropy", state=state)
+
+
 def with_passing_sigma(m: Manifest) -> Manifest:
     """The same policy, whose `sigma` is set for an episode at a time, and told by `adapt` as it saw it."""
     adapt = m.graphs.adapt
@@ -168,8 +190,8 @@ def with_passing_sigma(m: Manifest) -> Manifest:
 
 def members(m: Manifest) -> dict[str, bytes]:
     """Everything but the manifest."""
-    wished = {"w": np.array([1.0, 0.5], np.float32)} if any(t.name == "w" for t in m.state) else {}
-    initial = INITIAL | wished
+    further = {"w": np.array([1.0, 0.5], np.float32), "temperature": np.ones(1, np.float32)}
+    initial = INITIAL | {t.name: further[t.name] for t in m.state if t.name in further}
     files = {"act.onnx": act_model(), "state.npz": pack_arrays(initial), "golden.npz": golden(m).pack()}
     return files | ({"adapt.onnx": adapt_model(m.graphs.adapt)} if m.graphs.adapt else {})
 
@@ -253,7 +275,7 @@ def adapt_model(spec: GraphSpec | None = None) -> bytes:
         "i_last": [STEPS],
         "i_end": [STEPS + 1],
         "i_axis1": [1],
-        "i_column": [EPISODES, STEPS, 1],
+        "i_column": [-1, STEPS, 1],
         "i_flat_act": [-1, N_ACT],
         "i_flat_obs": [-1, N_OBS],
         "i_one": [1],
@@ -288,13 +310,13 @@ def adapt_numpy(
     return after, {"loss": float(mean), "reward": -float(mean), "ticks": float(state["ticks"][0])} | norms
 
 
-def window(seed: int = 1) -> Window:
+def window(seed: int = 1, episodes: int = EPISODES) -> Window:
     """A random window with some masked transitions."""
     rng = np.random.default_rng(seed)
     return Window(
-        rng.standard_normal((EPISODES, STEPS + 1, N_OBS), dtype=np.float32),
-        rng.standard_normal((EPISODES, STEPS, N_ACT), dtype=np.float32),
-        (rng.random((EPISODES, STEPS)) < 0.9).astype(np.float32),
+        rng.standard_normal((episodes, STEPS + 1, N_OBS), dtype=np.float32),
+        rng.standard_normal((episodes, STEPS, N_ACT), dtype=np.float32),
+        (rng.random((episodes, STEPS)) < 0.9).astype(np.float32),
     )
 
 
@@ -314,10 +336,12 @@ def golden(m: Manifest, ticks: int = 6) -> Golden:
 def _golden_adapt(m: Manifest) -> GoldenAdapt | None:
     if m.graphs.adapt is None:
         return None
-    after, info = adapt_numpy(dict(INITIAL), window())
+    assert m.window is not None
+    seen = window(episodes=m.window.episodes)
+    after, info = adapt_numpy(dict(INITIAL), seen)
     info["sigma"] = float(INITIAL["sigma"][0])
     told = [t.name.removeprefix("info.") for t in m.graphs.adapt.outputs if t.name.startswith("info.")]
-    return GoldenAdapt(window(), after, {name: np.array([info[name]], np.float32) for name in told})
+    return GoldenAdapt(seen, after, {name: np.array([info[name]], np.float32) for name in told})
 
 
 def _model(

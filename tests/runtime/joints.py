@@ -41,7 +41,7 @@ def recorded(delay: int = 2, gains: tuple[float, float] = (60.0, -40.0)) -> Reco
             x = x + DT * v
             told[1:] = told[:-1].copy()
             obs[e, k + 1, :4] = *x, *v
-    return Record(obs, applied, np.ones((EPISODES, STEPS), np.float32), TASK)
+    return Record(obs, applied, np.ones((EPISODES, STEPS), np.float32), TASK, np.arange(EPISODES))
 
 
 def write(path: Path, task: TaskSpec | None = TASK) -> None:

@@ -34,7 +34,9 @@ def test_pickled_objects_are_refused_and_never_loaded() -> None:
 
 @pytest.mark.parametrize("array", [np.zeros(2), np.zeros(2, ">f4"), np.zeros((2, 2), np.float32, order="F")])
 def test_other_types_and_orders_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(BundleError, match="expected little-endian float32 in C order"):
+    order = ", Fortran order" if not array.flags.c_contiguous else ""
+    said = f"{array.dtype.str}{order}; expected little-endian float32 in C order"
+    with pytest.raises(BundleError, match=said):
         unpack_arrays(_npz("w", array), "state.npz")
 
 
@@ -71,6 +73,13 @@ def test_a_shape_is_what_follows(shape: str) -> None:
 def test_garbage_is_refused(content: bytes) -> None:
     with pytest.raises(BundleError, match=r"array 'w' is not a version 1\.0 \.npy array"):
         unpack_arrays(archive.pack({"w.npy": content}), "state.npz")
+
+
+def test_why_it_is_no_array_is_told() -> None:
+    with pytest.raises(
+        BundleError, match=r"is not a version 1\.0 \.npy array \(the magic string is not correct"
+    ):
+        unpack_arrays(archive.pack({"w.npy": b"not an array"}), "state.npz")
 
 
 def test_other_members_are_refused() -> None:

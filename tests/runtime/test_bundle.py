@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import io
 import json
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -184,6 +185,13 @@ def test_golden_without_a_tick(tiny: Path) -> None:
     _refused(tiny, r"golden\.npz lacks the array 'act\.obs' with at least one tick")
 
 
+def test_golden_of_one_tick_is_enough(tmp_path: Path) -> None:
+    manifest = bundles.manifest()
+    members = bundles.members(manifest) | {"golden.npz": bundles.golden(manifest, ticks=1).pack()}
+    write_bundle(tmp_path / "x.acclimate", manifest, members)
+    assert load(tmp_path / "x.acclimate").golden.ticks == 1
+
+
 def test_compressed_members_are_refused_so_that_no_bomb_can_unfold(tiny: Path) -> None:
     entries = _entries(tiny) | {"adapt.onnx": b"\x00" * 10_000_000}
     with zipfile.ZipFile(tiny, "w", zipfile.ZIP_DEFLATED) as out:
@@ -213,6 +221,59 @@ def test_a_member_of_exactly_the_largest_size_is_not_too_large(tiny: Path) -> No
     position = data.rindex(size.to_bytes(4, "little") * 2)
     tiny.write_bytes(data[:position] + claimed + data[position + 8 :])
     _refused(tiny, "reaches beyond the others' end")
+
+
+@pytest.mark.parametrize("name", ["m", "a-long-name.bin"])
+@pytest.mark.parametrize("shared", [0, 1, 29, 30, 31, 45, 90])
+def test_no_byte_belongs_to_two_members(name: str, shared: int) -> None:
+    """Neither of a member's header and name, nor of its content."""
+    data = bytearray(archive.pack({name: bytes(90), "last": b"1"}))
+    where = data.rindex(b"PK\1\2") + 42  # of the second member's offset in the directory
+    offset = int.from_bytes(data[where : where + 4], "little")
+    assert offset == 30 + len(name) + 90
+    data[where : where + 4] = (offset - shared).to_bytes(4, "little")
+    if not shared:
+        assert list(archive.unpack(io.BytesIO(data), "x")) == [name, "last"]
+        return
+    with pytest.raises(BundleError, match="member 'last' overlaps another one"):
+        archive.unpack(io.BytesIO(data), "x")
+
+
+def test_an_archive_of_nothing_is_one() -> None:
+    assert archive.unpack(io.BytesIO(archive.pack({})), "x") == {}
+
+
+@pytest.mark.parametrize("at", [20, 24])
+def test_either_size_may_be_too_large(tiny: Path, at: int) -> None:
+    """Of the two that a directory states, packed and unpacked."""
+    data = bytearray(tiny.read_bytes())
+    where = data.rindex(b"PK\1\2") + at
+    data[where : where + 4] = (archive.MAX_MEMBER + 1).to_bytes(4, "little")
+    tiny.write_bytes(bytes(data))
+    _refused(tiny, f"at most {archive.MAX_MEMBER} are accepted")
+
+
+def test_an_encrypted_member_is_refused(tiny: Path) -> None:
+    data = bytearray(tiny.read_bytes())
+    for magic, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        data[data.rindex(magic) + at] |= 1
+    tiny.write_bytes(bytes(data))
+    _refused(tiny, "member 'state.npz' is compressed or encrypted; expected it stored as is")
+
+
+def test_a_manifest_of_exactly_the_largest_size_is_read(tiny: Path) -> None:
+    def pad(entries: dict[str, bytes]) -> None:
+        text = entries["manifest.json"]
+        entries["manifest.json"] = text + b" " * (MAX_MANIFEST - len(text))
+
+    _edit(tiny, pad)
+    assert load(tiny).manifest.name == "tiny"
+
+
+def test_another_system_packs_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = archive.pack({"m": b"1"})
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert archive.pack({"m": b"1"}) == here
 
 
 def test_the_limits_are_those_of_the_page() -> None:

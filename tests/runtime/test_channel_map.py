@@ -120,6 +120,27 @@ def test_an_actuator_may_fall_short_by_a_thousandth_of_its_range(
     assert (found == []) is fits
 
 
+@pytest.mark.parametrize(("short", "fits"), [(1.0, True), (1.0 + 2**-20, False)])
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+def test_exactly_a_thousandth_is_not_too_short(short: float, fits: bool, end: str) -> None:
+    m = bundles.manifest()
+    duty = replace(m.task.action[0], minimum=-500.0, maximum=500.0)
+    there = Channel("duty", "1", -500.0, 500.0)
+    there = there._replace(**{end: getattr(there, end) + (short if end == "minimum" else -short)})
+    found = differences(replace(m, task=replace(m.task, action=(duty,))), replace(CAPS, actuators=(there,)))
+    assert (found == []) is fits
+
+
+def test_what_is_told_a_reference_is_nothing_to_hold() -> None:
+    """Nor is what is measured in another unit where it stands."""
+    named = Channel("target", "rad", -3.2, 3.2)
+    lamp = Channel("lamp", "1", 0.0, 1.0)
+    caps = replace(CAPS, actuators=(*CAPS.actuators, named, lamp))
+    for sensors, own in (((named,), []), ((named, lamp._replace(unit="lm")), []), ((named, lamp), [3])):
+        channels = ChannelMap(bundles.manifest(), replace(caps, sensors=(*CAPS.sensors, *sensors)))
+        assert [each.actuator for each in channels.own] == own
+
+
 @pytest.mark.parametrize(
     ("low", "high", "fits"), [(3.2, 9.0, False), (-9.0, -3.2, False), (3.1, 9.0, True), (-9.0, -3.1, True)]
 )

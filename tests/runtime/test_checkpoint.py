@@ -1,3 +1,6 @@
+import hashlib
+import io
+import json
 import os
 import signal
 import stat
@@ -10,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from acclimate.arrays import FloatArray
 from acclimate.atomic import check_writable, write_atomically
 from acclimate.bundle import archive
 from acclimate.bundle.file import load
+from acclimate.bundle.npz import pack_arrays, unpack_arrays
 from acclimate.errors import CheckpointError, PolicyError, UsageError
 from acclimate.policy.checkpoint import load_checkpoint, save_checkpoint
 from acclimate.policy.policy import Policy
@@ -102,6 +107,68 @@ def test_an_altered_checkpoint_is_refused(policy: Policy, saved: Path) -> None:
         load_checkpoint(saved, policy)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weight": None}, "lacks the array 'weight'"),
+        ({"weight": np.zeros((1, 5), np.float32)}, r"array 'weight' has shape \[1, 5\], expected \[1, 4\]"),
+        ({"weight": np.full((1, 4), np.nan, np.float32)}, "array 'weight' holds values that are not finite"),
+        ({"sigma": np.ones(1, np.float32)}, "unexpected array 'sigma'"),
+    ],
+)
+def test_a_checkpoint_holds_what_graphs_change_and_nothing_else(
+    policy: Policy, saved: Path, changes: dict[str, FloatArray | None], said: str
+) -> None:
+    """Also where whoever wrote it has sealed it well; and the policy stays as it is."""
+    members = archive.unpack(io.BytesIO(saved.read_bytes()), "x")
+    arrays = unpack_arrays(members["state.npz"], "x") | changes
+    state = pack_arrays({name: array for name, array in arrays.items() if array is not None})
+    header = json.loads(members["checkpoint.json"]) | {"state_sha256": hashlib.sha256(state).hexdigest()}
+    sealed = {"checkpoint.json": json.dumps(header).encode(), "state.npz": state}
+    saved.write_bytes(archive.pack(sealed))
+    before = {name: policy.state(name) for name in bundles.INITIAL}
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(saved, policy)
+    for name, value in before.items():
+        np.testing.assert_array_equal(policy.state(name), value)
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"colour": "red"}, {"bundle": 1}])
+def test_a_checkpoint_says_what_it_is_and_nothing_else(
+    policy: Policy, saved: Path, change: dict[str, object]
+) -> None:
+    members = archive.unpack(io.BytesIO(saved.read_bytes()), "x")
+    header = json.loads(members["checkpoint.json"]) | change
+    saved.write_bytes(archive.pack(members | {"checkpoint.json": json.dumps(header).encode()}))
+    with pytest.raises(CheckpointError, match=f"checkpoint.json.*{next(iter(change))}"):
+        load_checkpoint(saved, policy)
+
+
+def test_the_form_of_a_checkpoint_is_this(policy: Policy, saved: Path) -> None:
+    """It may be read by a version that is newer by years."""
+    members = archive.unpack(io.BytesIO(saved.read_bytes()), "x")
+    assert list(members) == ["checkpoint.json", "state.npz"]
+    state = hashlib.sha256(members["state.npz"]).hexdigest()
+    assert members["checkpoint.json"].decode().splitlines() == [
+        "{",
+        '  "format": 1,',
+        '  "bundle": "tiny",',
+        f'  "bundle_sha256": "{policy.bundle.sha256}",',
+        f'  "state_sha256": "{state}"',
+        "}",
+    ]
+    assert sorted(unpack_arrays(members["state.npz"], "x")) == ["previous", "shots", "ticks", "weight"]
+
+
+def test_who_writes_often_leaves_nothing_open(tmp_path: Path) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for k in range(5):
+        write_atomically(tmp_path / "file", b"%d" % k)
+        with pytest.raises(UsageError):
+            write_atomically(tmp_path / "none" / "file", b"")
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+
+
 def test_a_bundle_is_no_checkpoint(policy: Policy) -> None:
     with pytest.raises(CheckpointError, match="is not a checkpoint; expected the members"):
         load_checkpoint(policy.bundle.path, policy)
@@ -164,6 +231,18 @@ def test_what_cannot_be_written_is_said_before_there_is_anything_to_write(tmp_pa
                 refuses(path)
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o027])
+def test_what_the_user_keeps_to_himself_stays_so(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        for k in range(2):
+            write_atomically(tmp_path / str(k), b"1")
+    finally:
+        after = os.umask(before)
+    assert after == mask
+    assert [stat.S_IMODE((tmp_path / str(k)).stat().st_mode) for k in range(2)] == [0o666 & ~mask] * 2
+
+
 def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "there" / "target", tmp_path / "link"
     target.parent.mkdir()
@@ -193,7 +272,7 @@ def test_a_new_file_has_the_usual_rights(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from acclimate.atomic import check_writable, write_atomically
+from acclimate.atomic import write_atomically
 write_atomically(Path(sys.argv[1]), b"a" * 200_000)
 print("ready", flush=True)
 while True:

@@ -144,6 +144,18 @@ def test_nothing_is_commanded_before_it_is_known_what_to_hold() -> None:
     assert crane.commands == []
 
 
+def test_what_is_to_be_held_must_be_measured() -> None:
+    """Also where the task does not look at it: nothing is commanded meanwhile."""
+    crane = Lit()
+    crane.lamp = np.nan
+    with pytest.raises(DeviceFault, match=r"does not measure where it is to be held within 0\.1 s"):
+        _loop(crane).start(0.1)
+    assert crane.commands == []
+    crane.lamp = 0.5
+    with _loop(crane):
+        assert crane.commands == [[0.3, 0.5, 3.0]]
+
+
 def test_held_means_where_it_was_when_neutral_was_called_for() -> None:
     crane = Crane()
     with _loop(crane) as loop:
@@ -264,6 +276,18 @@ def test_the_first_action_is_slewed_from_where_it_stands() -> None:
     np.testing.assert_allclose(episode.applied[:, 0], [3.1, 3.2, 3.3], rtol=1e-6)
     np.testing.assert_array_equal(episode.mask, 0.0)
     np.testing.assert_array_equal(episode.action[:, 0], 5.0)
+
+
+def test_what_sank_while_it_was_held_is_slewed_from_where_it_stands() -> None:
+    """And what is not measured itself from what it was told last."""
+    crane = Crane()
+    with _loop(crane, hoist=10.0, fan=10.0) as loop:
+
+        def sink() -> None:
+            crane.hoist = 2.0
+
+        loop.follow([None, None, FREE[0], FREE[0]], sink)
+    assert crane.commands[1:-1] == [[0.3, 0.2, 3.0]] * 2 + [[0.4, 0.2, 2.1], [0.5, 0.2, 2.2]]
 
 
 def test_a_device_that_was_off_is_held_where_it_is_found() -> None:

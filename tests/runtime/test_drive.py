@@ -34,6 +34,8 @@ def test_a_drive_is_judged_as_one_episode_wherever_it_is_cut(bundle: Bundle) -> 
     error = drive.obs[:, 0].astype(float) - drive.obs[:, 2]
     assert (len(drive.obs), len(drive.applied)) == (41, 41)
     assert drive.metrics()["error"] == pytest.approx(np.sqrt(np.mean(error[1:] ** 2)))
+    assert drive.metrics() == drive.metrics(0, 40)
+    assert drive.metrics()["chatter"] == pytest.approx(np.abs(np.diff(drive.applied[:40], axis=0)).mean())
     assert drive.metrics(30, 40)["error"] == pytest.approx(np.sqrt(np.mean(error[31:41] ** 2)))
 
 
@@ -41,8 +43,13 @@ def test_a_drive_is_judged_as_one_episode_wherever_it_is_cut(bundle: Bundle) -> 
 def test_what_the_guard_refuses_does_not_go_live(bundle: Bundle, radius: float, goes_live: bool) -> None:
     joint, policy = Joint(ManualClock()), Policy(bundle)
     with ControlLoop(policy, joint, joint.clock, bundle.manifest) as loop:
-        drive = Drive(loop, np.zeros((WINDOW + 2, 2), np.float32), rng=np.random.default_rng(1))
+        rng = np.random.default_rng(1)
+        drive = Drive(loop, np.zeros((WINDOW + 2, 2), np.float32), rng=rng)
         reason = drive.explore(policy, Guard(radius), WINDOW + 2)
+    drawn = np.random.default_rng(1)
+    for _ in range(bundles.EPISODES):
+        drawn.standard_normal((bundles.STEPS, 1), np.float32)
+    assert rng.bit_generator.state == drawn.bit_generator.state  # it has explored, an episode at a time
     assert ("beyond the trust radius" in reason) is not goes_live
     assert policy.state("shots")[0] == goes_live
     assert policy.can_roll_back is goes_live

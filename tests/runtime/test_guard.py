@@ -36,6 +36,14 @@ def test_the_step_must_lie_within_the_trust_radius() -> None:
     assert _accept(GOOD | {"step_norm": 5.0}) == ""
 
 
+@pytest.mark.parametrize(("change", "fits"), [(0.0, True), (0.25, True), (0.26, False)])
+def test_a_graph_that_says_nothing_of_its_step_is_judged_by_what_it_changed(
+    change: float, fits: bool
+) -> None:
+    verdict = Guard(0.25).accept(AdaptResult({"loss": 0.5}, True, change), bundles.window())
+    assert verdict.ok is fits
+
+
 def test_what_a_graph_says_of_its_step_is_not_enough() -> None:
     assert _accept({"loss": 0.5}, change=6.0) == "step norm 6 is beyond the trust radius 5"
     assert _accept(GOOD, change=1e9) == "step norm 1e+09 is beyond the trust radius 5"
@@ -44,6 +52,24 @@ def test_what_a_graph_says_of_its_step_is_not_enough() -> None:
 def test_half_of_the_window_must_be_valid() -> None:
     assert _accept(GOOD, valid=0.4) == "40% of the window is valid, at least 50% is needed"
     assert _accept(GOOD, valid=0.5) == ""
+
+
+def test_nothing_is_learned_from_what_cannot_have_happened() -> None:
+    """Pushed hard, and nothing moved. Where nobody says what the machine is, nobody knows."""
+    window = bundles.window()
+    window.obs[...] = 0.0
+    window.action[...] = np.where(window.action > 0.0, 1.0, -1.0)
+    result = AdaptResult(GOOD, True, 0.1)
+    verdict = Guard.of(bundles.manifest()).accept(result, window)
+    assert not verdict.ok
+    assert verdict.reason
+    assert Guard(5.0).accept(result, window).ok
+
+
+def test_exactly_as_much_worse_as_is_tolerated_is_tolerated() -> None:
+    guard = Guard(5.0, worse_by=0.125)
+    assert guard.keep(ERROR, 1.0, 1.125).ok
+    assert not guard.keep(ERROR, 1.0, 1.125 + 2**-20).ok
 
 
 ERROR, PAY = Metric("error", "rms", "rad", (("a", "b"),)), Metric("pay", "reward")

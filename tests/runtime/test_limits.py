@@ -371,6 +371,53 @@ def test_a_watchdog_that_trips_again_after_it_was_obeyed_is_new_whatever_its_num
     assert rearming.is_new(sample, 1.0)
 
 
+def test_a_start_after_a_pause_waits_as_long_as_the_first_one() -> None:
+    silent = range(2, 5)  # looks, of which the first is what was there before
+    joint = Joint(ManualClock(), distort=lambda n, s: None if n in silent else s, caps=MACHINE)
+    loop = ControlLoop(LawController(_same), joint, joint.clock, _manifest())
+    loop.start(DT)
+    loop.stop()
+    _sleep(joint, 5.0)
+    before = joint.clock.now()
+    loop.start(4 * DT)
+    assert joint.clock.now() - before == 3 * DT
+
+
+def test_what_is_observed_has_the_row_of_its_tick() -> None:
+    """Also the last observation, on which no action follows."""
+    loop, _, controller = _loop()
+    rows = np.stack([np.arange(11.0), -np.arange(11.0)], axis=1).astype(np.float32) / 8
+    episode = loop.run_episode(rows)
+    np.testing.assert_array_equal(episode.obs[:, 2:], rows)
+    np.testing.assert_array_equal(np.array(controller.seen)[:, 2:], rows[:-1])
+    np.testing.assert_array_equal(loop.obs[2:], rows[-1])
+
+
+def test_an_episode_takes_the_machine_where_it_is_then() -> None:
+    loop, joint, _ = _loop()
+    for position in (3.0, -3.0):
+        joint.position = position
+        assert loop.run_episode(_reference(10)).mask.all()
+
+
+def test_a_loop_that_was_never_started_drives_nothing() -> None:
+    joint = Joint(ManualClock(), caps=MACHINE)
+    loop = ControlLoop(LawController(_same), joint, joint.clock, _manifest())
+    loop.measure()
+    with pytest.raises(DeviceFault, match="the device is not armed"):
+        loop.run_episode(_reference())
+    assert joint.commands == []
+
+
+@pytest.mark.parametrize("objectives", [True, False])
+def test_what_infers_nothing_needs_no_reward(objectives: bool) -> None:
+    manifest = bundles.with_objectives(_manifest()) if objectives else _manifest()
+    joint = Joint(ManualClock(), caps=MACHINE)
+    loop = ControlLoop(LawController(_same), joint, joint.clock, manifest)
+    loop.require_rewards()
+    assert loop.rewarded
+
+
 def test_what_happens_every_tick_happens_after_each_command() -> None:
     loop, joint, _ = _loop()
     seen: list[int] = []

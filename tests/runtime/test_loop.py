@@ -327,6 +327,17 @@ def test_whatever_is_raised_the_device_is_stopped() -> None:
     assert joint.stopped
 
 
+def test_whatever_is_raised_while_it_follows_the_device_is_stopped() -> None:
+    loop, joint, _ = _loop()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.follow(_reference(), between=interrupt)
+    assert joint.stopped
+
+
 def test_a_lost_link_is_the_error_even_where_stopping_fails_too() -> None:
     loop, joint, _ = _loop()
 

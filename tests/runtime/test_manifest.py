@@ -16,6 +16,7 @@ from acclimate.bundle.manifest import (
     TensorSpec,
 )
 from acclimate.errors import ManifestError
+from acclimate.task.spec import ObservationChannel
 
 from . import bundles
 
@@ -111,6 +112,14 @@ BAD = {
         _set("graphs", "act", "inputs", 0, "shape", to=[5]),
         r"graphs\.act\.inputs: 'obs' has shape \[5\], expected \[4\]",
     ),
+    "unknown tensor of adapt": (
+        _set("graphs", "adapt", "inputs", 0, "name", to="state.wait"),
+        r"graphs\.adapt\.inputs names 'state\.wait'; valid names here: state\.weight, .*, window\.mask",
+    ),
+    "wrong shape of a window": (
+        _set("graphs", "adapt", "inputs", 3, "shape", to=[3, 20, 4]),
+        r"graphs\.adapt\.inputs: 'window\.obs' has shape \[3, 20, 4\], expected \[3, 21, 4\]",
+    ),
     "missing output": (_set("graphs", "act", "outputs", to=[]), r"graphs\.act\.outputs lacks 'action'"),
     "writer disagrees": (
         _set("state", 0, "written_by", to="act"),
@@ -184,12 +193,42 @@ def test_a_start_goes_from_low_to_high(low: float, high: float, fits: bool) -> N
         replace(bundles.manifest(), start={"position": (low, high)})
 
 
+def test_a_start_is_of_a_sensor() -> None:
+    for name in ("target", "duty", "nothing"):
+        with pytest.raises(
+            ManifestError, match=f"start names '{name}', which is no sensor; valid: position, vel"
+        ):
+            replace(bundles.manifest(), start={name: (0.0, 1.0)})
+
+
+def test_only_what_has_objectives_has_weights_for_features() -> None:
+    wishful = bundles.with_objectives(bundles.manifest())
+    assert [feature.name for feature in wishful.features] == ["quiet", "fast"]
+    assert replace(wishful, objectives=None).features == ()
+
+
 def test_a_reward_is_the_observation_that_is_one() -> None:
     wishful = bundles.with_objectives(bundles.manifest())
     with pytest.raises(
         ManifestError, match=r"objectives\.reward is 'position', which is not .*: there is none"
     ):
         replace(wishful, objectives=Objectives("w", "position"))
+
+
+@pytest.mark.parametrize("named", ["pay", None, "position"])
+def test_weights_are_inferred_from_the_reward_or_from_nothing(named: str | None) -> None:
+    wishful = bundles.with_objectives(bundles.manifest())
+    pay = ObservationChannel("pay", "1", -1.0, 1.0, "reward")
+    task = replace(wishful.task, observation=(*wishful.observation, pay))
+    graphs = Graphs(
+        replace(wishful.graphs.act, inputs=(TensorSpec("obs", (5,)), *wishful.graphs.act.inputs[1:]))
+    )
+    paid = {"task": task, "graphs": graphs, "objectives": Objectives("w", named)}
+    if named == "position":
+        with pytest.raises(ManifestError, match=r"objectives\.reward is 'position', which is not .*: pay"):
+            replace(wishful, **paid)
+    else:
+        assert replace(wishful, **paid).objectives == paid["objectives"]
 
 
 def test_objectives_need_a_weight_for_every_feature() -> None:

@@ -5,17 +5,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from acclimate.arrays import FloatArray
-from acclimate.bundle.file import Bundle, load
+from acclimate.bundle.file import Bundle, load, write_bundle
 from acclimate.bundle.golden import Golden
-from acclimate.bundle.manifest import GraphSpec, TensorSpec
+from acclimate.bundle.manifest import GraphSpec, Quantised, TensorSpec, Tolerance
 from acclimate.engines import Graph, Program, open_engine
 from acclimate.errors import EngineError, GoldenError, PolicyError
 from acclimate.policy import golden_check
 from acclimate.policy.golden_check import Deviation
 from acclimate.policy.policy import Policy
 from acclimate.task.episode import Window
+from onnx import numpy_helper
 
 from . import bundles
 
@@ -193,10 +195,10 @@ def test_there_is_nothing_to_adapt_to_without_a_window(policy: Policy) -> None:
 class Breaking:
     """onnxruntime, but that every run of `adapt` raises once `broken` is set."""
 
-    name, suffix, remark = "onnxruntime", "onnx", ""
+    name, suffix = "onnxruntime", "onnx"
 
     def __init__(self) -> None:
-        self.broken = False
+        self.broken, self.remark = False, ""
 
     def load(self, model: bytes, spec: GraphSpec, where: str) -> Program:
         real, engine = open_engine("onnxruntime").load(model, spec, where), self
@@ -215,6 +217,68 @@ class Breaking:
                 return Bound(real.bind(*arrays))
 
         return Loaded()
+
+
+@pytest.mark.parametrize("names", [["ticks"], ["weight"], ["ticks", "weight"], ["weight", "sigma"]])
+def test_setting_anything_that_adapt_writes_leaves_nothing_to_take_or_to_go_back_to(
+    policy: Policy, names: list[str]
+) -> None:
+    for committed in (False, True):
+        policy.adapt(bundles.window())
+        if committed:
+            policy.commit()
+        policy.set_states({name: bundles.INITIAL[name] for name in names})
+        stays = "weight" not in names
+        assert (policy.can_commit, policy.can_roll_back) == (stays and not committed, stays and committed)
+        policy.reset("trial")
+
+
+def test_a_state_that_there_is_not_is_named_with_those_that_there_are(policy: Policy) -> None:
+    for ask in (policy.state, lambda name: policy.set_state(name, np.zeros(1, np.float32))):
+        with pytest.raises(PolicyError, match=r"policy 'tiny' has no state 'weigth'.*weight"):
+            ask("weigth")
+
+
+class Baked(Breaking):
+    """An engine whose graphs end in .tflite, though they are what the other ones are."""
+
+    suffix = "tflite"
+
+
+def test_what_a_quantised_graph_has_as_a_constant_cannot_be_set(tmp_path: Path) -> None:
+    frozen = bundles.without_adapt(bundles.manifest())
+    quantised = Quantised("dynamic", ("sigma",), Tolerance())
+    model = onnx.load_from_string(bundles.act_model())
+    model.graph.initializer.append(numpy_helper.from_array(bundles.INITIAL["sigma"], "state.sigma"))
+    kept = [value for value in model.graph.input if value.name != "state.sigma"]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    manifest = replace(frozen, quantised=quantised)
+    members = bundles.members(manifest) | {"act.tflite": model.SerializeToString()}
+    write_bundle(tmp_path / "x", manifest, members)
+    for engine, settable in ((Breaking(), True), (Baked(), False)):
+        policy = Policy(load(tmp_path / "x"), engine)
+        policy.set_state("weight", np.ones((1, 4), np.float32))
+        if settable:
+            policy.set_state("sigma", np.ones(1, np.float32))
+        else:
+            with pytest.raises(PolicyError, match=r"'sigma' cannot be set on .*: act\.tflite is quantised"):
+                policy.set_state("sigma", np.ones(1, np.float32))
+
+
+def test_nothing_staged_is_nothing_to_let_go_of(bundle: Bundle, tmp_path: Path) -> None:
+    frozen = load(bundles.write_tiny(tmp_path / "robust", bundles.without_adapt(bundles.manifest())))
+    for each in (bundle, frozen):
+        policy = Policy(each)
+        policy.unstage()
+        policy.reset("trial")
+
+
+def test_what_an_engine_says_of_its_start_is_told(bundle: Bundle) -> None:
+    engine = Breaking()
+    assert Policy(bundle, engine).choice.remark == ""
+    engine.remark = "it compiles anew at every start"
+    assert Policy(bundle, engine).choice.remark == engine.remark
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -391,12 +455,29 @@ def test_the_golden_check_says_how_far_off_each_tensor_is(bundle: Bundle) -> Non
     assert (found.expected, found.found) == pytest.approx((off[2, 0], golden.action[2, 0]), rel=1e-6)
 
 
+def test_the_golden_check_knows_the_scale_of_every_tensor(policy: Policy) -> None:
+    golden, found = policy.bundle.golden, {(d.graph, d.tensor): d for d in policy.deviations}
+    assert golden.adapt is not None
+    recorded = {("act", "action"): golden.action}
+    recorded |= {("act", f"next.{name}"): array for name, array in golden.next.items()}
+    recorded |= {("adapt", f"next.{name}"): array for name, array in golden.adapt.next.items()}
+    recorded |= {("adapt", f"info.{name}"): array for name, array in golden.adapt.info.items()}
+    scales = {key: float(np.abs(array).max()) for key, array in recorded.items()}
+    assert found.keys() == scales.keys()
+    assert min(scales.values()) < 1.0 < max(scales.values())
+    for key, scale in scales.items():
+        assert found[key].max_rel == pytest.approx(found[key].max_abs / max(scale, 1e-30))
+        assert found[key].allowed == pytest.approx(1e-5 + 1e-5 * scale)
+
+
 def test_the_golden_check_begins_and_ends_with_the_policy_as_exported(bundle: Bundle, policy: Policy) -> None:
     policy.set_state("ticks", np.array([7.0], np.float32))
     policy.adapt(bundles.window())
     policy.commit()
     policy.act(np.ones(4, np.float32))
     assert golden_check.check(policy, bundle) == policy.deviations
+    assert not policy.can_roll_back
+    assert not policy.can_commit
     for name, value in bundles.INITIAL.items():
         np.testing.assert_array_equal(policy.state(name), value)
 

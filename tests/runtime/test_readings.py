@@ -102,6 +102,22 @@ def test_an_angle_that_wraps_around_is_named() -> None:
     assert readings.problem(_sample(-3.13, 2.0, DT), _applied()) is None
 
 
+def test_what_jumped_there_has_not_come_there_by_staying() -> None:
+    readings = _readings()
+    assert readings.problem(_sample(0.0, 0.0, 0.0), []) is None
+    for k in range(1, 5):
+        assert "faster than it can move" in (readings.problem(_sample(3.0, 0.0, k * DT), []) or "")
+    assert readings.problem(_sample(3.0, 0.0, 0.1), []) is None  # by then it may have gone there
+
+
+@pytest.mark.parametrize(("t", "dead"), [(1.0 - 2**-20, False), (1.0, True)])
+def test_an_encoder_is_dead_after_exactly_a_second(t: float, dead: bool) -> None:
+    readings = _readings()
+    for at in (0.0, 0.5):
+        assert readings.problem(_sample(1.0, 0.0, at), _applied(1.0)) is None
+    assert (readings.problem(_sample(1.0, 0.0, t), _applied(1.0)) is not None) is dead
+
+
 @pytest.mark.parametrize("velocity", [(-10.0, 40.0), (-40.0, 10.0), (-40.0, 40.0)])
 @pytest.mark.parametrize("ticks", [-3, 0, 1, 3])
 @pytest.mark.parametrize("way", [-1.0, 1.0])
@@ -136,6 +152,16 @@ def test_what_jumps_by_all_of_its_range_but_a_twentieth_has_wrapped_around(
     assert ("all of its range" in problem) is wraps
 
 
+@pytest.mark.parametrize(("jump", "wraps"), [(19.0, False), (19.001, True)])
+def test_exactly_nineteen_twentieths_of_its_range_is_no_wrap(jump: float, wraps: bool) -> None:
+    wide = POSITION._replace(minimum=-10.0, maximum=10.0)
+    readings = _readings(replace(CAPS, sensors=(VELOCITY, wide)))
+    readings.problem(_sample(-10.0, 0.0, 0.0), [])
+    problem = readings.problem(_sample(-10.0 + jump, 0.0, DT), [])
+    assert problem is not None
+    assert ("all of its range" in problem) is wraps
+
+
 @pytest.mark.parametrize("edge", [-176.0, 176.0])
 def test_exactly_at_the_edge_of_what_can_be_is_within_it(edge: float) -> None:
     """A twentieth of 320 beyond either end."""
@@ -148,7 +174,9 @@ def test_exactly_at_the_edge_of_what_can_be_is_within_it(edge: float) -> None:
     assert "'velocity' as" in (readings.problem(_sample(edge, 99.0), []) or "")  # and no other is blamed
 
 
-@pytest.mark.parametrize(("duty", "dead"), [(1.0, True), (-0.6, True), (0.2, False)])
+@pytest.mark.parametrize(
+    ("duty", "dead"), [(1.0, True), (0.5, True), (-0.5, True), (0.499, False), (-0.2, False)]
+)
 def test_readings_that_never_change_under_a_large_action_are_a_dead_encoder(duty: float, dead: bool) -> None:
     readings = _readings()
     problems = [readings.problem(_sample(3.2, 0.0, k * DT), _applied(duty)) for k in range(150)]

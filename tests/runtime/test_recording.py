@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -172,12 +173,15 @@ def test_a_step_that_nobody_came_to_judge_is_taken_back(bundle: Bundle, rollback
     assert policy.state("shots")[0] == judged + (not rollback)
 
 
-def test_a_good_step_stays_where_exploring_for_the_next_fails(bundle: Bundle) -> None:
+@pytest.mark.parametrize("purpose", ["explore", "wait"])
+def test_a_good_step_stays_where_something_fails_before_the_next_is_taken(
+    bundle: Bundle, purpose: Literal["explore", "wait"]
+) -> None:
     joint, policy = Joint(ManualClock()), Policy(bundle)
 
     class Unplugged(Recorder):
         def __call__(self, obs: np.ndarray, key: EpisodeKey) -> np.ndarray:
-            joint.lost = key == EpisodeKey(1, "explore", 0)
+            joint.lost = key == EpisodeKey(1, purpose, 0)
             return super().__call__(obs, key)
 
     plan = TrialPlan(2, 1, rollback=True)

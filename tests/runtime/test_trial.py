@@ -1,3 +1,4 @@
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,8 @@ def test_adaptation_is_the_one_that_numpy_computes_from_what_the_loop_recorded(b
 def test_a_trial_is_repeatable_bit_by_bit(bundle: Bundle) -> None:
     first, second = (_run(bundle, TrialPlan())[0] for _ in range(2))
     assert first == second
+    assert (len(first.shots), len(first.before.episodes)) == (2, 4)
+    assert TrialPlan() == TrialPlan(shots=2, episodes=4, rest_ticks=0, rollback=False, fresh=True)
 
 
 def test_every_trial_begins_fresh(bundle: Bundle) -> None:
@@ -300,6 +303,26 @@ def test_a_closed_worker_takes_no_window_and_leaves_nothing_locked(bundle: Bundl
         worker.submit(bundles.window())
     worker.close()
     policy.adapt(bundles.window())
+
+
+def test_a_worker_whose_thread_is_gone_leaves_nothing_locked(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    with AdaptWorker(policy) as worker:
+        worker._pool.shutdown()
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            worker.submit(bundles.window())
+        policy.adapt(bundles.window())
+
+
+def test_a_worker_that_is_closed_has_waited_and_ended_its_thread(bundle: Bundle) -> None:
+    policy = Policy(bundle)
+    with AdaptWorker(policy) as worker:
+        worker.submit(bundles.window())
+        names = [thread.name for thread in threading.enumerate()]
+        assert any(name.startswith("acclimate-adapt") for name in names)
+    assert policy.can_commit
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith("acclimate-adapt") for name in names)
 
 
 def test_every_metric_of_the_task_is_measured_and_the_headline_comes_first(bundle: Bundle) -> None:

@@ -118,6 +118,27 @@ def test_what_is_trusted_side_by_side_is_all_remembered(
     assert all(is_trusted(each) for each in several)
 
 
+@pytest.mark.parametrize(("more", "counts"), [(0, True), (1, False)])
+def test_a_list_of_more_than_a_mebibyte_is_none(
+    bundle: Bundle, config: Path, monkeypatch: pytest.MonkeyPatch, more: int, counts: bool
+) -> None:
+    trust(bundle)
+    with (config / "trusted").open("ab") as file:
+        file.write(b"\n" * (2**20 + more - file.tell()))
+    _fresh_process(monkeypatch)
+    assert is_trusted(bundle) is counts
+
+
+def test_a_list_that_belongs_to_another_user_is_none_but_for_roots(
+    bundle: Bundle, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust(bundle)
+    owner = (config / "trusted").stat().st_uid
+    _fresh_process(monkeypatch)
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    assert is_trusted(bundle) is (owner == 0)
+
+
 @pytest.mark.parametrize("named", ["ACCLIMATE_CONFIG", "XDG_CONFIG_HOME", "HOME"])
 def test_the_list_lies_where_configurations_do(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str

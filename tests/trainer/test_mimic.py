@@ -12,13 +12,23 @@ import numpy as np
 import pytest
 import torch
 from acclimate.command import cli
-from acclimate_trainer.algorithms.distillation.imitating import feature_loss
+from acclimate.errors import UsageError
+from acclimate_trainer.algorithms.distillation.imitating import choice_loss, feature_loss
 from acclimate_trainer.algorithms.distillation.mimic import Mimic, MimicConfig
-from acclimate_trainer.algorithms.distillation.pupils import Pupil, ReactivePupil, RecurrentPupil, Seen
+from acclimate_trainer.algorithms.distillation.pupils import (
+    CategoricalPupil,
+    Pupil,
+    ReactivePupil,
+    RecurrentPupil,
+    Seen,
+)
+from acclimate_trainer.algorithms.distillation.teachers import Valued
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
+from acclimate_trainer.algorithms.rl2.categorical import Scene
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
+from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.policy import Policy
+from acclimate_trainer.contract.policy import Policy, stacked
 from acclimate_trainer.contract.sources import Sources
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress, TrainingConfig, start, train
@@ -27,6 +37,7 @@ from acclimate_trainer.play.trials import run_trial, trial_costs
 from acclimate_trainer.play.watched import play
 from acclimate_trainer.runs.run_directory import RunDirectory
 from acclimate_trainer.tasks.point import PointFrameFamily
+from acclimate_trainer.tasks.reacher import ReacherFamily
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -100,12 +111,12 @@ def test_what_is_thought_along_a_drive_is_what_the_policy_does_there(memory: boo
     algorithm = Rl2(family, CONFIG)
     trial = algorithm.trial(4, np.random.default_rng(0), 1.0, explore=0)
     params = pupil.initial(np.random.default_rng(1))
-    stacked = {name: value.expand(4, *value.shape) for name, value in params.items()}
+    copies = {name: value.expand(4, *value.shape) for name, value in params.items()}
     with torch.no_grad():
-        episodes = run_trial(pupil.policy(params), stacked, family, trial)
+        episodes = run_trial(pupil.policy(params), copies, family, trial)
         seen = Seen.of(view, episodes)
         done = view.normal(torch.cat([part.action for part in episodes], dim=2))
-        assert_close(pupil.thought(stacked, seen).action, done, rtol=1e-4, atol=1e-5)
+        assert_close(pupil.thought(copies, seen).action, done, rtol=1e-4, atol=1e-5)
         alone = Seen(*(column.flatten(0, 1).unsqueeze(0) for column in seen))
         one = {name: value.unsqueeze(0) for name, value in params.items()}
         assert_close(pupil.thought(one, alone).action.view_as(done), done, rtol=1e-4, atol=1e-5)
@@ -157,6 +168,63 @@ def test_the_student_drives_all_that_its_teachers_drive() -> None:
         copies = {name: value.expand(3, *value.shape) for name, value in own.items()}
         found.append(error(algorithm.policy(meta), algorithm.specialists.family, copies))
     assert found[1].mean() < 0.7 * found[0].mean()
+
+
+REACHER = Complete.of(ReacherFamily(targets="test"))
+LIBRARY = Successor(REACHER, SuccessorConfig(hidden=8, train_on=("east", "north")))
+
+
+def library() -> Policy:
+    return LIBRARY.policy(LIBRARY.initial(np.random.default_rng(2)))
+
+
+def test_where_actions_are_choices_the_student_learns_a_librarys_values() -> None:
+    """Its own trial says what it sees: greedy, its choices have the largest scores; and all that is its own learns."""
+    config = replace(CONFIG, teacher="anywhere", explore=0, episode_steps=8)
+    algorithm: Mimic[Any] = Mimic(REACHER, config, library)
+    before, *_, after = trained(algorithm, replace(TRAINING, iterations=2))
+    assert changed(before, after) == set(before.meta)
+    own = {name: v for name, v in after.meta.items() if not name.startswith(FOR_TRAINING)}
+    trial = algorithm.trial(2, np.random.default_rng(0), 1.0)
+    played = list(play(algorithm.policy(own), REACHER, trial).episodes)
+    seen = Seen.of(View.of(REACHER), played)
+    pupil = CategoricalPupil(Scene.of(REACHER, (0.0, 0.5)), config.hidden)
+    scores = pupil.thought({name: v.unsqueeze(0) for name, v in own.items()}, seen).action
+    chosen = pupil.scene.choices.taken(seen.done)
+    assert_close((scores * chosen).sum(-1), scores.amax(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_library_is_told_what_each_machine_is_rewarded_for() -> None:
+    """The values of one policy are those of GPI for the target of the machine that was driven."""
+    teacher: Valued[Any] = Valued(REACHER, library)
+    algorithm: Mimic[Any] = Mimic(REACHER, replace(CONFIG, teacher="anywhere"), library)
+    trial = algorithm.trial(3, np.random.default_rng(0), 1.0)
+    obs = torch.rand(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    none = torch.zeros(3, 2, 4, 2)
+    values = teacher.thought({}, trial.course, Seen(obs, none, none[..., :1], none)).action
+    state = stacked(teacher.policy, 3, 1) | {"task_vector": trial.course.before.w}
+    psi = teacher.policy.psi(state, REACHER.inputs(obs).flatten(1, 2))
+    expected = torch.einsum("trpad,td->trpa", psi, trial.course.before.w).amax(2)
+    assert_close(values.flatten(1, 2), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_choices_are_those_of_softened_values_whatever_their_unit() -> None:
+    values = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
+    for unit in (0.01, 1.0, 100.0):
+        spread = (unit * values).std(-1).mean()
+        right = unit * values / (0.2 * spread)
+        best = choice_loss(right, unit * values, 0.2)
+        assert best < choice_loss(0.9 * right, unit * values, 0.2)
+        assert best < choice_loss(1.1 * right, unit * values, 0.2)
+        assert best.item() == pytest.approx(
+            choice_loss(5.0 * values / values.std(-1).mean(), values, 0.2).item(), rel=0.02
+        )
+
+
+def test_who_chooses_needs_a_teacher_and_a_memory() -> None:
+    for wrong in ({}, {"teacher": "anywhere", "memory": False}):
+        with pytest.raises(UsageError, match="whose actions are choices, needs memory = true and a teacher"):
+            Mimic(REACHER, replace(CONFIG, **wrong), nobody)  # type: ignore[arg-type]
 
 
 MIMIC = """

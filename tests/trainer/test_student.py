@@ -236,13 +236,13 @@ def test_a_student_is_trained_by_a_run_of_an_oracle(capsys: pytest.CaptureFixtur
     [
         (
             None,
-            "[student] teacher: there is no run master; train an oracle of the same family first, as in "
+            "[student] teacher: there is no run master; train one with [oracle] on the same family first, as in "
             "acclimate train servo_wide_oracle",
         ),
         (
             "twisted.toml",
             "[student] teacher: master was trained on the family servo with other ranges or channels than pupil is for "
-            "(servo); train an oracle with the same [family]",
+            "(servo); train [oracle] with the same [family]",
         ),
         ("other.toml", "[student] teacher: master trained [robust], expected [oracle]"),
     ],

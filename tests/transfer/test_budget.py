@@ -41,12 +41,21 @@ def test_a_method_keeps_within_its_budget_and_uses_it(name: str) -> None:
     assert found.parameters == parameters(found.config) <= BUDGET.parameters
     section = found.config.tree()[method.section]
     assert isinstance(section, dict)
-    wider = {**found.config.tree(), method.section: {**section, "hidden": int(str(section["hidden"])) + 1}}
-    assert parameters(parse_config(wider, name)) > BUDGET.parameters
+    wider = {**section, **{width: int(str(section[width])) + 1 for width in method.widths}}
+    tree = {**found.config.tree(), method.section: wider}
+    assert parameters(parse_config(tree, name)) > BUDGET.parameters
     assert found.samples <= BUDGET.samples
     if method.trained_on != "nothing":
         each = found.samples / found.config.training.iterations
         assert found.samples + each > BUDGET.samples
+
+
+def test_networks_of_several_widths_are_all_as_wide() -> None:
+    found = affordable("successor", METHODS["successor"], {}, parse_place("servo"), Budget(1300, 1e6))
+    assert found.parameters <= 1300
+    assert found.config.objectives is not None
+    settings = found.config.objectives
+    assert settings.hidden == settings.mixing == settings.critic > 1
 
 
 def test_settings_are_those_of_the_config_for_the_same_preset() -> None:

@@ -23,6 +23,7 @@ from acclimate.bundle.manifest import Manifest
 from acclimate.engines import ENGINES, missing
 from acclimate.errors import DeviceFault, UsageError
 from acclimate.names import did_you_mean
+from acclimate.policy.continual import Continual
 from acclimate.policy.policy import Policy
 from acclimate.task.spec import TaskSpec
 
@@ -226,9 +227,9 @@ def _shots(manifests: Mapping[str, Manifest], wanted: int | None) -> dict[str, i
 
 
 def _steps(bundles: Mapping[str, Bundle]) -> int:
-    """Ticks of an episode: as in the windows of those that have one."""
-    windows = [(bundle, bundle.manifest.window) for bundle in bundles.values()]
-    found = {w.steps: bundle.path for bundle, w in windows if w is not None}
+    """Ticks of an episode: as in the windows of those that explore in episodes."""
+    exploring = [b for b in bundles.values() if b.manifest.window and not Continual.suits(b.manifest)]
+    found = {episode_steps(bundle.manifest): bundle.path for bundle in exploring}
     if len(found) > 1:
         (one, a), (other, b) = list(found.items())[:2]
         raise UsageError(f"{b} cannot be compared with {a}: its episodes have {other} ticks, expected {one}")

@@ -76,9 +76,8 @@ class Line:
         self._layout = OPEN_LAYOUT
         self.decoder = Decoder(OPEN_LAYOUT)
 
-    def adopt(self, schema: Schema, session: int) -> None:
-        """Speak this schema in this session from now on, with fresh counters."""
-        self.session = session
+    def adopt(self, schema: Schema) -> None:
+        """Speak this schema from now on, with fresh counters."""
         self._layout = schema.layout
         self.decoder = Decoder(schema.layout)
         self.lost = self.late = 0
@@ -136,7 +135,7 @@ def introduce(line: Line, timeout: float) -> Introduction:
                 channels[kind, number] = channel
         if heard is not None and (schema := assembled(heard, channels)) is not None:
             _require_possible(line, heard, schema)
-            line.adopt(schema, line.session)
+            line.adopt(schema)
             return Introduction(heard, schema)
         if give_up.passed:
             raise _nobody(line, heard, channels, timeout)

@@ -377,7 +377,7 @@ def _integer(value: float, scale: float) -> int:
 
 
 def _text(padded: bytes) -> str:
-    return padded.split(b"\x00", 1)[0].decode(errors="replace")
+    return padded.partition(b"\x00")[0].decode(errors="replace")
 
 
 def _cut(text: str, most: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from acclimate_bridge.simulation.plant import Plant
 from acclimate_bridge.simulation.profile import Profile
 from acclimate_bridge.simulation.ramp import STEP_US, Ramp
 
-_NEVER = 1 << 62  # µs
+_NEVER = sys.maxsize  # µs
 _ANNOUNCE_US = 100_000  # at most one unasked CAPS in this time
 _FRAMES = re.compile(rb"[^\0]*\0|[^\0]+")
 

@@ -82,7 +82,8 @@ def _shapes(m: Manifest, ticks: int) -> dict[str, tuple[int, ...]]:
         "act.action": (ticks, m.n_act),
     }
     shapes |= {f"act.next.{name}": (ticks, *shape) for name, shape in _written(m.graphs.act).items()}
-    if m.graphs.adapt is not None and m.window is not None:
+    if m.graphs.adapt is not None:
+        assert m.window is not None  # a manifest has a window where it has an adapt graph
         episodes, steps = m.window.episodes, m.window.steps
         shapes["adapt.window.obs"] = (episodes, steps + 1, m.n_obs)
         shapes["adapt.window.action"] = (episodes, steps, m.n_act)

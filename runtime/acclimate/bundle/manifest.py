@@ -336,6 +336,11 @@ def _adaptation(m: Manifest) -> None:
         raise ManifestError(
             f"{' and '.join(given)} given but {' and '.join(absent)} null; all three or none must be there"
         )
+    if m.adaptation and m.window and m.adaptation.continual and m.window.episodes != 1:
+        raise ManifestError(
+            f"adaptation is continual, so window.episodes must be 1, found {m.window.episodes}: what is driven without "
+            "a pause is one episode"
+        )
     writes_adapt: Writer = "adapt"
     orphans = [t.name for t in m.state if t.written_by == writes_adapt]
     if not given and orphans:

@@ -60,7 +60,7 @@ def _pack_array(name: str, array: FloatArray) -> bytes:
     if array.dtype != np.float32:
         raise BundleError(f"array {name!r} is {array.dtype}; a bundle stores float32 only")
     buffer = io.BytesIO()
-    npy.write_array(buffer, np.ascontiguousarray(array).reshape(array.shape), (1, 0), allow_pickle=False)
+    npy.write_array(buffer, np.ascontiguousarray(array).reshape(array.shape), (1, 0))
     return buffer.getvalue()
 
 

@@ -215,14 +215,9 @@ class ControlLoop:
 
     def require_unbroken(self) -> None:
         """Raises DeviceFault if this program was held up since the last tick: nothing moves again by itself."""
-        self._require_no_pause(self._clock.now() - self._pacer.now - self._manifest.control_dt)
-
-    def _require_no_pause(self, lateness: float) -> None:
+        lateness = self._clock.now() - self._pacer.now - self._manifest.control_dt
         if lateness > self.patience.pause:
-            raise DeviceFault(
-                f"this program was held up for {lateness:.2g} s in the middle of a drive; the device was stopped. Look "
-                "at the machine, then run again"
-            )
+            raise _held_up(lateness)
 
     def run_episode(
         self,
@@ -329,10 +324,10 @@ class ControlLoop:
     def _observe(self, reference: FloatArray | None) -> bool:
         """Wait for the tick and read the device; False where neutral had to be commanded instead."""
         patience = self.patience
-        self._raw, self._through = None, False
+        self._fresh, self._raw, self._through = False, None, False
         lateness = self._pacer.wait()
         if lateness > patience.pause:
-            self._require_no_pause(lateness)
+            raise _held_up(lateness)
         sample = self._device.latest()
         if reference is not None:
             self._obs[self._referred] = reference
@@ -345,7 +340,6 @@ class ControlLoop:
                 return True
             self._tally.blind += 1
             problem = "has sent nothing new"
-        self._fresh = False
         self._unusable(problem or "", sample)
         return False
 
@@ -414,3 +408,10 @@ class ControlLoop:
             raise PolicyError(
                 f"the controller's action {worst!r} is not finite any more; the device was stopped"
             )
+
+
+def _held_up(lateness: float) -> DeviceFault:
+    return DeviceFault(
+        f"this program was held up for {lateness:.2g} s in the middle of a drive; the device was stopped. Look "
+        "at the machine, then run again"
+    )

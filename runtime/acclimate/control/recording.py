@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acclimate.arrays import FloatArray
 from acclimate.atomic import write_atomically
@@ -79,12 +80,16 @@ class Recording:
 
 
 class Record(NamedTuple):
-    """What a file holds: obs (n, steps + 1, n_obs), applied (n, steps, n_act), mask (n, steps); task, where it says."""
+    """What a file holds: obs (n, steps + 1, n_obs), applied (n, steps, n_act), mask (n, steps); task, where it says.
+
+    rows: which episodes of the file these are, (n,).
+    """
 
     obs: FloatArray
     applied: FloatArray
     mask: FloatArray
     task: TaskSpec | None
+    rows: NDArray[np.int64]
 
 
 def load_record(path: Path) -> Record:
@@ -93,6 +98,7 @@ def load_record(path: Path) -> Record:
         with np.load(path, allow_pickle=False) as arrays:
             whole = arrays["steps"] == arrays["steps"].max() if "steps" in arrays else slice(None)
             obs, applied, mask = (arrays[name][whole] for name in ("obs", "applied", "mask"))
+            rows = np.arange(len(arrays["mask"]))[whole]
             task = arrays["task"].tobytes().decode() if "task" in arrays else None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
@@ -101,7 +107,7 @@ def load_record(path: Path) -> Record:
     shapes = obs.ndim == applied.ndim == 3 and mask.ndim == 2
     if not (shapes and obs.shape[:2] == (len(mask), mask.shape[1] + 1) and applied.shape[:2] == mask.shape):
         raise UsageError(f"{path} is not a recording: its arrays do not fit each other")
-    return Record(obs, applied, mask, None if task is None else _task(task, path))
+    return Record(obs, applied, mask, None if task is None else _task(task, path), rows)
 
 
 def _task(text: str, path: Path) -> TaskSpec:

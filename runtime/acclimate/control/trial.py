@@ -89,7 +89,7 @@ class Shot(NamedTuple):
     kept: Verdict
     valid: float
     after: Measurement
-    undone: bool = False
+    undone: bool
 
 
 class TrialReport(NamedTuple):

@@ -33,6 +33,16 @@ RESUMABLE = Need(
 )
 FEATURES = Need(lambda family: family.featured, "it has no features that a device could be rewarded for")
 
+REWARDED = Need(lambda family: family.rewarded, "its devices cannot know their rewards")
+TAUGHT = Need(
+    lambda family: (
+        family.featured and len(family.spec.parameters) == len(family.spec.features)
+        if family.spec.discrete
+        else family.spec.differentiable
+    ),
+    "nobody could teach there: no gradient passes through its sessions (differentiable = False), and its parameters "
+    "are not weights of its features",
+)
 FOLLOWS = Need(
     lambda family: bool(tracks(family.spec)), "there is nothing that it follows (it has no reference)"
 )
@@ -45,12 +55,14 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "model": (CONTINUOUS, GRADIENT),
     "objectives": (CONTINUOUS, GRADIENT, FEATURES),
     "student": (CONTINUOUS, PARAMETERS),
-    "mimic": (CONTINUOUS, GRADIENT),
+    "mimic": (TAUGHT,),
+    "imitation": (CONTINUOUS,),
     "features": (CONTINUOUS, GRADIENT, FOLLOWS),
     "ppo": (),
     "robust": (CONTINUOUS, GRADIENT),
     "oracle": (CONTINUOUS, GRADIENT, PARAMETERS),
     "successor": (DISCRETE, FEATURES),
+    "entropy": (REWARDED,),
 }
 """By the name of the config's section."""
 

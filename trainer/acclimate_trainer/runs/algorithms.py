@@ -10,8 +10,10 @@ from typing import TypeAlias, TypeVar
 
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.distillation.imitation import Imitation
 from acclimate_trainer.algorithms.distillation.mimic import Mimic
 from acclimate_trainer.algorithms.distillation.student import Student
+from acclimate_trainer.algorithms.entropy.entropy import Entropy
 from acclimate_trainer.algorithms.features.features import Features
 from acclimate_trainer.algorithms.identify.identify import Identify
 from acclimate_trainer.algorithms.maml.maml import Maml
@@ -39,16 +41,18 @@ _MADE: Mapping[str, _Make] = {
     "model": lambda family, c: Model(family, _given(c.model)),
     "objectives": lambda family, c: Objectives(family, _given(c.objectives)),
     "student": lambda family, c: Student(family, _given(c.student), partial(teacher_of, c)),
+    "imitation": lambda family, c: Imitation(family, _given(c.imitation)),
     "features": lambda family, c: Features(family, _given(c.features)),
     "mimic": lambda family, c: Mimic(family, _given(c.mimic), partial(teacher_of, c)),
     "ppo": lambda family, c: Ppo(family, _given(c.ppo)),
     "robust": lambda family, c: Reactive(family, _given(c.robust), oracle=False),
     "oracle": lambda family, c: Reactive(family, _given(c.oracle), oracle=True),
     "successor": lambda family, c: Successor(family, _given(c.successor)),
+    "entropy": lambda family, c: Entropy(family, _given(c.entropy)),
 }
 
 
-PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "student", "features", "robust", "oracle")
+PER_MACHINE = ("maml", "rl2", "rl2_oracle", "identify", "model", "student", "features", "robust", "oracle")
 """Those with a loss for each machine, by which ranges can be widened."""
 
 
@@ -81,29 +85,32 @@ def taught_by(config: Config) -> str:
 
 
 def teacher_of(config: Config) -> Policy:
-    """The oracle that the config of a student names. Raises UsageError where there is none for its family."""
-    path, section = Path(taught_by(config)), f"[{config.algorithm}]"
+    """The policy that the config of a student names: an oracle, or where actions are choices a library of successor
+    features. Raises UsageError where there is none for its family."""
+    path, where = Path(taught_by(config)), f"[{config.algorithm}] teacher:"
+    spec = config.opened.family.spec
+    kind, example = ("successor", "reacher_library") if spec.discrete else ("oracle", "servo_wide_oracle")
     if not (path / CONFIG).is_file():
         raise UsageError(
-            f"{section} teacher: there is no run {path}; train an oracle of the same family first, as in "
-            "acclimate train servo_wide_oracle"
+            f"{where} there is no run {path}; train one with [{kind}] on the same family first, as in acclimate train "
+            f"{example}"
         )
     run = RunDirectory.open(path)
     taught, progress = run.config, run.load()
-    if taught.oracle is None:
-        raise UsageError(f"{section} teacher: {path} trained [{taught.algorithm}], expected [oracle]")
-    ours, theirs = config.opened.family.spec, taught.opened.family.spec
-    if replace(ours, differentiable=True) != replace(
+    if taught.algorithm != kind:
+        raise UsageError(f"{where} {path} trained [{taught.algorithm}], expected [{kind}]")
+    theirs = taught.opened.family.spec
+    if replace(spec, differentiable=True) != replace(
         theirs, differentiable=True
     ):  # a teacher may know a model of it
         raise UsageError(
-            f"{section} teacher: {path} was trained on the family {theirs.name} with other ranges or channels than "
-            f"{config.name} is for ({ours.name}); train an oracle with the same [family]"
+            f"{where} {path} was trained on the family {theirs.name} with other ranges or channels than "
+            f"{config.name} is for ({spec.name}); train [{kind}] with the same [family]"
         )
     if progress is None:
-        raise UsageError(f"{section} teacher: nothing is trained in {path} yet; `acclimate train` does it")
+        raise UsageError(f"{where} nothing is trained in {path} yet; `acclimate train` does it")
     meta = {name: value.detach() for name, value in progress.chosen.items()}
-    return Reactive(taught.opened.family, taught.oracle, oracle=True).policy(meta)
+    return algorithm_of(taught).policy(meta)
 
 
 def _given(section: Section | None) -> Section:

@@ -15,8 +15,10 @@ from acclimate.errors import UsageError
 from acclimate.fields import is_identifier
 from acclimate.text_files import read_toml
 
+from acclimate_trainer.algorithms.distillation.imitation import ImitationConfig
 from acclimate_trainer.algorithms.distillation.mimic import MimicConfig
 from acclimate_trainer.algorithms.distillation.student import StudentConfig
+from acclimate_trainer.algorithms.entropy.entropy import EntropyConfig
 from acclimate_trainer.algorithms.features.features import FeaturesConfig
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
@@ -72,11 +74,13 @@ class Config:
     objectives: ObjectivesConfig | None = None
     student: StudentConfig | None = None
     mimic: MimicConfig | None = None
+    imitation: ImitationConfig | None = None
     features: FeaturesConfig | None = None
     ppo: PpoConfig | None = None
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     successor: SuccessorConfig | None = None
+    entropy: EntropyConfig | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that no run and no bundle can have."""
@@ -112,11 +116,13 @@ ALGORITHMS = (
     "objectives",
     "student",
     "mimic",
+    "imitation",
     "features",
     "ppo",
     "robust",
     "oracle",
     "successor",
+    "entropy",
 )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from acclimate.errors import UsageError
 
+from acclimate_trainer.algorithms.distillation.imitation import Imitation
 from acclimate_trainer.compiled.driving import compiling, notes
 from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.family import HasClassical
@@ -48,6 +49,8 @@ def train_into(out: Path, config: Config, *, fresh: bool = False) -> Trained:
     algorithm = algorithm_of(config)
     if taught_by(config):
         teacher_of(config)
+    if isinstance(algorithm, Imitation):
+        _ = algorithm.recorded
     begun = beginning(config, algorithm)
     run = RunDirectory.create(out, config, fresh=fresh)
     return Trained(run, *_train(run, config, algorithm, begun))

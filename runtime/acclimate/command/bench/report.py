@@ -12,6 +12,7 @@ from acclimate.command.bench.percentiles import Times
 from acclimate.cores import usable_cores
 from acclimate.engines.findings import processor
 from acclimate.fields import Json
+from acclimate.policy.pace import keeps_pace
 
 GRAPHS = ("act", "adapt")
 _UNIT = {"act": (1.0, "µs"), "adapt": (1e-3, "ms")}  # of a table, in µs
@@ -26,7 +27,7 @@ def tree(bundle: Bundle, choice: Sequence[str], effort: Effort, found: Sequence[
         "machine": machine(),
         "seconds": effort.seconds,
         "choice": list(choice),
-        "rows": [_row(of) for of in found],
+        "rows": [_row(of, bundle.manifest.control_dt) for of in found],
     }
 
 
@@ -47,7 +48,13 @@ def cpu_share(of: Measured) -> float | None:
     return median(of.cpu_shares) if of.cpu_shares else None
 
 
-def _row(of: Measured) -> Json:
+def fits(of: Measured, control_dt: float) -> bool | None:
+    """Whether `act` fits into a control period (s), as `run` has it; None where it was not measured."""
+    hot = of.times().get(("act", "hot"))
+    return None if hot is None else keeps_pace(hot.p50 * 1e-6, control_dt)
+
+
+def _row(of: Measured, control_dt: float) -> Json:
     times: list[Json] = [
         {"graph": graph, "pace": pace, "n": t.n, "p50_us": t.p50, "p99_us": t.p99, "p999_us": t.p999}
         for (graph, pace), t in of.times().items()
@@ -55,6 +62,7 @@ def _row(of: Measured) -> Json:
     return {
         "name": of.name,
         "refused": of.refused or None,
+        "fits": fits(of, control_dt),
         "times": times,
         "first_action_ms": middle(of, lambda start: start.first_action_ms),
         "import_ms": middle(of, lambda start: start.import_ms),
@@ -73,7 +81,19 @@ def table(bundle: Bundle, choice: Sequence[str], found: Sequence[Measured]) -> l
         if any((graph, "hot") in of.times() for of in measured):
             lines += ["", *_times_table(graph, measured)]
     refused = [f"{of.name}: {of.refused}" for of in found if of.refused]
-    return lines + (["", *_process_table(measured)] if measured else []) + (["", *refused] if refused else [])
+    late = [_too_slow(of, bundle.manifest.control_dt) for of in measured]
+    said = [*filter(None, late), *refused]
+    return lines + (["", *_process_table(measured)] if measured else []) + (["", *said] if said else [])
+
+
+def _too_slow(of: Measured, control_dt: float) -> str | None:
+    if fits(of, control_dt) is not False:
+        return None
+    took = of.times()["act", "hot"].p50 * 1e-3
+    return (
+        f"{of.name}: act takes {took:.3g} ms, and the control period is {control_dt * 1e3:g} ms: it cannot keep its "
+        "rate here, and `acclimate run` refuses"
+    )
 
 
 def _times_table(graph: str, found: Sequence[Measured]) -> list[str]:

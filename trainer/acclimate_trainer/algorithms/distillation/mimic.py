@@ -5,15 +5,16 @@ student drives, and in every tick the machine's own teacher says what it would h
 
     L = policy regression + β · feature regression        (equations 3, 5 and 6)
 
-- Policy regression: the paper's cross-entropy between softened values is for choices. Here actions are continuous: of
-  two Gaussians of one width the divergence is the squared difference of their means, of which a logarithm is taken
-  (`imitating`).
+- Policy regression: where actions are choices, cross-entropy to the teacher's softened values, as in the paper. Where
+  they are continuous: of two Gaussians of one width the divergence is the squared difference of their means, of which a
+  logarithm is taken (`imitating`).
 - Feature regression: a linear map, which only training has, from the student's features to those of each teacher. It
   asks the student to know what the teacher knows, and not only to do what it does.
 
 What the student has learned of all of them is where training on a new machine may begin: `start` of a config.
 
-In place of many teachers there may be one that is told every machine's parameters, as for `student`.
+In place of many teachers there may be one that is told every machine's parameters, as for `student`; where actions are
+choices, a library of policies that is told what each machine is rewarded for.
 """
 
 from __future__ import annotations
@@ -25,12 +26,26 @@ from typing import Generic
 import numpy as np
 import torch
 from acclimate.errors import UsageError
+from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.algorithms.distillation.imitating import feature_loss, imitation_loss
-from acclimate_trainer.algorithms.distillation.pupils import Pupil, ReactivePupil, RecurrentPupil, Seen
-from acclimate_trainer.algorithms.distillation.teachers import Specialists, Teachers, Told, learn_alone
+from acclimate_trainer.algorithms.distillation.imitating import choice_loss, feature_loss, imitation_loss
+from acclimate_trainer.algorithms.distillation.pupils import (
+    CategoricalPupil,
+    Pupil,
+    ReactivePupil,
+    RecurrentPupil,
+    Seen,
+)
+from acclimate_trainer.algorithms.distillation.teachers import (
+    Specialists,
+    Teachers,
+    Told,
+    Valued,
+    learn_alone,
+)
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
+from acclimate_trainer.algorithms.rl2.categorical import Scene
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2, Rl2Config, new_trial
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import TaskFamily, Tasks
@@ -57,7 +72,8 @@ class MimicConfig(Rl2Config):
     drawn: int = 0
     """A seed: which machines these are."""
     teacher: str = ""
-    """In place of these, the folder of a run that trained an oracle; the student then learns on the whole family."""
+    """In place of these, the folder of a run that trained an oracle, or a library of successor features where actions
+    are choices; the student then learns on the whole family."""
     teaching: float = 0.4
     """Share of training, at its beginning, in which the teachers learn."""
     memory: bool = True
@@ -66,6 +82,8 @@ class MimicConfig(Rl2Config):
     """Weight of the feature regression, β."""
     tolerance: float = 0.5
     """Difference of actions, as a share of what the teacher usually does, from which on the loss is a logarithm."""
+    temperature: float = 0.2
+    """Where actions are choices: τ of the teacher's softened values, in units of how those of a state differ."""
     explore: int = 2
     """How many of the trials side by side have noise on their actions while the student drives."""
 
@@ -73,7 +91,7 @@ class MimicConfig(Rl2Config):
         """Raises UsageError for what no training can be."""
         super().__post_init__()
         others = {"teachers": COUNT, "drawn": NOT_NEGATIVE, "teaching": SHARE, "features": NOT_NEGATIVE}
-        require(self, {**others, "tolerance": POSITIVE})
+        require(self, {**others, "tolerance": POSITIVE, "temperature": POSITIVE})
         if not 0 <= self.explore <= self.side_by_side:
             raise UsageError(
                 f"explore must be from 0 to side_by_side, {self.side_by_side}, found {self.explore}"
@@ -91,16 +109,29 @@ class Mimic(Generic[Tasks]):
         config: MimicConfig,
         oracle: Callable[[], Policy],
     ) -> None:
-        """oracle: gives the one that `config.teacher` names, where it names one."""
-        whole: Complete[Tasks] = Complete.of(family)
-        self._config, self._view = config, View.of(whole)
-        self._pupil = self._made()
-        self.specialists = None if config.teacher else self._trained_alone(whole)
-        told: Told[Tasks] = Told(whole, oracle)
-        self._teachers: Teachers[Tasks] = told if self.specialists is None else self.specialists
+        """oracle: gives the one that `config.teacher` names, where it names one.
 
-    def _made(self) -> Pupil:
+        Raises UsageError where actions are choices and it names none, or where there is no memory for them.
+        """
+        whole: Complete[Tasks] = Complete.of(family)
+        self._config, self._view, self._chooses = config, View.of(whole), whole.spec.discrete
+        if self._chooses and not (config.teacher and config.memory):
+            raise UsageError(
+                f"[mimic] on the family {whole.spec.name!r}, whose actions are choices, needs memory = true and a "
+                "teacher, the folder of a run of [successor]"
+            )
+        self._pupil = self._made(whole)
+        self.specialists = None if config.teacher else self._trained_alone(whole)
+        self._teachers: Teachers[Tasks] = (
+            (Valued if self._chooses else Told)(whole, oracle)
+            if self.specialists is None
+            else self.specialists
+        )
+
+    def _made(self, family: Complete[Tasks]) -> Pupil:
         c = self._config
+        if self._chooses:
+            return CategoricalPupil(Scene.of(family, _typical(family.spec)), c.hidden)
         return RecurrentPupil(self._view, c.hidden) if c.memory else ReactivePupil(self._view, self._reactive)
 
     @property
@@ -148,7 +179,8 @@ class Mimic(Generic[Tasks]):
     def trial(self, tasks: int, rng: np.random.Generator, progress: float) -> Trial[Tasks]:
         """On machines that the teachers know."""
         c = self._config
-        return new_trial(self._teachers.family, c, tasks, rng, progress, c.explore)
+        n_noise = len(self._view.family.spec.choices) if self._chooses else None
+        return new_trial(self._teachers.family, c, tasks, rng, progress, c.explore, n_noise)
 
     def loss(self, meta: Tensors, trial: Trial[Tasks]) -> tuple[Tensor, dict[str, float]]:
         """What the student lacks of its teachers along a trial that it drives, and figures to report."""
@@ -160,7 +192,11 @@ class Mimic(Generic[Tasks]):
         own = {name: value.unsqueeze(0) for name, value in _student(meta).items()}
         found = self._pupil.thought(own, Seen.of(self._view, list(played)))
         action = found.action.view_as(wanted.action)
-        imitation = imitation_loss(action, wanted.action, c.tolerance).mean()
+        imitation = (
+            choice_loss(action, wanted.action, c.temperature)
+            if self._chooses
+            else imitation_loss(action, wanted.action, c.tolerance).mean()
+        )
         figures = {"imitation": float(imitation.detach()), **self._driven(episodes)}
         if not c.features:
             return imitation, figures
@@ -181,8 +217,18 @@ class Mimic(Generic[Tasks]):
         parts = [part.some(quiet) for part in episodes]
         if not parts[0].action.shape[1]:
             return {}
+        if not family.spec.headline.pairs:
+            return {"return": float(sum(part.reward.sum(-1).mean() for part in parts))}
         cost = joined([family.costs(part.window(), part.reward) for part in parts])[0]
         return {cost.name: float(headline(cost).mean())}
+
+
+def _typical(spec: TaskSpec) -> tuple[float, float]:
+    """Mean and spread of a reward, by the range of its channel."""
+    channel = next((channel for channel in spec.observation if channel.source == "reward"), None)
+    if channel is None:
+        return 0.0, 1.0
+    return 0.5 * (channel.minimum + channel.maximum), 0.25 * (channel.maximum - channel.minimum)
 
 
 def _student(meta: Tensors) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from acclimate_trainer.algorithms.reactive import ReactiveConfig, ReactivePolicy
-from acclimate_trainer.algorithms.rl2 import rl2
+from acclimate_trainer.algorithms.rl2 import categorical, rl2
+from acclimate_trainer.algorithms.rl2.categorical import CategoricalPolicy, Scene
 from acclimate_trainer.contract.policy import Policy, Tensors
 from acclimate_trainer.networks import feedforward
 from acclimate_trainer.networks.recurrent import gru, gru_over_time
@@ -26,6 +27,7 @@ class Seen(NamedTuple):
     obs: Tensor  # (T, E, L, n_obs)
     previous: Tensor  # the action before, within ±1 (T, E, L, n_act)
     begins: Tensor  # 1 in the first tick of an episode (T, E, L, 1)
+    done: Tensor  # the action then, in the channels' units (T, E, L, n_act)
 
     @classmethod
     def of(cls, view: View, episodes: Sequence[Episodes]) -> Seen:
@@ -38,14 +40,16 @@ def _seen(view: View, part: Episodes) -> Seen:
     ended = part.ended.unsqueeze(-1)
     first = torch.cat([torch.ones_like(ended[:, :, :1]), ended[:, :, :-1]], dim=2)
     begins = first.to(part.action.dtype)
-    return Seen(part.obs[:, :, :-1], previous_actions(view, part.action) * (1.0 - begins), begins)
+    return Seen(
+        part.obs[:, :, :-1], previous_actions(view, part.action) * (1.0 - begins), begins, part.action
+    )
 
 
 class Thought(NamedTuple):
     """What a network makes of what it sees."""
 
     features: Tensor  # its last hidden layer, or its memory (T, E, L, H)
-    action: Tensor  # without noise, within ±1 (T, E, L, n_act)
+    action: Tensor  # without noise, within ±1 (T, E, L, n_act); or the score of every choice (T, E, L, A)
 
 
 class Pupil(Protocol):
@@ -79,7 +83,7 @@ class RecurrentPupil:
         return rl2.Rl2Policy(params, self.view)
 
     def thought(self, params: Tensors, seen: Seen) -> Thought:
-        x = rl2.inputs(self.view, *seen)
+        x = rl2.inputs(self.view, seen.obs, seen.previous, seen.begins)
         memory = _remembered(params, x)
         action = rl2.mean_action(params, x.flatten(1, 2), memory.flatten(1, 2))
         return Thought(memory, action.view(*x.shape[:3], -1))
@@ -97,6 +101,33 @@ def _remembered(params: Tensors, x: Tensor) -> Tensor:
         h = gru(params, x[:, :, t], h)
         out.append(h)
     return torch.stack(out, dim=2)
+
+
+@dataclass(frozen=True)
+class CategoricalPupil:
+    """As a `CategoricalPolicy`."""
+
+    scene: Scene
+    hidden: int
+
+    @property
+    def n_features(self) -> int:
+        return self.hidden
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        return categorical.initial_parameters(self.scene, self.hidden, rng)
+
+    def policy(self, params: Tensors) -> Policy:
+        return CategoricalPolicy(params, self.scene)
+
+    def thought(self, params: Tensors, seen: Seen) -> Thought:
+        """What was seen and chosen before is remembered through the ends of episodes."""
+        now = self.scene.seen(seen.obs)
+        pair = categorical.pair_of(now, self.scene.choices.taken(seen.done))
+        before = torch.cat([torch.zeros_like(pair[:, :, :1]), pair[:, :, :-1]], dim=2)
+        memory = _remembered(params, self.scene.inputs(seen.obs, now, before, seen.begins))
+        scores = categorical.scores(params, memory.flatten(1, 2), now.flatten(1, 2))
+        return Thought(memory, scores.view(*now.shape[:3], -1))
 
 
 @dataclass(frozen=True)

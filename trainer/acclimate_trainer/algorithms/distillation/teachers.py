@@ -13,6 +13,7 @@ from torch import Tensor
 from acclimate_trainer.algorithms.distillation.pupils import Pupil, Seen, Thought
 from acclimate_trainer.algorithms.reactive import Reactive
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
+from acclimate_trainer.algorithms.successor.policies import LibraryPolicy, UniversalPolicy
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Tasks
 from acclimate_trainer.contract.policy import Policy, Tensors, stacked
@@ -85,6 +86,43 @@ class Told(Generic[Tasks]):
         obs, noise = seen.obs.reshape(count, rows, -1), torch.zeros(count, rows, self.policy.n_noise)
         action = self.view.normal(self.policy.act(state, obs, noise).action)
         return Thought(self.view.told(task, rows).view(*axes, -1), action.view(*axes, -1))
+
+
+class Valued(Generic[Tasks]):
+    """A library of successor features, told what every machine is rewarded for: how good each choice is there.
+
+    Its features are what it is told, as those of `Told`.
+    """
+
+    count = 1
+
+    def __init__(self, family: Complete[Tasks], load: Callable[[], Policy]) -> None:
+        """load: as of `Told`, gives a policy of `successor`."""
+        self.family, self.view, self._load = family, View.of(family), load
+
+    @cached_property
+    def policy(self) -> LibraryPolicy | UniversalPolicy:
+        policy = self._load()
+        assert isinstance(policy, LibraryPolicy | UniversalPolicy)
+        return policy
+
+    @property
+    def n_features(self) -> int:
+        return len(self.family.spec.parameters)
+
+    def who(self, tasks: int) -> Tensor:
+        return torch.zeros(tasks, dtype=torch.int64)
+
+    def thought(self, meta: Tensors, course: Course[Tasks], seen: Seen) -> Thought:
+        """Values of all choices, the best policy for each taken: max_i wᵀψ_i(s, a)."""
+        del meta
+        tasks, side_by_side, ticks = seen.obs.shape[:3]
+        told = course.told(self.family, torch.arange(ticks).unsqueeze(1)).transpose(0, 1)  # (T, L, d)
+        w = told.unsqueeze(1).expand(-1, side_by_side, -1, -1)
+        state = stacked(self.policy, tasks, 1)
+        values = self.policy.values(state, seen.obs.flatten(1, 2), w.flatten(1, 2))
+        features = self.family.standard(w)
+        return Thought(features, values.view(tasks, side_by_side, ticks, -1))
 
 
 class Specialists(Generic[Tasks]):

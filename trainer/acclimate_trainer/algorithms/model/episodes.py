@@ -77,8 +77,8 @@ class Places(Generic[Tasks]):
             seen, live = drive(policy, live, self._family.spec, part, plan.adjoint_decay, change)
             window = Window(*(x.detach() for x in seen.window()))
             errors.append(policy.errors(live, window))
-            adapted = policy.adapt(live, Window(*(x[:, :1] for x in window))).next
-            live |= {**adapted, "told": adapted["told"].detach()}
+            live |= policy.learned(live, Window(*(x[:, :1] for x in window)))
+            live["told"] = live["told"].detach()
             parts.append(seen)
         self._machines = chosen(course.at < length, course.after, self._machines)
         kept = [tensor.name for tensor in policy.state if tensor.reset == "trial"]

@@ -12,8 +12,8 @@ from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
 from acclimate_trainer.algorithms.model import network
-from acclimate_trainer.algorithms.model.form import Form, predicted, squares, weighed
-from acclimate_trainer.algorithms.model.rows import Layout, Rows
+from acclimate_trainer.algorithms.model.form import Form, certainty, predicted, squares
+from acclimate_trainer.algorithms.model.rows import Layout
 from acclimate_trainer.algorithms.rl2.rl2 import told_act
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
 
@@ -82,34 +82,33 @@ class ModelPolicy:
 
         `loss` and `left` are the model's errors on the window before and after it, in units of the noise.
         """
-        meta, rows = network.stacked(self._model, window.mask.shape[0]), self._layout.rows(window)
-        thought = self._thought(state)
-        after = self._form.adapt(meta, thought, rows)
-        errors = [self._error(meta, each, rows) for each in (thought, after)]
-        seen = rows.weight.amax(-1) > 0.0
-        written = {**after, "told": self._form.told(meta, after)}
-        following = {name: _where(seen, value, state[name]) for name, value in written.items()}
+        following = self.learned(state, window)
         moved = [n for n in following if n not in self._form.counters]
         step = torch.cat([(following[n] - state[n]).flatten(1) for n in moved], dim=-1)
-        info = {"loss": errors[0], "left": errors[1], "step_norm": step.square().sum(-1).sqrt()}
-        return Adapt(following, info)
+        errors = {"loss": self._error(state, window), "left": self._error(following, window)}
+        return Adapt(following, {**errors, "step_norm": step.square().sum(-1).sqrt()})
+
+    def learned(self, state: Tensors, window: Window) -> dict[str, Tensor]:
+        """What is thought after a window; where there is nothing to learn from, as before."""
+        meta, rows = network.stacked(self._model, window.mask.shape[0]), self._layout.rows(window)
+        after = self._form.adapt(meta, self._thought(state), rows)
+        seen = rows.weight.amax(-1) > 0.0
+        written = {**after, "told": self._form.told(meta, after)}
+        return {name: _where(seen, value, state[name]) for name, value in written.items()}
 
     def errors(self, state: Tensors, window: Window) -> Tensor:
         """Mean square of each sensor's prediction errors in a window, (T, n_y), with what is thought."""
         meta, rows = network.stacked(self._model, window.mask.shape[0]), self._layout.rows(window)
-        return squares(self._rest(meta, self._thought(state), rows), rows.weight)
+        rest = rows.y - predicted(self._form, meta, self._thought(state), rows.x, self._layout.n_y)
+        return squares(rest, rows.weight)
+
+    def _error(self, state: Tensors, window: Window) -> Tensor:
+        """Root mean square of the prediction errors, in units of the noise, (T,)."""
+        meta = network.stacked(self._model, window.mask.shape[0])
+        return (self.errors(state, window) * certainty(meta).squeeze(1).square()).mean(-1).sqrt()
 
     def _thought(self, state: Tensors) -> dict[str, Tensor]:
         return {name: state[name] for name in self._thoughts}
-
-    def _rest(self, meta: Tensors, thought: Tensors, rows: Rows) -> Tensor:
-        """What is measured less what is predicted, (T, N, n_y)."""
-        return rows.y - predicted(self._form, meta, thought, rows.x, self._layout.n_y)
-
-    def _error(self, meta: Tensors, thought: Tensors, rows: Rows) -> Tensor:
-        """Root mean square of the prediction errors, in units of the noise, (T,)."""
-        rest = weighed(meta, self._rest(meta, thought, rows))
-        return squares(rest, rows.weight).mean(-1).sqrt()
 
 
 def _where(which: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -270,8 +270,9 @@ def new_trial(
     rng: np.random.Generator,
     progress: float,
     explore: int = 0,
+    n_noise: int | None = None,
 ) -> Trial[Tasks]:
-    """A trial on newly drawn machines, as they come at that share of training; `explore` is that of `draw_trial`."""
+    """A trial on newly drawn machines, as they come at that share of training; the last two are of `draw_trial`."""
     return draw_trial(
         family,
         tasks,
@@ -282,4 +283,5 @@ def new_trial(
         change=config.change,
         progress=risen(progress, config.curriculum),
         explore=explore,
+        n_noise=n_noise,
     )

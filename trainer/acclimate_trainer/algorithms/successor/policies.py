@@ -110,6 +110,11 @@ class _SuccessorPolicy:
         """ψ (T, rows, P, A, d) of inputs x (T, rows, f)."""
         raise NotImplementedError
 
+    def values(self, state: Tensors, obs: Tensor, w: Tensor) -> Tensor:
+        """How good each action is (T, rows, A) at obs (T, rows, n_obs) for tasks w (T, rows, d), by the best policy."""
+        psi = self.psi(state, self._view.inputs(obs))
+        return torch.einsum("trpad,trd->trpa", psi, w).amax(2)
+
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
         """GPI, with the noise added to the actions' values: by far more than these differ, unless it is scaled down.
 
