@@ -122,7 +122,7 @@ def run(seed: int) -> Mapping[str, Figure]:
             figures[f"{label(weights)}.told_over_{how}"] = clustered_interval(more)
     for weights in ALONE:
         name = label(weights)
-        alone = Policy(load(folders[name, seed] / BUNDLE), "onnxruntime")
+        alone = Policy(load(_choosing(folders[name, seed], "actor")), "onnxruntime")  # there is no other
         done = _drive_all(contest, alone, weights, places)
         figures |= _figures("alone", weights, Drives.of([done]))
         # Paired, device by device: what the one policy leaves, and what driving on for accuracy alone would leave.
@@ -178,12 +178,13 @@ def _train(seeds: Sequence[int]) -> dict[tuple[str, int], Path]:
         folder = folders[name, seed] = FOLDER / f"seed{seed}" / name
         written = FOLDER / f"{key}.toml"
         written.write_text(to_toml(wanted), encoding="utf-8")
-        if not (folder / BUNDLE).is_file():
-            arguments = ("train", str(written), "--out", str(folder), "--seed", str(seed))
-            train.append(Job(key, arguments, FOLDER / "logs" / f"train_{key}.txt"))
-            export.append(
-                Job(key, ("export", str(folder), "--format", "onnx"), FOLDER / "logs" / f"export_{key}.txt")
-            )
+        if (folder / BUNDLE).is_file():
+            continue
+        arguments = ("train", str(written), "--out", str(folder), "--seed", str(seed))
+        train.append(Job(key, arguments, FOLDER / "logs" / f"train_{key}.txt"))
+        if name == "all":
+            arguments = ("export", str(folder), "--format", "onnx")
+            export.append(Job(key, arguments, FOLDER / "logs" / f"export_{key}.txt"))
     cores = usable_cores()
     run_jobs("training", train, cores)
     run_jobs("exporting", export, cores)
