@@ -3,7 +3,7 @@ drives where it never takes one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -44,13 +44,13 @@ class Predicted(NamedTuple):
     never: float
 
 
-def bundle_of(config: str, seed: int, name: str | None = None, **changes: str | int) -> Path:
-    """Train and export what is not there yet; under another name, with changes to the config by SECTION__KEY."""
+def bundle_of(config: str, seed: int, name: str = "", changes: Mapping[str, str | int] | None = None) -> Path:
+    """Train and export what is not there yet; under another name, with changes to the config by SECTION.KEY."""
     run = FOLDER / f"{name or config}_{seed}"
     path = run.with_suffix(".acclimate")
     if not path.is_file():
-        settings = {key.replace("__", "."): value for key, value in changes.items()}
-        export(train(config, out=run, seed=seed, changes=settings).path, out=path, forms="onnx")
+        trained = train(config, out=run, seed=seed, changes=changes or {})
+        export(trained.path, out=path, forms="onnx")
     return path
 
 

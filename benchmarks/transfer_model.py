@@ -30,10 +30,10 @@ FORMS = {
     "gradient": "servo_wide_model_gradient",
     "priors": "servo_wide_model_priors",
 }
-SHORTER = {"priors": {"training__iterations": 100}}  # than the config says
+SHORTER = {"priors": {"training.iterations": 100}}  # than the config says
 DEVICES, SECONDS = 8, 24.0  # of each servo; of driving, with a payload dropped in the middle
 ARMS = 24
-ON_ARMS = {"training__iterations": 40, "training__meta_batch_size": 16, "model__side_by_side": 2}
+ON_ARMS = {"training.iterations": 40, "training.meta_batch_size": 16, "model.side_by_side": 2}
 """A twentieth of what the config says: there, only the predictions are judged."""
 OPPONENTS = ("rl2", "maml", "robust", "rl2_oracle")
 BOUNDS = ("robust", "rl2_oracle")
@@ -49,12 +49,12 @@ def run(seed: int) -> Mapping[str, Figure]:
     whose model takes no step."""
     out: dict[str, Figure] = {"configurations_tried": float(CONFIGURATIONS)}
     for form, config in FORMS.items():
-        bundle = bundle_of(config, seed, **SHORTER.get(form, {}))
+        bundle = bundle_of(config, seed, changes=SHORTER.get(form))
         out |= dict(_predictions(f"servo.{form}", bundle, ServoFleet.of(SERVOS), DEVICES))
         out |= dict(_predictions(f"servo_simple.{form}", bundle, ServoFleet.of(SERVOS, "m1"), DEVICES))
         report = _over_time(bundle, OPPONENTS if form == "context" else BOUNDS)
         out |= dict(_drives(form, report, others=form == "context"))
-        arm = bundle_of("arm_model", seed, f"arm_model_{form}", model__form=form, **ON_ARMS)
+        arm = bundle_of("arm_model", seed, f"arm_model_{form}", {"model.form": form, **ON_ARMS})
         out |= dict(_predictions(f"arm.{form}", arm, HeldOutFleet(), ARMS))
     planner = planner_of(FORMS["context"], seed)
     return out | dict(_drives("planner", _over_time(planner, BOUNDS)))
