@@ -8,6 +8,7 @@ the same way. Intervals are over machines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -79,13 +80,16 @@ def _predicted(bundle: Path, fleet: Fleet, machines: int) -> Iterator[Predicted]
 
 
 def _over_time(bundle: Path, opponents: Sequence[str]) -> Mapping[str, Json]:
-    """The report of a drive, with a payload dropped after half of it."""
-    against = [SHIPPED / f"servo_wide_{name}.acclimate" for name in opponents]
-    found = evaluate(
-        bundle, against=against, servos=SERVOS, machines=DEVICES, seconds=SECONDS, change="payload",
-        seed=MACHINES_SEED, jobs=CORES,
-    )  # fmt: skip
-    return found.tree
+    """The report of a drive, with a payload dropped after half of it; one that is there is not made again."""
+    path = bundle.with_name(f"{bundle.stem}_over_time.json")
+    if not path.is_file():
+        against = [SHIPPED / f"servo_wide_{name}.acclimate" for name in opponents]
+        evaluate(
+            bundle, against=against, servos=SERVOS, machines=DEVICES, seconds=SECONDS, change="payload",
+            seed=MACHINES_SEED, jobs=CORES,
+        ).save(path)  # fmt: skip
+    found: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _drives(called: str, report: Mapping[str, Json], *, others: bool = False) -> Iterator[tuple[str, Figure]]:
