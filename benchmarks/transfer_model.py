@@ -34,8 +34,8 @@ FORMS = {
 SHORTER = {"priors": {"training.iterations": 100}}  # than the config says
 DEVICES, SECONDS = 8, 24.0  # of each servo; of driving, with a payload dropped in the middle
 ARMS = 24
-ON_ARMS = {"training.iterations": 40, "training.meta_batch_size": 16, "model.side_by_side": 2}
-"""A twentieth of what the config says: there, only the predictions are judged."""
+ON_ARMS = {"training.iterations": 12, "training.meta_batch_size": 16, "model.side_by_side": 2}
+"""A small part of what the config says: there, only the predictions are judged."""
 OPPONENTS = ("rl2", "maml", "robust", "rl2_oracle")
 BOUNDS = ("robust", "rl2_oracle")
 SPANS = {"1s": ("start", 1.0), "late": ("start", 10.0), "after_change": ("change", 1.0)}
@@ -52,9 +52,11 @@ def run(seed: int) -> Mapping[str, Figure]:
     for form, config in FORMS.items():
         bundle = bundle_of(config, seed, changes=SHORTER.get(form))
         out |= dict(_predictions(f"servo.{form}", bundle, ServoFleet.of(SERVOS), DEVICES))
-        out |= dict(_predictions(f"servo_simple.{form}", bundle, ServoFleet.of(SERVOS, "m1"), DEVICES))
         report = _over_time(bundle, OPPONENTS if form == "context" else BOUNDS)
         out |= dict(_drives(form, report, others=form == "context"))
+    context = bundle_of(FORMS["context"], seed)
+    out |= dict(_predictions("servo_simple.context", context, ServoFleet.of(SERVOS, "m1"), DEVICES))
+    for form in ("gradient", "context"):
         arm = bundle_of("arm_model", seed, f"arm_model_{form}", {"model.form": form, **ON_ARMS})
         out |= dict(_predictions(f"arm.{form}", arm, HeldOutFleet(), ARMS))
     planner = planner_of(FORMS["context"], seed)
