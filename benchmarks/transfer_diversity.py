@@ -42,15 +42,15 @@ WIDTHS = (0.25, 0.5, 1.0, 1.5)
 AUTOMATIC = "automatic"
 SETS = ("training", "validation", "test", "outside")
 MACHINES, EPISODES, STEPS = 256, 4, 100
-TRIED = 2  # pairs of `good` and `bad`, on validation
-_CORE, _MOST, _BEYOND = 0.25, 1.5, 0.25
+TRIED = 5  # of `good`, `bad`, `most` and `step`, on validation
+_CORE, _MOST, _BEYOND = 0.25, 1.0, 0.25
 _DRAWN = 20261203
 _KINDS: Mapping[str, tuple[dict[str, Value], int]] = {
     "robust": ({"hidden": 26, "episodes": 6, "episode_steps": 75}, 300),
     "rl2": ({"hidden": 17, "episodes": 2, "episode_steps": 75, "side_by_side": 4}, 300),
 }
 """Without and with memory: settings, and iterations."""
-_GOOD: Mapping[str, tuple[float, float]] = {"robust": (0.05, 0.1), "rl2": (0.05, 0.1)}
+_GOOD: Mapping[str, tuple[float, float]] = {"robust": (0.1, 0.2), "rl2": (0.1, 0.2)}
 Draw: TypeAlias = Callable[[int, np.random.Generator], Floats]
 
 
