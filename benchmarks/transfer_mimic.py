@@ -1,5 +1,5 @@
 """Actor-Mimic on servos of preset wide: what a student keeps of eight teachers, and what it is worth on servos that no
-teacher knew, as the start of a policy for each of them. One training.
+teacher knew, as the start of a policy for each of them. Five trainings.
 
 Works in runs/bench/transfer_mimic, and goes on there where it was interrupted. Everything is measured on the friction
 model of training, where teachers are at home; `transfer_shots` has the student on another one.
@@ -34,7 +34,7 @@ from benchmarks.harness import Figure
 
 CONFIG = "servo_wide_mimic"
 FOLDER = Path("runs/bench/transfer_mimic")
-SEEDS = 1
+SEEDS = 5
 TRIED = (
     2  # configurations on validation machines: hidden 17 with steps of .02, and the one that the config has
 )
