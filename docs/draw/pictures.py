@@ -22,6 +22,7 @@ from docs.draw import (
     servo_objectives,
     servo_rl2,
     transfer_diversity,
+    transfer_entropy,
     transfer_shots,
 )
 from docs.draw.recorded import read
@@ -72,6 +73,9 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "transfer_diversity": _recorded(
         "transfer_diversity", transfer_diversity.draw, "transfer_diversity.plot.json"
+    ),
+    "transfer_entropy": _recorded(
+        "transfer_entropy", transfer_entropy.draw, "transfer_entropy.json", "transfer_entropy.plot.json"
     ),
     "transfer_shots": _recorded(
         "transfer_shots", transfer_shots.draw, "transfer_shots.plot.json", by=TRANSFER / "picture.py"
