@@ -26,7 +26,7 @@ from acclimate.fields import Json
 from acclimate.stats import Floats, clustered_interval, mean_interval
 from acclimate_trainer.algorithms.widening import Narrowed, ranges
 from acclimate_trainer.api import Run, train
-from acclimate_trainer.compiled.driving import compiling
+from acclimate_trainer.compiled.driving import compiling, forget
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.play.rollouts import headline
 from acclimate_trainer.play.trials import draw_trial, run_trial, trial_costs
@@ -42,8 +42,8 @@ WIDTHS = (0.25, 0.5, 1.0, 1.5)
 AUTOMATIC = "automatic"
 SETS = ("training", "validation", "test", "outside")
 MACHINES, EPISODES, STEPS = 256, 4, 100
-TRIED = 5  # of `good`, `bad`, `most` and `step`, on validation
-_CORE, _MOST, _BEYOND = 0.25, 1.0, 0.25
+TRIED = 6  # of `good`, `bad`, `most` and `step`, on validation
+_CORE, _MOST, _BEYOND = 0.25, 1.5, 0.25
 _DRAWN = 20261203
 _KINDS: Mapping[str, tuple[dict[str, Value], int]] = {
     "robust": ({"hidden": 26, "episodes": 6, "episode_steps": 75}, 300),
@@ -114,6 +114,7 @@ def _shown(found: Mapping[str, Sequence[Trained]]) -> Json:
 
 def _trained(kind: str, width: str, seed: int) -> Trained:
     """Train, or take what is there, and drive the machines of every set."""
+    forget()  # what was compiled for other trainings
     done = train(config(kind, width), out=FOLDER / f"{kind}_{width}_{seed}", seed=seed)
     family: Narrowed[object] = Narrowed(Complete.of(done.config.opened.family))
     checkpoint = done.checkpoint

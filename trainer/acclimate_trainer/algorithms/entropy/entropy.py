@@ -29,6 +29,7 @@ from torch import Tensor
 
 from acclimate_trainer.algorithms.entropy.policy import EntropyPolicy, Made, PolicyConfig, inputs, rewards
 from acclimate_trainer.algorithms.entropy.soft import probabilities, soft_value, undecided
+from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Step, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Tensors, Window
@@ -160,6 +161,7 @@ class Entropy(Generic[Tasks]):
         steps = family.spec.horizon
         around = draw(family, family.sample(machines, rng), rng, explore=1, measure=0, steps=steps,
                       n_noise=policy.n_noise)  # fmt: skip
+        STOPWATCH.ticks += machines * steps
         compose, session = composer(family.spec), around.session
         state = {name: value.expand(machines, *value.shape) for name, value in policy.initial().items()}
         state |= initial_of(policy, (machines, 1))
