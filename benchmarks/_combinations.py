@@ -34,6 +34,7 @@ _TINY: Mapping[str, dict[str, Value]] = {
     "robust": {"hidden": 6},
     "oracle": {"hidden": 6},
     "successor": {"hidden": 6},
+    "entropy": {"hidden": 6, "levels": 3, "window_episodes": 2, "window_steps": 20, "replay": 200},
 }
 
 

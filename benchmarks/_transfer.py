@@ -11,6 +11,7 @@ METHODS: Mapping[str, str] = {
     "successor": "reacher_library",
     "mimic": "point_frame_mimic",
     "features": "point_frame_features",
+    "entropy": "point_entropy",
     "robust": "point_frame_robust",
     "oracle": "point_frame_rl2_oracle",
 }

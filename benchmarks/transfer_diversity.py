@@ -26,7 +26,7 @@ from acclimate.fields import Json
 from acclimate.stats import Floats, clustered_interval, mean_interval
 from acclimate_trainer.algorithms.widening import Narrowed, ranges
 from acclimate_trainer.api import Run, train
-from acclimate_trainer.compiled.driving import compiling
+from acclimate_trainer.compiled.driving import compiling, forget
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.play.rollouts import headline
 from acclimate_trainer.play.trials import draw_trial, run_trial, trial_costs
@@ -42,7 +42,7 @@ WIDTHS = (0.25, 0.5, 1.0, 1.5)
 AUTOMATIC = "automatic"
 SETS = ("training", "validation", "test", "outside")
 MACHINES, EPISODES, STEPS = 256, 4, 100
-TRIED = 2  # pairs of `good` and `bad`, on validation
+TRIED = 6  # of `good`, `bad`, `most` and `step`, on validation
 _CORE, _MOST, _BEYOND = 0.25, 1.5, 0.25
 _DRAWN = 20261203
 _KINDS: Mapping[str, tuple[dict[str, Value], int]] = {
@@ -50,7 +50,7 @@ _KINDS: Mapping[str, tuple[dict[str, Value], int]] = {
     "rl2": ({"hidden": 17, "episodes": 2, "episode_steps": 75, "side_by_side": 4}, 300),
 }
 """Without and with memory: settings, and iterations."""
-_GOOD: Mapping[str, tuple[float, float]] = {"robust": (0.05, 0.1), "rl2": (0.05, 0.1)}
+_GOOD: Mapping[str, tuple[float, float]] = {"robust": (0.1, 0.2), "rl2": (0.1, 0.2)}
 Draw: TypeAlias = Callable[[int, np.random.Generator], Floats]
 
 
@@ -114,6 +114,7 @@ def _shown(found: Mapping[str, Sequence[Trained]]) -> Json:
 
 def _trained(kind: str, width: str, seed: int) -> Trained:
     """Train, or take what is there, and drive the machines of every set."""
+    forget()  # what was compiled for other trainings
     done = train(config(kind, width), out=FOLDER / f"{kind}_{width}_{seed}", seed=seed)
     family: Narrowed[object] = Narrowed(Complete.of(done.config.opened.family))
     checkpoint = done.checkpoint

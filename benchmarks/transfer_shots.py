@@ -36,7 +36,7 @@ class Transfer(NamedTuple):
 
 
 TRANSFERS: Mapping[str, Transfer] = {
-    "servo_wide": Transfer("servo:preset=wide", "servo:preset=wide", 1300, 6.0, 8, 1),
+    "servo_wide": Transfer("servo:preset=wide", "servo:preset=wide", 1300, 6.0, 4, 1),
 }
 
 
@@ -61,7 +61,7 @@ def _report(name: str, t: Transfer, seed: int) -> Mapping[str, Json]:
     arguments = (
         "transfer", t.source, t.target, "--parameters", str(t.parameters), "--samples", str(t.samples), "--machines",
         str(t.machines), "--seed", str(seed), "--seeds", str(t.seeds), "--out", str(out),
-        "--jobs", "1",
+        "--jobs", "2",
     )  # fmt: skip
     run_in_sight(f"transfer {name}", Job(name, arguments, FOLDER / "logs" / f"{name}_{seed}.txt"))
     report: dict[str, Json] = json.loads((out / "report.json").read_text(encoding="utf-8"))

@@ -107,11 +107,12 @@ def table(c: Comparison) -> list[str]:
     shots = "/".join(map(str, c.shots))
     better = "higher" if metric.higher_is_better else "lower"
     columns = [f"{name} {shots}" for name in SETS]
+    trainings = f"{c.seeds} trainings" if c.seeds > 1 else "1 training"
     width = max(16, 8 * len(c.shots) + 2)
     lines = [
         f"{c.source} -> {c.target}: {metric.name}{unit} after {shots} shots of {c.shot_s:g} s; {better} is better.",
-        f"Means over {c.machines} machines of each set and {c.seeds} training{'s' if c.seeds > 1 else ''}; each method "
-        f"had at most {c.budget['parameters']:g} parameters and {c.budget['samples'] / 1e6:g} million control ticks.",
+        f"Means over {c.machines} machines of each set and {trainings}; networks of at most "
+        f"{c.budget['parameters']:g} parameters, trained on at most {c.budget['samples'] / 1e6:g} million ticks.",
         "",
         f"{'method':<11} "
         + " ".join(f"{column:<{width}}" for column in columns)

@@ -19,9 +19,10 @@ import numpy as np
 from acclimate.bundle.file import load
 from acclimate.control.trial import EpisodeKey
 from acclimate.engines.timing import hot
+from acclimate.policy.continual import Continual
 from acclimate.policy.guard import Guard
 from acclimate.policy.policy import Policy
-from acclimate.task.episode import Window
+from acclimate.task.episode import Episode, Window
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
 from acclimate_bridge.evaluation.evaluation import usual_engine
 from acclimate_bridge.evaluation.figures import Figures
@@ -99,40 +100,37 @@ def _measured(contest: Contest, policy: Policy, place: Standing, seconds: float)
 
 
 def _practise(contest: Contest, policy: Policy, place: Standing, rig: Rig, seconds: float) -> None:
-    """Let a policy find out what it can."""
+    """Let a policy find out what it can in so many seconds."""
     manifest = policy.manifest
-    window, dt = manifest.window, manifest.control_dt
-    if window is None or manifest.adaptation is None:
-        steps = manifest.task.horizon
-        episodes, steps_left = round(seconds / (steps * dt)), 0
-    else:
-        steps = window.steps
-        episodes, steps_left = window.episodes, manifest.adaptation.max_steps
-    references = contest.references(place, steps, rig.link)
-    rng, guard = contest.exploration(place), Guard.of(manifest)
-    if not steps_left:
-        _drive(rig, references, episodes, None, 0)
+    adapts_meanwhile = Continual.suits(manifest)
+    window, adaptation = (None, None) if adapts_meanwhile else (manifest.window, manifest.adaptation)
+    steps = manifest.task.horizon if window is None else window.steps
+    episodes = round(seconds / (steps * manifest.control_dt))
+    driving = Driving(rig, contest.references(place, steps, rig.link), contest.exploration(place))
+    if window is None or adaptation is None:
+        driving.episodes(episodes)
         return
-    for number in range(min(steps_left, int(seconds / (episodes * steps * dt) + 1e-6))):
-        _adapt(policy, guard, _drive(rig, references, episodes, rng, number))
+    guard = Guard.of(manifest)
+    for number in range(min(adaptation.max_steps, episodes // window.episodes)):
+        explored = Window.of(driving.episodes(window.episodes, number, explore=True))
+        if guard.accept(policy.adapt(explored), explored).ok:
+            policy.commit()
 
 
-def _drive(
-    rig: Rig, references: SeededEpisodes, episodes: int, rng: np.random.Generator | None, shot: int
-) -> Window | None:
-    """Episodes one after the other, with exploration where there is a generator for it; as a window."""
-    driven = []
-    for number in range(episodes):
-        reference = references(rig.loop.measure(), EpisodeKey(shot, "explore", number))
-        driven.append(rig.loop.run_episode(reference, rng is not None, rng))
-    return Window.of(driven) if driven else None
+class Driving(NamedTuple):
+    """What a machine is driven along before it is measured."""
 
+    rig: Rig
+    references: SeededEpisodes
+    rng: np.random.Generator
 
-def _adapt(policy: Policy, guard: Guard, window: Window | None) -> None:
-    """One step, where the guard has nothing against it."""
-    assert window is not None  # a window has episodes
-    if guard.accept(policy.adapt(window), window).ok:
-        policy.commit()
+    def episodes(self, count: int, shot: int = 0, *, explore: bool = False) -> list[Episode]:
+        """One after the other; no two of a shot have the same reference."""
+        loop, driven = self.rig.loop, list[Episode]()
+        for number in range(count):
+            reference = self.references(loop.measure(), EpisodeKey(shot, "explore", number))
+            driven.append(loop.run_episode(reference, explore, self.rng))
+        return driven
 
 
 def board_of(bundle: Path) -> Board:

@@ -11,7 +11,7 @@ from acclimate.atomic import write_atomically
 from acclimate.errors import UsageError
 from acclimate_demo.jobs import Iterations, Job, run_jobs
 from acclimate_trainer.runs.configuration import to_toml
-from acclimate_trainer.runs.run_directory import CONFIG
+from acclimate_trainer.runs.run_directory import CONFIG, RunDirectory
 
 from acclimate_transfer.budget import Affordable
 
@@ -45,6 +45,14 @@ class Training(NamedTuple):
         """The resolved config."""
         return to_toml(replace(self.affordable.config, seed=self.seed))
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether its run has come to its end."""
+        if not (self.path / CONFIG).is_file():
+            return False
+        progress = RunDirectory.open(self.path).load()
+        return progress is not None and progress.iteration == self.affordable.config.training.iterations
+
     def job(self, verb: str) -> Job:
         """`train` or `export`."""
         config = self.folder / "configs" / f"{self.title}.toml"
@@ -71,7 +79,7 @@ def bring_about(trainings: Sequence[Training], jobs: int) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for each in missing:
         write_atomically(folder / "configs" / f"{each.title}.toml", each.text.encode())
-    run_jobs("training", [each.job("train") for each in missing], jobs)
+    run_jobs("training", [each.job("train") for each in missing if not each.is_trained], jobs)
     run_jobs("exporting", [each.job("export") for each in missing], jobs)
 
 

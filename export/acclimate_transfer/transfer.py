@@ -21,7 +21,6 @@ from acclimate.cores import usable_cores
 from acclimate.errors import UsageError
 from acclimate.json_text import json_text
 from acclimate.task.spec import Metric
-from acclimate_trainer.contract.complete import Complete
 
 from acclimate_transfer.budget import Affordable, Budget, affordable, unfit
 from acclimate_transfer.families import Place, parse_place, require_alike
@@ -149,34 +148,43 @@ def _fitting(plan: Plan, *, named: bool) -> tuple[dict[str, Method], dict[str, s
 def compare(plan: Plan, left_out: Mapping[str, str]) -> Comparison:
     """Train, choose on validation machines, and judge on all sets."""
     variants = {name: _variants(plan, name, method) for name, method in plan.methods.items()}
-    first = [t for name, found in variants.items() for t in trainings_of(name, found, (plan.seed,), plan.out)]
-    bring_about(first, plan.jobs)
+    first = _trained(plan, variants, (plan.seed,))
     seconds = plan.shot_s or _longest([t.bundle for t in first])
     best = _choose(plan, first, seconds)
-    final = [
-        t
-        for name, number in best.items()
-        for t in trainings_of(name, {number: variants[name][number]}, plan.every_seed, plan.out)
-    ]
-    bring_about(final, plan.jobs)
+    chosen_ones = {name: {number: variants[name][number]} for name, number in best.items()}
+    final = _trained(plan, chosen_ones, plan.every_seed)
     scores = _scores(plan, final, SETS, seconds, "judging")
     entries = {
         name: _entry(variants[name], number, [t for t in final if t.method == name], scores)
         for name, number in best.items()
     }
-    family: Complete[object] = plan.target.family()
+    return _comparison(plan, seconds, entries, left_out)
+
+
+def _trained(
+    plan: Plan, variants: Mapping[str, Mapping[int, Affordable]], seeds: Sequence[int]
+) -> list[Training]:
+    """All of these trainings, done."""
+    wanted = [t for name, found in variants.items() for t in trainings_of(name, found, seeds, plan.out)]
+    bring_about(wanted, plan.jobs)
+    return wanted
+
+
+def _comparison(
+    plan: Plan, seconds: float, entries: Mapping[str, Entry], left_out: Mapping[str, str]
+) -> Comparison:
     return Comparison(
-        plan.source.label,
-        plan.target.label,
-        family.spec,
-        plan.seed,
-        plan.seeds,
-        plan.machines,
-        plan.shots,
-        seconds,
-        {"parameters": plan.budget.parameters, "samples": plan.budget.samples},
-        entries,
-        left_out,
+        source=plan.source.label,
+        target=plan.target.label,
+        task=plan.target.family().spec,
+        seed=plan.seed,
+        seeds=plan.seeds,
+        machines=plan.machines,
+        shots=plan.shots,
+        shot_s=seconds,
+        budget={"parameters": plan.budget.parameters, "samples": plan.budget.samples},
+        entries=entries,
+        left_out=left_out,
     )
 
 

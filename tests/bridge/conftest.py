@@ -34,13 +34,15 @@ def tiny() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def bundles(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny, rl2, robust and oracle.acclimate, for harder ranges than its own."""
+    """A folder with tiny, rl2, continual, robust and oracle.acclimate, for harder ranges than its own."""
     folder = tmp_path_factory.mktemp("bundles")
     manifest = tiny.manifest()
     harder = {"delay": [0.0, 0.02], "gravity_fraction": [0.0, 0.1]}
     manifest = replace(manifest, family=tiny.servos("wide", **tiny.RANGES, **harder))
     tiny.write_tiny(folder / "tiny.acclimate", manifest)
     tiny.write_tiny(folder / "rl2.acclimate", tiny.recurrent(manifest))
+    continual = replace(tiny.continual(manifest), name="continual", algorithm="model")
+    tiny.write_tiny(folder / "continual.acclimate", continual)
     frozen = tiny.without_adapt(manifest)
     tiny.write_tiny(folder / "robust.acclimate", replace(frozen, name="robust"))
     task = StateTensor("task", (2,), "never", None)

@@ -172,6 +172,13 @@ def with_objectives(m: Manifest) -> Manifest:
     )
 
 
+def with_temperature(m: Manifest) -> Manifest:
+    """The frozen policy with a temperature that can be set, though it draws the same whatever it is."""
+    frozen = without_adapt(m)
+    state = (*frozen.state, StateTensor("temperature", (1,), "never"))
+    return replace(frozen, name="warm", algorithm="maximum_entropy", state=state)
+
+
 def with_passing_sigma(m: Manifest) -> Manifest:
     """The same policy, whose `sigma` is set for an episode at a time, and told by `adapt` as it saw it."""
     adapt = m.graphs.adapt
@@ -183,8 +190,8 @@ def with_passing_sigma(m: Manifest) -> Manifest:
 
 def members(m: Manifest) -> dict[str, bytes]:
     """Everything but the manifest."""
-    wished = {"w": np.array([1.0, 0.5], np.float32)} if any(t.name == "w" for t in m.state) else {}
-    initial = INITIAL | wished
+    further = {"w": np.array([1.0, 0.5], np.float32), "temperature": np.ones(1, np.float32)}
+    initial = INITIAL | {t.name: further[t.name] for t in m.state if t.name in further}
     files = {"act.onnx": act_model(), "state.npz": pack_arrays(initial), "golden.npz": golden(m).pack()}
     return files | ({"adapt.onnx": adapt_model(m.graphs.adapt)} if m.graphs.adapt else {})
 

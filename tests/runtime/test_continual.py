@@ -142,12 +142,19 @@ def test_driving_along_a_stream_teaches_as_well(policy: Policy) -> None:
 
 
 def test_what_was_reset_meanwhile_is_not_overtaken(policy: Policy) -> None:
-    learner, adapter, loop = driven(policy, STEPS + 1, slow=100)
+    learner, adapter, loop = driven(policy, STEPS + 1, slow=3)
+    assert len(adapter.windows) == 1
     policy.reset("trial")
-    loop.run_episode(reference(2))
+    loop.run_episode(reference(STEPS - 1))
+    assert (learner.accepted, learner.refused) == (0, 0)
     assert policy.state("shots")[0] == 0.0
+
+
+def test_what_is_forgotten_leaves_no_result(policy: Policy) -> None:
+    learner, adapter, _ = driven(policy, STEPS + 1, slow=100)
     learner.forget()
-    assert adapter.poll() is None
+    adapter.windows.clear()
+    assert InlineAdapter.poll(adapter) is None
 
 
 def test_it_adapts_beside_the_loop(policy: Policy) -> None:
@@ -172,6 +179,13 @@ def test_a_step_that_explains_its_own_window_worse_is_refused() -> None:
         verdict = guard.accept(AdaptResult({"loss": 1.0, "left": left}, True, 0.0), window)
         assert verdict.ok is ok
         assert ok or verdict.reason == "it explains its own window worse than before: error 1.2, before 1"
+
+
+@pytest.mark.parametrize("loss", [-1.0, 0.0, 1.0])
+def test_a_loss_that_is_no_error_says_nothing_of_that(loss: float) -> None:
+    """As of a policy gradient, which may be negative: only a graph that says what is left is judged by it."""
+    window = bundles.window()
+    assert Guard(5.0, min_valid=0.0).accept(AdaptResult({"loss": loss}, True, 0.0), window).ok
 
 
 def test_the_manifest_says_so_and_only_of_one_episode() -> None:

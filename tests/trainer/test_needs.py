@@ -12,10 +12,10 @@ from acclimate_trainer.settings.tables import Value
 from acclimate_trainer.tasks.registry import BUILT_IN, open_family
 
 DO = {
-    ("bandit", ()): {"ppo"},
-    ("tabular", ()): {"ppo"},
-    ("four_rooms", ()): {"ppo", "successor"},
-    ("reacher", ()): {"ppo", "successor", "mimic"},
+    ("bandit", ()): {"ppo", "entropy"},
+    ("tabular", ()): {"ppo", "entropy"},
+    ("four_rooms", ()): {"ppo", "successor", "entropy"},
+    ("reacher", ()): {"ppo", "successor", "mimic", "entropy"},
     ("reacher", (("discrete", False),)): set(NEEDS) - {"successor", "identify", "features"},
     ("servo", ()): set(NEEDS) - {"successor"},
 }
@@ -45,11 +45,11 @@ def test_which_algorithms_train_on_it(name: str, options: tuple[tuple[str, Value
 def test_the_sentence_names_all_that_is_lacking_and_what_would_do() -> None:
     assert refusal("rl2", open_family("bandit", None, {}).family) == (
         "[rl2] does not train on the family 'bandit': its actions are choices and no gradient passes through its "
-        "sessions (differentiable = False); these do: [ppo]"
+        "sessions (differentiable = False); these do: [ppo], [entropy]"
     )
     assert refusal("successor", open_family("tabular", None, {}).family) == (
         "[successor] does not train on the family 'tabular': it has no features that a device could be rewarded for; "
-        "these do: [ppo]"
+        "these do: [ppo], [entropy]"
     )
 
 

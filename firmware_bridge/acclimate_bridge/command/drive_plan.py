@@ -36,6 +36,7 @@ class DrivePlan(NamedTuple):
     listen:    take objectives from stdin.
     reference: as `--reference` has it; None for a random one.
     rows:      of a reference that is a file.
+    drawn:     whether actions are drawn, at the temperature asked for; else it is driven noise-free.
     """
 
     seconds: float | None
@@ -44,6 +45,7 @@ class DrivePlan(NamedTuple):
     listen: bool = False
     reference: str | None = None
     rows: tuple[Row, ...] = ()
+    drawn: bool = False
 
     @property
     def streams(self) -> bool:
@@ -69,7 +71,12 @@ class DrivePlan(NamedTuple):
         if args.listen:
             features_of(manifest)
         asked = asked_for(args.objective, manifest, math.inf if seconds is None else seconds)
-        return cls(seconds, resets, asked, args.listen, args.reference, rows)
+        plan = cls(seconds, resets, asked, args.listen, args.reference, rows, args.temperature is not None)
+        if plan.drawn and plan.streams:
+            raise UsageError(
+                "--temperature draws in a drive that has an end and a known reference: give --seconds"
+            )
+        return plan
 
 
 def _refuse_contradictions(args: argparse.Namespace) -> None:

@@ -29,7 +29,9 @@ from acclimate_bridge.command.traffic import Counters
 from acclimate_bridge.command.watch import Watch
 from acclimate_bridge.evaluation.episodes import SeededEpisodes
 from acclimate_bridge.evaluation.figures import Figures, beside, figures_of, quantity
+from acclimate_bridge.simulation.seeding import generator
 
+_DRAWS = 2  # key of the random numbers that actions are drawn by; references and exploration have others
 KEY = EpisodeKey(0, "measure", 0)  # of the one episode that it is
 
 
@@ -64,7 +66,7 @@ def drive_on(
     record: Callable[[Episode], None],
     tell: Tell,
 ) -> Driven:
-    """Drive noise-free for the plan's seconds. Raises DeviceFault, Diverged.
+    """Drive for the plan's seconds, noise-free unless it says otherwise. Raises DeviceFault, Diverged.
 
     `record` is given what was driven, also where it is cut short.
     """
@@ -74,8 +76,9 @@ def drive_on(
     heard = Listener(policy, sys.stdin, tell).poll if plan.listen else None
     reference = _reference(machine, plan, ticks, seed)
     with armed(machine, manifest, operation, watch) as loop:
-        drive = Drive(loop, reference, _events(machine, policy, plan), every=heard, record=record)
-        episode = drive.on(ticks + 1)
+        events, rng = _events(machine, policy, plan), generator(seed, _DRAWS)
+        drive = Drive(loop, reference, events, rng, every=heard, record=record)
+        episode = drive.on(ticks + 1, explore=plan.drawn)
     forgotten = tuple(tuple(policy.forgets(scope)) for scope, _ in plan.resets)
     return Driven(plan, plan.seconds, episode, forgotten, loop.stats(), traffic.counters(machine.device))
 

@@ -22,6 +22,7 @@ from acclimate.policy.guard import Guard
 from acclimate.policy.objectives import set_objective
 from acclimate.policy.pace import require_pace
 from acclimate.policy.policy import Policy
+from acclimate.policy.temperature import check_temperature, set_temperature
 from acclimate.task.spec import TaskSpec
 
 from acclimate_bridge.command import driving, following, learning, objectives, traffic
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     address = address_of(args)
     learned, patient = Learned.of(args), Patient.of(args, address)
     record, operation = writable("--record", args.record), Operation.of(args, manifest)
+    if args.temperature is not None:
+        check_temperature(manifest, args.temperature)
     plan = DrivePlan.of(args, manifest) or _trial_plan(args, manifest)
     wanted = objectives.asked_for(args.objective, manifest) if isinstance(plan, TrialPlan) else ()
     policy = Policy(bundle, args.engine)
@@ -66,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.allow_late:
         require_pace(policy)
     learned.load(policy)
+    if args.temperature is not None:
+        set_temperature(policy, args.temperature)
     for weights, _ in wanted:
         set_objective(policy, weights)
     keeping = Keeping(policy, learned.save, record)

@@ -143,6 +143,13 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
         help="what to drive for, with names from the bundle; with --seconds also later on the way, as often as given",
     )
     add("--listen", action="store_true", help="with --seconds: take such objectives from stdin, a line each")
+    add(
+        "--temperature",
+        type=float,
+        metavar="X",
+        help="of a maximum-entropy policy: draw actions, with --seconds all the time, at X of the temperature of "
+        "training; 0 does what is best",
+    )
     add("--seed", type=int, default=0, help="of references and exploration (0)")
     add("--load", metavar="FILE", help="begin with what was learned before, as --save wrote it")
     add("--save", metavar="FILE", help="write what was learned to FILE")

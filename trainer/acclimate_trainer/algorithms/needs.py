@@ -33,6 +33,7 @@ RESUMABLE = Need(
 )
 FEATURES = Need(lambda family: family.featured, "it has no features that a device could be rewarded for")
 
+REWARDED = Need(lambda family: family.rewarded, "its devices cannot know their rewards")
 TAUGHT = Need(
     lambda family: (
         family.featured and len(family.spec.parameters) == len(family.spec.features)
@@ -61,6 +62,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "robust": (CONTINUOUS, GRADIENT),
     "oracle": (CONTINUOUS, GRADIENT, PARAMETERS),
     "successor": (DISCRETE, FEATURES),
+    "entropy": (REWARDED,),
 }
 """By the name of the config's section."""
 

@@ -36,7 +36,7 @@ from acclimate_trainer.outer_loop.training import (
     Piecewise,
     TrainingConfig,
 )
-from acclimate_trainer.settings.limits import COUNT, POSITIVE, SHARE, require
+from acclimate_trainer.settings.limits import COUNT, POSITIVE, require
 
 Floats: TypeAlias = NDArray[np.float64]
 _ENDS = FOR_TRAINING + "widening.ends"  # (2, P): where each range begins and ends
@@ -65,7 +65,7 @@ class WideningConfig:
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no widening can be."""
-        require(self, {"core": SHARE, "most": POSITIVE, "step": POSITIVE, "machines": COUNT})
+        require(self, {"core": POSITIVE, "most": POSITIVE, "step": POSITIVE, "machines": COUNT})
         if self.bad < self.good:
             raise UsageError(f"bad must be at least good, {self.good:g}, found {self.bad:g}")
         if self.core > self.most:

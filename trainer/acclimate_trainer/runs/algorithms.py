@@ -13,6 +13,7 @@ from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.distillation.imitation import Imitation
 from acclimate_trainer.algorithms.distillation.mimic import Mimic
 from acclimate_trainer.algorithms.distillation.student import Student
+from acclimate_trainer.algorithms.entropy.entropy import Entropy
 from acclimate_trainer.algorithms.features.features import Features
 from acclimate_trainer.algorithms.identify.identify import Identify
 from acclimate_trainer.algorithms.maml.maml import Maml
@@ -47,6 +48,7 @@ _MADE: Mapping[str, _Make] = {
     "robust": lambda family, c: Reactive(family, _given(c.robust), oracle=False),
     "oracle": lambda family, c: Reactive(family, _given(c.oracle), oracle=True),
     "successor": lambda family, c: Successor(family, _given(c.successor)),
+    "entropy": lambda family, c: Entropy(family, _given(c.entropy)),
 }
 
 

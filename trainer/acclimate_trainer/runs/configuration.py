@@ -18,6 +18,7 @@ from acclimate.text_files import read_toml
 from acclimate_trainer.algorithms.distillation.imitation import ImitationConfig
 from acclimate_trainer.algorithms.distillation.mimic import MimicConfig
 from acclimate_trainer.algorithms.distillation.student import StudentConfig
+from acclimate_trainer.algorithms.entropy.entropy import EntropyConfig
 from acclimate_trainer.algorithms.features.features import FeaturesConfig
 from acclimate_trainer.algorithms.identify.identify import IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import MamlConfig
@@ -79,6 +80,7 @@ class Config:
     robust: ReactiveConfig | None = None
     oracle: ReactiveConfig | None = None
     successor: SuccessorConfig | None = None
+    entropy: EntropyConfig | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that no run and no bundle can have."""
@@ -120,6 +122,7 @@ ALGORITHMS = (
     "robust",
     "oracle",
     "successor",
+    "entropy",
 )
 
 

@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, str] = {
     "pendulum": f"{_HERE}.pendulum:PendulumFamily",
     "point": f"{_HERE}.point:PointFamily",
     "point_frame": f"{_HERE}.point:PointFrameFamily",
+    "point_dash": f"{_HERE}.dash:PointDashFamily",
     "bandit": f"{_HERE}.bandit:BanditFamily",
     "tabular": f"{_HERE}.tabular:TabularFamily",
     "four_rooms": f"{_HERE}.four_rooms:FourRoomsFamily",

@@ -20,11 +20,12 @@ from acclimate_trainer.algorithms.maml.ridge import inverse_spd
 
 
 class Fitted(NamedTuple):
-    """A head after a window, and the mean square of what it lacks there, (T,)."""
+    """A head after a window, and the mean square of what the head before it and this one lack there, (T,)."""
 
     head: Tensor  # (T, F, n_act)
     precision: Tensor  # (T, F, F)
-    lacking: Tensor
+    before: Tensor
+    left: Tensor
 
 
 def fit(
@@ -41,5 +42,5 @@ def fit(
     after = precision + share * (across @ phi)
     rest = wanted - phi @ head
     step = inverse_spd(after) @ (share * (across @ rest))
-    left = (rest - phi @ step).square().sum(-1) * weight
-    return Fitted(head + step, after, left.sum(-1) / count)
+    lacking = [(each.square().sum(-1) * weight).sum(-1) / count for each in (rest, rest - phi @ step)]
+    return Fitted(head + step, after, *lacking)

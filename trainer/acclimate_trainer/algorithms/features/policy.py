@@ -79,9 +79,8 @@ class FeaturesPolicy:
         evidence = torch.exp(self._meta["log_evidence"])
         found = fit(state[HEAD], state[PRECISION], phi, wanted, seen.known.flatten(1, 2), evidence)
         step = (found.head - state[HEAD]).flatten(1).square().sum(-1).sqrt()
-        return Adapt(
-            {HEAD: found.head, PRECISION: found.precision}, {"loss": found.lacking, "step_norm": step}
-        )
+        info = {"loss": found.before, "left": found.left, "step_norm": step}
+        return Adapt({HEAD: found.head, PRECISION: found.precision}, info)
 
 
 def features(params: Tensors, x: Tensor) -> Tensor:
