@@ -1,5 +1,5 @@
 """Frozen features on servos of preset wide: how much a head must be able to know. The width of the frozen layer from
-one upwards, three trainings of each; the head refitted on simulated devices, whose friction is not that of training, by
+one upwards, two trainings of each; the head refitted on simulated devices, whose friction is not that of training, by
 the exported `adapt` from one window of 4 s, and from two.
 
 Works in runs/bench/transfer_features, and goes on there where it was interrupted.
@@ -26,8 +26,8 @@ CONFIG = "servo_wide_features"
 FOLDER = Path("runs/bench/transfer_features")
 SERVOS = ("MX-64", "MX-106", "XL-320")
 WIDTHS = (1, 2, 4, 8)
-SEEDS = 3
-DEVICES = 6  # of each servo
+SEEDS = 2
+DEVICES = 4  # of each servo
 MACHINES_SEED = 100  # as in the other benchmarks of servos
 ITERATIONS = 150  # a curve is about the differences; the config trains longer
 TRIED = 1  # configurations on validation machines
