@@ -26,7 +26,7 @@ from acclimate.fields import Json
 from acclimate.stats import Floats, clustered_interval, mean_interval
 from acclimate_trainer.algorithms.widening import Narrowed, ranges
 from acclimate_trainer.api import train
-from acclimate_trainer.compiled.driving import compiling, forget
+from acclimate_trainer.compiled.driving import forget
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.play.rollouts import headline
 from acclimate_trainer.play.trials import draw_trial, run_trial, trial_costs
@@ -114,7 +114,7 @@ def _shown(found: Mapping[str, Sequence[Trained]]) -> Json:
 
 
 def _trained(kind: str, width: str, seed: int) -> Trained:
-    """Train, or take what is there, and drive the machines of every set."""
+    """Train and drive the machines of every set, or take what is there."""
     forget()  # what was compiled for other trainings
     path = FOLDER / f"{kind}_{width}_{seed}"
     if not (path / CURVE).is_file():
@@ -125,7 +125,12 @@ def _trained(kind: str, width: str, seed: int) -> Trained:
     assert checkpoint is not None  # `train` has come to its end
     ends = ranges(checkpoint.meta)
     moves = np.array([p.highest > p.lowest for p in family.properties])
-    errors = {name: _errors(done, family, name, _drawn(family, name, ends)) for name in SETS}
+    kept = path / "errors.npz"
+    if not kept.is_file():
+        made = {name: _errors(done, family, name, _drawn(family, name, ends)) for name in SETS}
+        np.savez(kept, **made)  # type: ignore[arg-type]  # to its stub they may be `allow_pickle`
+    with np.load(kept) as found:
+        errors = {name: found[name] for name in SETS}
     return Trained(float((ends[1] - ends[0])[moves].mean()), errors)
 
 
@@ -187,7 +192,7 @@ def _errors(done: RunDirectory, family: Narrowed[object], name: str, draw: Draw)
     }
     family.draw = draw
     rng = np.random.default_rng([_DRAWN, SETS.index(name)])
-    with torch.no_grad(), compiling():
+    with torch.no_grad():
         trial = draw_trial(family, MACHINES, rng, side_by_side=2, episodes=EPISODES, steps=STEPS)
         costs = trial_costs(family, run_trial(policy, state, family, trial))
     return np.asarray(headline(costs[0]).numpy(), np.float64)
