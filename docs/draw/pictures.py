@@ -20,6 +20,7 @@ from docs.draw import (
     rooms_gpi,
     servo_objectives,
     servo_rl2,
+    transfer_entropy,
 )
 from docs.draw.recorded import read
 
@@ -65,6 +66,9 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "servo_rl2": _recorded(
         "servo_rl2", servo_rl2.draw, "servo_rl2.plot.json", by=DEMO / "courses_picture.py"
+    ),
+    "transfer_entropy": _recorded(
+        "transfer_entropy", transfer_entropy.draw, "transfer_entropy.json", "transfer_entropy.plot.json"
     ),
 }
 
