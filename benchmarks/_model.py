@@ -90,6 +90,7 @@ def predict(contest: Contest, place: Place) -> Predicted:
 
 @cache
 def _model_of(path: Path) -> ModelPolicy:
+    torch.set_num_threads(1)  # there is a process for every core
     policy = from_bundle(load(path)).policy
     assert isinstance(policy, ModelPolicy)
     return policy

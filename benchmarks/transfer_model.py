@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from acclimate.atomic import write_atomically
 from acclimate.fields import Json
 from acclimate.stats import Floats, mean_interval
 from acclimate_bridge.api import evaluate
@@ -20,7 +21,7 @@ from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, Wo
 from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_demo.report import mapping, number, rows_of
 
-from benchmarks._model import Predicted, bundle_of, planner_of, predict
+from benchmarks._model import bundle_of, planner_of, predict
 from benchmarks._servos import CORES, MACHINES_SEED, SERVOS
 from benchmarks.harness import Figure
 
@@ -38,6 +39,7 @@ ON_ARMS = {"training.iterations": 12, "training.meta_batch_size": 16, "model.sid
 """A small part of what the config says: there, only the predictions are judged."""
 OPPONENTS = ("rl2", "maml", "robust", "rl2_oracle")
 BOUNDS = ("robust", "rl2_oracle")
+PARTS = ("before", "after", "settled", "never")  # of `Predicted`
 SPANS = {"1s": ("start", 1.0), "late": ("start", 10.0), "after_change": ("change", 1.0)}
 """What is judged: since when, and from which second on, of a second or two."""
 
@@ -64,21 +66,25 @@ def run(seed: int) -> Mapping[str, Figure]:
 
 
 def _predictions(name: str, bundle: Path, fleet: Fleet, machines: int) -> Iterator[tuple[str, Figure]]:
-    found = list(_predicted(bundle, fleet, machines))
-    before, after, settled = (
-        np.array([getattr(each, part).mean() for each in found], np.float64)
-        for part in ("before", "after", "settled")
-    )
+    found = _predicted(name, bundle, fleet, machines)
+    before, after, settled, never = (np.array(found[part], np.float64) for part in PARTS)
     yield f"{name}.before", mean_interval(before)
     yield f"{name}.after", mean_interval(after)
     yield f"{name}.prediction_ratio", mean_interval(after / before.mean())
     yield f"{name}.settled_ratio", mean_interval(settled / before.mean())
-    yield f"{name}.never.error_1s", mean_interval([each.never for each in found])
+    yield f"{name}.never.error_1s", mean_interval(never)
 
 
-def _predicted(bundle: Path, fleet: Fleet, machines: int) -> Iterator[Predicted]:
-    plan = Plan(bundle, fleet, against=(), machines=machines, seed=MACHINES_SEED)
-    yield from on_all(Work(plan, predict), open_plan(plan), CORES, None)
+def _predicted(name: str, bundle: Path, fleet: Fleet, machines: int) -> Mapping[str, list[float]]:
+    """Means over the windows of each machine, by part; what is there is not made again."""
+    path = bundle.with_name(f"{bundle.stem}_{name}_predicted.json")
+    if not path.is_file():
+        plan = Plan(bundle, fleet, against=(), machines=machines, seed=MACHINES_SEED)
+        found = list(on_all(Work(plan, predict), open_plan(plan), CORES, None))
+        columns = {part: [float(np.mean(getattr(each, part))) for each in found] for part in PARTS}
+        write_atomically(path, json.dumps(columns).encode())
+    read: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    return read
 
 
 def _over_time(bundle: Path, opponents: Sequence[str]) -> Mapping[str, Json]:
