@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import acclimate_demo
+import acclimate_transfer
 from acclimate.errors import UsageError
 
 from docs.draw import (
@@ -20,6 +21,9 @@ from docs.draw import (
     rooms_gpi,
     servo_objectives,
     servo_rl2,
+    transfer_diversity,
+    transfer_entropy,
+    transfer_shots,
 )
 from docs.draw.recorded import read
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1]
 CODE = Path(__file__).parent
 DEMO = Path(acclimate_demo.__file__).parent
+TRANSFER = Path(acclimate_transfer.__file__).parent
 
 
 class Picture(NamedTuple):
@@ -65,6 +70,15 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "servo_rl2": _recorded(
         "servo_rl2", servo_rl2.draw, "servo_rl2.plot.json", by=DEMO / "courses_picture.py"
+    ),
+    "transfer_entropy": _recorded(
+        "transfer_entropy", transfer_entropy.draw, "transfer_entropy.json", "transfer_entropy.plot.json"
+    ),
+    "transfer_diversity": _recorded(
+        "transfer_diversity", transfer_diversity.draw, "transfer_diversity.plot.json"
+    ),
+    "transfer_shots": _recorded(
+        "transfer_shots", transfer_shots.draw, "transfer_shots.plot.json", by=TRANSFER / "picture.py"
     ),
 }
 
