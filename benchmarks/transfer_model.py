@@ -8,10 +8,12 @@ the same way. Intervals are over machines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from acclimate.atomic import write_atomically
 from acclimate.fields import Json
 from acclimate.stats import Floats, mean_interval
 from acclimate_bridge.api import evaluate
@@ -19,7 +21,7 @@ from acclimate_bridge.evaluation.evaluation import Fleet, HeldOutFleet, Plan, Wo
 from acclimate_bridge.simulation.servo.fleet import ServoFleet
 from acclimate_demo.report import mapping, number, rows_of
 
-from benchmarks._model import Predicted, bundle_of, planner_of, predict
+from benchmarks._model import bundle_of, planner_of, predict
 from benchmarks._servos import CORES, MACHINES_SEED, SERVOS
 from benchmarks.harness import Figure
 
@@ -30,12 +32,14 @@ FORMS = {
     "gradient": "servo_wide_model_gradient",
     "priors": "servo_wide_model_priors",
 }
-ITERATIONS = {"priors": 100}  # where that is less than in the config
+SHORTER = {"priors": {"training.iterations": 100}}  # than the config says
 DEVICES, SECONDS = 8, 24.0  # of each servo; of driving, with a payload dropped in the middle
 ARMS = 24
-ARM_ITERATIONS = 60  # on arms, where only the predictions are judged
+ON_ARMS = {"training.iterations": 12, "training.meta_batch_size": 16, "model.side_by_side": 2}
+"""A small part of what the config says: there, only the predictions are judged."""
 OPPONENTS = ("rl2", "maml", "robust", "rl2_oracle")
 BOUNDS = ("robust", "rl2_oracle")
+PARTS = ("before", "after", "settled", "never")  # of `Predicted`
 SPANS = {"1s": ("start", 1.0), "late": ("start", 10.0), "after_change": ("change", 1.0)}
 """What is judged: since when, and from which second on, of a second or two."""
 
@@ -48,43 +52,52 @@ def run(seed: int) -> Mapping[str, Figure]:
     whose model takes no step."""
     out: dict[str, Figure] = {"configurations_tried": float(CONFIGURATIONS)}
     for form, config in FORMS.items():
-        bundle = bundle_of(config, seed, ITERATIONS.get(form))
+        bundle = bundle_of(config, seed, changes=SHORTER.get(form))
         out |= dict(_predictions(f"servo.{form}", bundle, ServoFleet.of(SERVOS), DEVICES))
-        out |= dict(_predictions(f"servo_simple.{form}", bundle, ServoFleet.of(SERVOS, "m1"), DEVICES))
         report = _over_time(bundle, OPPONENTS if form == "context" else BOUNDS)
         out |= dict(_drives(form, report, others=form == "context"))
-        arm = bundle_of("arm_model", seed, ARM_ITERATIONS, form)
+    context = bundle_of(FORMS["context"], seed)
+    out |= dict(_predictions("servo_simple.context", context, ServoFleet.of(SERVOS, "m1"), DEVICES))
+    for form in ("gradient", "context"):
+        arm = bundle_of("arm_model", seed, f"arm_model_{form}", {"model.form": form, **ON_ARMS})
         out |= dict(_predictions(f"arm.{form}", arm, HeldOutFleet(), ARMS))
     planner = planner_of(FORMS["context"], seed)
     return out | dict(_drives("planner", _over_time(planner, BOUNDS)))
 
 
 def _predictions(name: str, bundle: Path, fleet: Fleet, machines: int) -> Iterator[tuple[str, Figure]]:
-    found = list(_predicted(bundle, fleet, machines))
-    before, after, settled = (
-        np.array([getattr(each, part).mean() for each in found], np.float64)
-        for part in ("before", "after", "settled")
-    )
+    found = _predicted(name, bundle, fleet, machines)
+    before, after, settled, never = (np.array(found[part], np.float64) for part in PARTS)
     yield f"{name}.before", mean_interval(before)
     yield f"{name}.after", mean_interval(after)
     yield f"{name}.prediction_ratio", mean_interval(after / before.mean())
     yield f"{name}.settled_ratio", mean_interval(settled / before.mean())
-    yield f"{name}.never.error_1s", mean_interval([each.never for each in found])
+    yield f"{name}.never.error_1s", mean_interval(never)
 
 
-def _predicted(bundle: Path, fleet: Fleet, machines: int) -> Iterator[Predicted]:
-    plan = Plan(bundle, fleet, against=(), machines=machines, seed=MACHINES_SEED)
-    yield from on_all(Work(plan, predict), open_plan(plan), CORES, None)
+def _predicted(name: str, bundle: Path, fleet: Fleet, machines: int) -> Mapping[str, list[float]]:
+    """Means over the windows of each machine, by part; what is there is not made again."""
+    path = bundle.with_name(f"{bundle.stem}_{name}_predicted.json")
+    if not path.is_file():
+        plan = Plan(bundle, fleet, against=(), machines=machines, seed=MACHINES_SEED)
+        found = list(on_all(Work(plan, predict), open_plan(plan), CORES, None))
+        columns = {part: [float(np.mean(getattr(each, part))) for each in found] for part in PARTS}
+        write_atomically(path, json.dumps(columns).encode())
+    read: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    return read
 
 
 def _over_time(bundle: Path, opponents: Sequence[str]) -> Mapping[str, Json]:
-    """The report of a drive, with a payload dropped after half of it."""
-    against = [SHIPPED / f"servo_wide_{name}.acclimate" for name in opponents]
-    found = evaluate(
-        bundle, against=against, servos=SERVOS, machines=DEVICES, seconds=SECONDS, change="payload",
-        seed=MACHINES_SEED, jobs=CORES,
-    )  # fmt: skip
-    return found.tree
+    """The report of a drive, with a payload dropped after half of it; one that is there is not made again."""
+    path = bundle.with_name(f"{bundle.stem}_over_time.json")
+    if not path.is_file():
+        against = [SHIPPED / f"servo_wide_{name}.acclimate" for name in opponents]
+        evaluate(
+            bundle, against=against, servos=SERVOS, machines=DEVICES, seconds=SECONDS, change="payload",
+            seed=MACHINES_SEED, jobs=CORES,
+        ).save(path)  # fmt: skip
+    found: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _drives(called: str, report: Mapping[str, Json], *, others: bool = False) -> Iterator[tuple[str, Figure]]:

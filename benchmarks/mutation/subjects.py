@@ -49,15 +49,16 @@ _LINK = "test_host_link test_link_time test_fail_safe"
 
 GROUPS: dict[str, list[Subject]] = {
     "runtime": [
-        *_of(_RUNTIME, "control/loop control/pacer control/rows control/rearming", _LOOP),
+        *_of(_RUNTIME, "control/loop", f"{_LOOP} test_continual"),
+        *_of(_RUNTIME, "control/pacer control/rows control/rearming", _LOOP),
         *_of(_RUNTIME, "control/commanding", f"test_commanding {_LOOP}"),
         *_of(_RUNTIME, "control/channel_map", f"test_channel_map {_LOOP}"),
         *_of(_RUNTIME, "control/readings", f"test_readings {_LOOP}"),
         *_of(_RUNTIME, "control/patience", f"test_patience {_LOOP}"),
         *_of(_RUNTIME, "control/trial control/drive", "test_drive test_trial test_recording"),
         *_of(_RUNTIME, "policy/policy", f"{_POLICY} test_choice test_trust"),
-        *_of(_RUNTIME, "policy/slots policy/adaptation", _POLICY),
-        *_of(_RUNTIME, "policy/guard policy/checkpoint policy/golden_check atomic", _POLICY),
+        *_of(_RUNTIME, "policy/adaptation policy/guard", f"{_POLICY} test_continual"),
+        *_of(_RUNTIME, "policy/slots policy/checkpoint policy/golden_check atomic", _POLICY),
         *_of(_RUNTIME, "policy/trust", "test_trust"),
         *_of(_RUNTIME, "bundle/archive bundle/file bundle/golden bundle/manifest bundle/npz", _BUNDLE),
     ],

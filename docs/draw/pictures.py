@@ -22,6 +22,7 @@ from docs.draw import (
     servo_objectives,
     servo_rl2,
     transfer_diversity,
+    transfer_entropy,
     transfer_shots,
 )
 from docs.draw.recorded import read
@@ -69,6 +70,9 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "servo_rl2": _recorded(
         "servo_rl2", servo_rl2.draw, "servo_rl2.plot.json", by=DEMO / "courses_picture.py"
+    ),
+    "transfer_entropy": _recorded(
+        "transfer_entropy", transfer_entropy.draw, "transfer_entropy.json", "transfer_entropy.plot.json"
     ),
     "transfer_diversity": _recorded(
         "transfer_diversity", transfer_diversity.draw, "transfer_diversity.plot.json"

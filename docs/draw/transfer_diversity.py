@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 NAME = "transfer_diversity"
 AUTOMATIC = "automatic"
 _COLOURS = {"training": GREY, "validation": "#b9791f", "test": "#2f6fb5", "outside": "#c4413b"}
+_LEAST = 1e-3  # rad
+_FEW = 2  # trainings, of which an interval says nothing
 _TITLES = {"robust": "without memory", "rl2": "with memory (RL²)"}
 
 
@@ -40,8 +42,10 @@ def _panel(axes: Axes, widths: Tree) -> None:
     for name, colour in _COLOURS.items():
         figures = [tree(each[name]) for each in hand]
         axes.plot(places, [_number(f, "mean") for f in figures], "o-", ms=4, color=colour, label=name)
-        low, high = ([_number(f, end) for f in figures] for end in ("low", "high"))
-        axes.fill_between(places, low, high, color=colour, alpha=0.12, lw=0)
+        if all(_number(f, "n") > _FEW for f in figures):
+            low = [max(_number(f, "low"), _LEAST) for f in figures]  # the axis is logarithmic
+            high = [_number(f, "high") for f in figures]
+            axes.fill_between(places, low, high, color=colour, alpha=0.12, lw=0)
         mean = _number(tree(automatic[name]), "mean")
         axes.plot(_number(automatic, "width"), mean, "*", ms=12, color=colour, mec=INK, mew=0.6)
     axes.plot([], [], "*", ms=10, color="none", mec=INK, label="widened automatically")

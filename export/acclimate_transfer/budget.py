@@ -58,6 +58,8 @@ def affordable(name: str, method: Method, variant: Settings, place: Place, budge
         made = _config(name, method.section, place, _section(config, method.section), _UNTRAINED)
         return Affordable(made, tuned, parameters(config), 0.0)
     each = ticks_per_iteration(algorithm_of(config), config.training, config.seed)
+    if each == 0:
+        raise UsageError(f"[{method.section}] simulates nothing, so that no budget of samples can be kept")
     iterations = int(budget.samples // each)
     if iterations < 1:
         raise UsageError(

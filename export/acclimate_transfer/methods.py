@@ -42,6 +42,9 @@ METHODS: Mapping[str, Method] = {
     "model": Method(
         "model", "source", "a model that adapts to its own prediction errors, and a policy told it"
     ),
+    "entropy": Method(
+        "entropy", "source", "what every action is worth, so that no way is given up", rewarded=True
+    ),
     "mimic": Method("mimic", "source", "many teachers in one student"),
     "features": Method("features", "source", "a body; the device fits the head"),
     "robust": Method("robust", "source", "one policy for all machines"),

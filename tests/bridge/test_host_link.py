@@ -619,15 +619,19 @@ def test_counters_tell_both_sides(setup: Setup) -> None:
 
 def test_what_is_sent_before_any_reading_rests_on_none(setup: Setup) -> None:
     stamps: list[int] = []
+    holds: list[int] = []
 
     def see(data: bytes) -> bytes:
-        stamps.extend(f.t_us for f in Decoder(SCHEMA.layout).feed(data) if f.type == Type.CMD)
+        for frame in Decoder(SCHEMA.layout).feed(data):
+            if frame.type == Type.CMD:
+                stamps.append(frame.t_us)
+                holds.append(Cmd.unpack(frame.payload).ttl_ms)
         return data
 
     setup.transport.to_device = see
     assert setup.link.stats[5:9] == (0, 0, 0, 0)
     setup.link.stop()
-    assert stamps == [0, 0]
+    assert (stamps, holds) == ([0, 0], [0, 0])
     setup.link.start()
     setup.tick(0.1, times=3)
     sample = setup.link.latest()

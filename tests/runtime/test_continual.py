@@ -181,6 +181,13 @@ def test_a_step_that_explains_its_own_window_worse_is_refused() -> None:
         assert ok or verdict.reason == "it explains its own window worse than before: error 1.2, before 1"
 
 
+@pytest.mark.parametrize("loss", [-1.0, 0.0, 1.0])
+def test_a_loss_that_is_no_error_says_nothing_of_that(loss: float) -> None:
+    """As of a policy gradient, which may be negative: only a graph that says what is left is judged by it."""
+    window = bundles.window()
+    assert Guard(5.0, min_valid=0.0).accept(AdaptResult({"loss": loss}, True, 0.0), window).ok
+
+
 def test_the_manifest_says_so_and_only_of_one_episode() -> None:
     manifest = bundles.continual(bundles.manifest())
     assert manifest_json.from_json(manifest_json.to_json(manifest)) == manifest

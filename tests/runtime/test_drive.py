@@ -36,6 +36,7 @@ def test_a_drive_is_judged_as_one_episode_wherever_it_is_cut(bundle: Bundle) -> 
     assert drive.metrics()["error"] == pytest.approx(np.sqrt(np.mean(error[1:] ** 2)))
     assert drive.metrics() == drive.metrics(0, 40)
     assert drive.metrics()["chatter"] == pytest.approx(np.abs(np.diff(drive.applied[:40], axis=0)).mean())
+    assert drive.metrics(10, 20)["error"] == pytest.approx(np.sqrt(np.mean(error[11:21] ** 2)))
     assert drive.metrics(30, 40)["error"] == pytest.approx(np.sqrt(np.mean(error[31:41] ** 2)))
 
 

@@ -160,6 +160,8 @@ def test_every_step_is_judged_against_the_state_that_it_starts_from(
     for shot, (accepts, keeps) in zip(report.shots, steps, strict=True):
         if accepts:
             expected.append((standing.headline, shot.after.headline))
+        else:
+            assert shot.kept == Verdict(True)  # there is nothing to take back
         assert shot.undone is (accepts and not keeps and rollback)
         stayed += accepts and not shot.undone
         standing = standing if shot.undone else shot.after

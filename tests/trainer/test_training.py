@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.identify.identify import Identify, IdentifyConfig
 from acclimate_trainer.algorithms.maml.maml import Maml, MamlConfig
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
@@ -309,3 +310,31 @@ def test_progress_is_the_share_of_training_done() -> None:
     assert [line["progress"] for line in figures] == pytest.approx(
         [k / ITERATIONS for k in range(ITERATIONS)]
     )
+
+
+class Diverging:
+    """Its gradient is 1, and in the third iteration no number."""
+
+    def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        del rng
+        return {"x": torch.zeros(1)}
+
+    def policy(self, meta: Tensors) -> Policy:
+        raise NotImplementedError
+
+    def updates(
+        self, meta: Tensors, config: TrainingConfig, rng: np.random.Generator, progress: float
+    ) -> Iterator[Mapping[str, float]]:
+        del rng
+        gradient = torch.nan if round(progress * config.iterations) == 2 else 1.0
+        meta["x"].grad = torch.full((1,), gradient)
+        yield {"grad_norm": gradient}
+
+
+def test_a_training_that_diverges_ends_in_a_sentence_before_its_step() -> None:
+    kept: list[Progress] = []
+    config = TrainingConfig(iterations=5, outer_lr=0.5)
+    with pytest.raises(UsageError, match=r"training diverges: .* outer_lr is 0\.5, try less"):
+        train(Diverging(), config, 0, start(Diverging(), 0), lambda progress, _: kept.append(progress))
+    assert [progress.iteration for progress in kept] == [1, 2]
+    assert all(bool(torch.isfinite(progress.meta["x"]).all()) for progress in kept)

@@ -37,7 +37,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("point", "point", "--shots", "-1"), "--shots must be at least 0, found -1"),
         (("point", "point", "--samples", "0"), "--samples must be above 0, found 0"),
         (("point", "point", "--shot-seconds", "nan"), "--shot-seconds must be above 0, found nan"),
-        (("bandit", "bandit"), "does not go here"),
+        (("bandit", "bandit", "--methods", "rl2"), "method 'rl2' does not go here"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(

@@ -26,6 +26,7 @@ from acclimate.control.readings import Readings
 from acclimate.control.rearming import WATCHDOG, Rearming
 from acclimate.control.rows import Rows
 from acclimate.errors import AcclimateError, DeviceFault, MismatchError, PolicyError
+from acclimate.policy.continual import Continual
 from acclimate.policy.policy import Scope
 from acclimate.task.episode import Episode
 from acclimate.task.spec import TaskSpec
@@ -40,17 +41,6 @@ class Controller(Protocol):
 
     def act(self, obs: FloatArray, noise: FloatArray) -> FloatArray:
         """obs (n_obs,), noise as the manifest says -> action (n_act,), valid until the next call."""
-
-
-class Learner(Protocol):
-    """Whoever learns from every tick while it is driven, as `acclimate.policy.continual.Continual`."""
-
-    def begin(self) -> None:
-        """An episode begins."""
-
-    def tick(self, obs: FloatArray, action: FloatArray | None, *, measured: bool, through: bool) -> None:
-        """obs (n_obs,), and whether it is a new reading; the action (n_act,) as the controller gave it, None where it
-        did not act, and whether it got through."""
 
 
 class ControlLoop:
@@ -89,7 +79,7 @@ class ControlLoop:
         self._commander = Commander(device, self._channels, self._tally, max_action)
         self.every = every
         self._pacer = Pacer(clock, manifest.control_dt, self._tally)
-        self.learner: Learner | None = None
+        self.learner: Continual | None = None  # learns from every tick, while it is driven
         self._allocate(manifest)
         self._rearming = Rearming()
         self._seq: int | None = None  # of the newest reading that a tick has used

@@ -60,8 +60,8 @@ class Guard:
                 return Verdict(False, f"{name} is {value}")
         if not result.finite:
             return Verdict(False, "the adapted state holds values that are not finite")
-        loss, left = result.info.get("loss", 0.0), result.info.get("left", 0.0)
-        if left > loss * (1.0 + self._worse_by):
+        loss, left = (result.info.get(name) for name in ("loss", "left"))
+        if loss is not None and left is not None and left > loss * (1.0 + self._worse_by):
             return Verdict(
                 False, f"it explains its own window worse than before: error {left:.3g}, before {loss:.3g}"
             )

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
+from acclimate.errors import UsageError
 from torch import Tensor
 
 from acclimate_trainer.compiled.stopwatch import OPTIMIZER, STOPWATCH
@@ -230,6 +231,11 @@ def _gradients(
 
 
 def _stepped(adam: torch.optim.Adam, figures: Mapping[str, float]) -> Mapping[str, float]:
+    """Raises UsageError for a gradient that no step leads back from; what was reported before stays."""
+    if not math.isfinite(figures.get("grad_norm", 0.0)):
+        raise UsageError(
+            f"training diverges: its gradient is not finite any more; outer_lr is {adam.defaults['lr']:g}, try less"
+        )
     with STOPWATCH.on(OPTIMIZER):
         adam.step()
     return figures

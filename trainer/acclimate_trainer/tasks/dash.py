@@ -111,8 +111,8 @@ class PointDashFamily:
         return DashSession(tasks, episodes, self)
 
     def inputs(self, obs: Tensor) -> Tensor:
-        """Place and velocity; the place in units of what a point covers in two seconds."""
-        return obs[..., :4] * (2.0 * DRAG / sum(self.strength)) * torch.tensor([0.5, 0.5, 1.0, 1.0])
+        """Place and velocity, small, so that the tanh which they pass makes no direction longer than another."""
+        return obs[..., :4] * (DRAG / sum(self.strength)) * torch.tensor([0.25, 0.25, 1.0, 1.0])
 
 
 class DashSession:

@@ -2,13 +2,14 @@
 
 Off-policy, from a replay memory, on any family whose rewards a device can know:
 
-    Q(s, a) ← r + γ·V(s'),    V(s') = α·log mean_b exp(Q̄(s', b)/α),    Q̄ the smaller of two target networks
+    Q(s, a) ← r + γ·V(s'),    V(s') = α·log mean_b exp(Q̄(s', b)/α),    Q̄ the target network
 
-(Haarnoja et al. 2017, "Reinforcement Learning with Deep Energy-Based Policies", equation 11; two networks, of which
-the smaller counts: Fujimoto et al. 2018). The policy is exp(Q/α) itself. Where actions are continuous, their candidates
-are a grid, and this is soft actor-critic (Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications") whose
-actor is not a network but the minimiser of its loss, equation 10: the projection of exp(Q/α) onto one Gaussian, which
-is what would lose all modes but one, is left out. α is that paper's equation 18: what keeps the entropy at `entropy`.
+(Haarnoja et al. 2017, "Reinforcement Learning with Deep Energy-Based Policies", equation 11). The policy is exp(Q/α)
+itself. Where actions are continuous, their candidates are a grid, and this is soft actor-critic (Haarnoja et al. 2018,
+"Soft Actor-Critic Algorithms and Applications") whose actor is not a network but the minimiser of its loss, equation
+10: the projection of exp(Q/α) onto one Gaussian, which is what would lose all modes but one, is left out. So is the
+second network, of which the smaller value counts: where a policy has seldom been, it would look worse than it is, and
+one mode would win. α is that paper's equation 18: what keeps the entropy at `entropy`.
 
 Knowledge is in Q: a policy that has kept every direction open knows what each of them is worth, and fine-tuning to one
 (`[training] start`) begins with data from all of them.
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from acclimate_trainer.algorithms.entropy.policy import EntropyPolicy, Made, PolicyConfig, inputs, rewards
 from acclimate_trainer.algorithms.entropy.soft import probabilities, soft_value, undecided
+from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.family import Step, TaskFamily, Tasks
 from acclimate_trainer.contract.policy import Tensors, Window
@@ -42,8 +44,7 @@ from acclimate_trainer.settings.limits import COUNT, POSITIVE, SHARE, require
 
 _TARGET = FOR_TRAINING + "target."
 _MOMENT = "moment"
-_PACE = 0.25  # of log α beside the networks, which must be able to follow
-_CRITICS = 2
+_PACE = 0.25  # of log α beside the network, which must be able to follow
 _BESIDE = 3  # of a remembered row, after observation and actions: the reward, and whether the episode ended, or in time
 _ANY = 1e6  # a temperature at which all actions are alike
 
@@ -67,7 +68,7 @@ class EntropyConfig(PolicyConfig):
     steps: int = 60
     """Steps of the optimizer in one iteration."""
     following: float = 0.02
-    """How far the target networks follow in one step."""
+    """How far the target network follows in one step."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no training can be."""
@@ -98,10 +99,10 @@ class Entropy(Generic[Tasks]):
         self.candidates = Candidates.of(self.family.spec, config.levels)
 
     def initial(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Both networks and log α; what only training has: target networks and the replay memory."""
+        """The network and log α; what only training has: a target network and the replay memory."""
         spec, c = self.family.spec, self.config
         n_in = self.family.n_inputs if spec.discrete else self.view.n_in
-        params = initial_values(_CRITICS, n_in, self.candidates.codes.shape[1], c.hidden, rng)
+        params = initial_values(1, n_in, self.candidates.codes.shape[1], c.hidden, rng)
         target = {_TARGET + name: value.clone() for name, value in params.items()}
         memory = replay.empty(
             1, max(1, c.replay // spec.horizon), spec.horizon + 1, spec.n_obs + 2 * spec.n_act + _BESIDE
@@ -110,7 +111,7 @@ class Entropy(Generic[Tasks]):
         return params | numbers | target | memory
 
     def policy(self, meta: Tensors) -> EntropyPolicy:
-        """For devices: one of both networks."""
+        """For devices."""
         return EntropyPolicy(self._made(meta), self.candidates, self.view, self.config)
 
     def updates(
@@ -128,16 +129,15 @@ class Entropy(Generic[Tasks]):
             self._follow(meta, self.config.following)
 
     def loss(self, meta: Tensors, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Squared TD error of both networks and the loss of log α; and figures to report."""
+        """Squared TD error and the loss of log α; and figures to report."""
         c, batch = self.config, self.batch(replay.draw(meta, self.config.batch, 2, rng))
         alpha, count = _alpha(meta), batch.mask.sum().clamp_min(1.0)
         with torch.no_grad():
-            q = self._both(_target(meta), batch.after).amin(0, keepdim=True)  # (1, B, A)
+            q = values_of_all(_target(meta), batch.after, self.candidates.codes)  # (1, B, A)
             following = soft_value(q, alpha)
             wanted = batch.reward + c.discount * batch.goes_on * following
             spread = (undecided(probabilities(q, alpha)) * batch.mask).sum() / count
-        both = (t.expand(_CRITICS, *t.shape[1:]) for t in (batch.x, batch.code))
-        units = units_of(meta, *both)
+        units = units_of(meta, batch.x, batch.code)
         found = torch.baddbmm(meta["b2"], units, meta["w2"]).squeeze(-1)
         self._remember(meta, F.pad(units[0].detach(), (0, 1), value=1.0))
         td = ((found - wanted).square() * batch.mask).sum() / count
@@ -161,6 +161,7 @@ class Entropy(Generic[Tasks]):
         steps = family.spec.horizon
         around = draw(family, family.sample(machines, rng), rng, explore=1, measure=0, steps=steps,
                       n_noise=policy.n_noise)  # fmt: skip
+        STOPWATCH.ticks += machines * steps
         compose, session = composer(family.spec), around.session
         state = {name: value.expand(machines, *value.shape) for name, value in policy.initial().items()}
         state |= initial_of(policy, (machines, 1))
@@ -184,18 +185,14 @@ class Entropy(Generic[Tasks]):
         return float(reward.sum(-1).mean())
 
     def _made(self, meta: Tensors) -> Made:
-        """What devices get: the first network."""
+        """What devices get."""
         params = {name: meta[name][0].detach() for name in self._names(meta)}
         return Made(params, _alpha(meta).detach(), meta[_MOMENT].detach())
 
     @staticmethod
     def _names(meta: Tensors) -> list[str]:
-        """Of both networks' parameters."""
+        """Of the network's parameters."""
         return [n for n in meta if not n.startswith(FOR_TRAINING) and n not in ("log_alpha", _MOMENT)]
-
-    def _both(self, params: Tensors, x: Tensor) -> Tensor:
-        """Q of every candidate by both networks, (2, B, A), of x (1, B, f)."""
-        return values_of_all(params, x.expand(_CRITICS, *x.shape[1:]), self.candidates.codes)
 
     @torch.no_grad()
     def _remember(self, meta: Tensors, units: Tensor) -> None:
@@ -230,5 +227,5 @@ def _alpha(meta: Tensors) -> Tensor:
 
 
 def _target(meta: Tensors) -> dict[str, Tensor]:
-    """The target networks' parameters, named as the networks'."""
+    """The target network's parameters, named as the network's."""
     return {name.removeprefix(_TARGET): value for name, value in meta.items() if name.startswith(_TARGET)}

@@ -20,7 +20,7 @@ from acclimate.bundle.manifest import AdaptationSpec, StateTensor, WindowSpec
 from acclimate.task.spec import TaskSpec
 from torch import Tensor
 
-from acclimate_trainer.algorithms.entropy.soft import probabilities, sampled, soft_value, undecided
+from acclimate_trainer.algorithms.entropy.soft import sampled, soft_value
 from acclimate_trainer.algorithms.maml.ridge import inverse_spd
 from acclimate_trainer.algorithms.successor.policies import readings
 from acclimate_trainer.contract.policy import Act, Adapt, Tensors, Window
@@ -118,15 +118,13 @@ class EntropyPolicy:
         return {**self._params, **numbers, **previous}
 
     def act(self, state: Tensors, obs: Tensor, noise: Tensor) -> Act:
-        """info `entropy`: how undecided π is, from 0 to 1, at the temperature of training."""
         x = inputs(self._view, obs, state.get("previous_action"))
         q = self._values(units_of_all(state, x, self._candidates.codes), last_layer(state), x.shape[1])
         drawn = sampled(q, self.heat(state, noise), noise[..., : 2 * len(self._candidates)])
-        info = {"entropy": undecided(probabilities(q, state["alpha"]))}
         if self.spec.discrete:
-            return Act(F.embedding(drawn, self._candidates.table), {}, info)
+            return Act(F.embedding(drawn, self._candidates.table), {}, {})
         action = self._candidates.refined(drawn, q, _FLAT * state["alpha"])
-        return Act(self._view.physical(action), {"previous_action": action}, info)
+        return Act(self._view.physical(action), {"previous_action": action}, {})
 
     def heat(self, state: Tensors, noise: Tensor) -> Tensor:
         """The temperature to draw at, which broadcasts against (T, E)."""
