@@ -56,7 +56,7 @@ SWITCH_AT = 200  # ticks
 NAMES = ("accurate", "frugal", "smooth", "quiet", "fast")  # in the order of w
 BUNDLE = "objectives.acclimate"
 IGNORING = "accurate=1"  # whatever is asked
-_LOOSE = 1e-2
+_LOOSE = 1e-3
 HOWS = ("argmax", "uniform", "actor")
 Weights = Mapping[str, float]
 
