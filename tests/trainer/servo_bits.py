@@ -28,7 +28,11 @@ BEFORE = ("family.options.price=0.0",)
 BEFORE_OF = {
     "maml": ("maml.exploration_memory=0.0", "maml.step_limit=0.0"),
     "rl2": ("rl2.episodes=2", "rl2.episode_steps=75", "rl2.window=0"),
-    "objectives": ("objectives.episode_steps=75", "objectives.adjoint_decay=0.97", "objectives.side_by_side=6"),
+    "objectives": (
+        "objectives.episode_steps=75",
+        "objectives.adjoint_decay=0.97",
+        "objectives.side_by_side=6",
+    ),
 }
 # A built-in config, and the share of training that is over.
 CASES = (
