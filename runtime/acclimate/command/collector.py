@@ -1,8 +1,7 @@
 """Python's garbage collector, told to look less often, for a program of its own.
 
 What is loaded lives until the end: hundreds of thousands of objects, where there is torch. By default the collector
-walks through them time and again, which takes a third of the time to import torch and a tenth of training, and comes in
-the middle of a control tick.
+walks through them time and again, while they are imported, in training, and in the middle of a control tick.
 """
 
 from __future__ import annotations
