@@ -103,21 +103,25 @@ GROUPS: dict[str, list[Subject]] = {
         *_of(_TRAINER, "play/trials", "test_trials test_rl2 test_categorical"),
         *_of(_TRAINER, "play/windows", "test_windows"),
         *_of(_TRAINER, "play/watched", "test_imitation test_mimic test_categorical"),
-        *_of(_TRAINER, "play/world", "test_bandit_family test_arm_family"),
+        *_of(_TRAINER, "play/world", "test_world test_bandit_family"),
         *_of(_TRAINER, "outer_loop/training", "test_training"),
         *_of(
             _TRAINER, "networks/feedforward networks/view", "test_networks test_policies test_policy_gradient"
         ),
         *_of(_TRAINER, "networks/recurrent", "test_recurrent test_rl2"),
         *_of(_TRAINER, "networks/choices", "test_categorical"),
-        *_of(_TRAINER, "networks/psi", _SUCCESSOR),
+        *_of(_TRAINER, "networks/psi", f"test_by_hand {_SUCCESSOR}"),
         *_of(_TRAINER, "networks/candidates networks/action_values", "test_entropy"),
         *_of(_TRAINER, "algorithms/maml/maml", "test_maml test_policy_conformance test_policies"),
         *_of(_TRAINER, "algorithms/maml/policy_gradient", "test_policy_gradient test_maml"),
         *_of(_TRAINER, "algorithms/maml/ridge", "test_maml test_policy_gradient"),
         *_of(_TRAINER, "algorithms/reactive", "test_trials test_rollouts test_policies"),
-        *_of(_TRAINER, "algorithms/rl2/rl2", "test_rl2 test_trials test_policies"),
-        *_of(_TRAINER, "algorithms/rl2/ppo algorithms/rl2/critic algorithms/rl2/actors", "test_ppo"),
+        *_of(_TRAINER, "algorithms/rl2/rl2", "test_by_hand test_rl2 test_trials test_policies"),
+        *_of(
+            _TRAINER,
+            "algorithms/rl2/ppo algorithms/rl2/critic algorithms/rl2/actors",
+            "test_by_hand test_ppo",
+        ),
         *_of(_TRAINER, "algorithms/rl2/categorical", "test_categorical test_ppo"),
         *_of(
             _TRAINER,
@@ -128,20 +132,20 @@ GROUPS: dict[str, list[Subject]] = {
             _TRAINER,
             "algorithms/features/features algorithms/features/head algorithms/features/hindsight"
             " algorithms/features/policy",
-            "test_features",
+            "test_fits_by_hand test_features",
         ),
         *_of(
             _TRAINER,
             "algorithms/identify/fit algorithms/identify/identify algorithms/identify/policy"
             " algorithms/identify/stretches",
-            "test_identify",
+            "test_fits_by_hand test_identify",
         ),
         *_of(
             _TRAINER,
             "algorithms/model/context algorithms/model/episodes algorithms/model/form algorithms/model/gradient"
             " algorithms/model/model algorithms/model/network algorithms/model/planner algorithms/model/policies"
             " algorithms/model/priors algorithms/model/rows algorithms/model/square_root",
-            "test_model",
+            "test_by_hand test_fits_by_hand test_model",
         ),
         *_of(
             _TRAINER,
@@ -161,7 +165,7 @@ GROUPS: dict[str, list[Subject]] = {
         *_of(
             _TRAINER,
             "algorithms/successor/objectives algorithms/successor/objective_policies",
-            "test_objectives test_several_actuators",
+            "test_by_hand test_objectives test_several_actuators",
         ),
         *_of(_TRAINER, "algorithms/successor/task_vector", "test_task_vector"),
         *_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,11 +20,12 @@ from acclimate_export.bundle.bundling import GOLDEN_TICKS, make_parts, record_go
 from acclimate_export.bundle.envelope import start_envelope
 from acclimate_export.bundle.plain_inputs import plain_inputs
 from acclimate_export.bundle.practice import practise
-from acclimate_export.bundle.trained import META, Trained, as_array, from_bundle
+from acclimate_export.bundle.trained import META, Trained, as_array, from_bundle, from_run
 from acclimate_trainer.contract.policy import Window, stacked
 from acclimate_trainer.networks.view import PREVIOUS
-from acclimate_trainer.outer_loop.training import FOR_TRAINING
+from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress
 from acclimate_trainer.runs.algorithms import algorithm_of
+from acclimate_trainer.runs.run_directory import RunDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -134,6 +136,7 @@ def test_a_start_is_where_machines_begin_and_a_little_more(maml: Trained) -> Non
             assert low == pytest.approx(max(float(seen.min()) - room, channel.minimum), abs=6e-4)
             assert high == pytest.approx(min(float(seen.max()) + room, channel.maximum), abs=6e-4)
             assert channel.minimum <= low < high <= channel.maximum
+            assert (round(low, 3), round(high, 3)) == pytest.approx((low, high), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["servo_wide_robust", "quadrotor_rl2"])
@@ -190,6 +193,9 @@ def test_a_bundle_is_made_of_what_its_policy_says() -> None:
     }
     model = onnx.load_from_string(parts.members[ACT])
     assert parts.nodes["act"] == len(model.graph.node)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [
+        ("", 18)
+    ]  # onnxruntime 1.14 on
     assert (model.producer_name, model.producer_version, model.graph.name) == ("acclimate", "", "act")
     assert not model.graph.value_info
     assert not model.functions
@@ -245,6 +251,21 @@ class TestTrained:
         ):
             with pytest.raises(BundleError, match=sentence):
                 from_bundle(wrong)
+
+    def test_a_run_that_is_not_finished_is_refused_unless_that_is_meant(self, tmp_path: Path) -> None:
+        config = untrained("robust").config
+        run = RunDirectory.create(tmp_path / "run", config)
+        with pytest.raises(UsageError, match="nothing is trained there yet; `acclimate train` does it"):
+            from_run(run)
+        meta = algorithm_of(config).initial(np.random.default_rng(1))
+        run.save(Progress(1, meta, {}))
+        with pytest.raises(UsageError, match="is at iteration 1 of 2; let `acclimate train` finish it"):
+            from_run(run)
+        trained, iteration = from_run(run, unfinished=True)
+        assert iteration == 1
+        assert all(torch.equal(trained.meta[name], value) for name, value in meta.items())
+        run.save(Progress(2, meta, {}))
+        assert from_run(run)[1] == 2
 
     def test_an_array_is_a_copy(self) -> None:
         tensor: Tensor = torch.zeros(2, dtype=torch.float64)
