@@ -43,9 +43,9 @@ class Planted(NamedTuple):
 def killed(name: str, groups: Sequence[str], seed: int) -> Mapping[str, Figure]:
     """The figures of these groups; their survivors go into results/NAME.survivors.json."""
     trial.prepare()
+    tried = {group: _tried(_sample(GROUPS[group], seed), group) for group in groups}
     known, figures, rows = explanations(), dict[str, Figure](), list[Json]()
-    for group in groups:
-        found = _tried(_sample(GROUPS[group], seed), group)
+    for group, found in tried.items():
         alive = [each for each in found if each.outcome.verdict == "survived"]
         reasons = [known.get((each.subject.module, each.bug.name)) for each in alive]
         equivalent = sum(reason is not None and reason.equivalent for reason in reasons)
@@ -72,16 +72,14 @@ def _tried(bugs: list[tuple[Subject, Bug]], group: str) -> list[Planted]:
     """Every bug under its tests, as many at a time as there are processors. Raises as `trial.without_bug`."""
     journal = _Journal(_JOURNAL)
     new = [(subject, bug) for subject, bug in bugs if journal.outcome(subject, bug) is None]
-    limits = dict[tuple[str, ...], trial.Limit]()
-    for subject, _ in new:
-        if subject.tests not in limits:
-            limits[subject.tests] = trial.without_bug(subject)
+    by_tests = {subject.tests: subject for subject, _ in new}
 
     def judge(task: tuple[Subject, Bug]) -> None:
         subject, bug = task
         journal.note(subject, bug, trial.with_bug(subject, bug.source, limits[subject.tests]))
 
     with ThreadPoolExecutor(usable_cores()) as pool:
+        limits = dict(zip(by_tests, pool.map(trial.without_bug, by_tests.values()), strict=True))
         for number, _ in enumerate(pool.map(judge, new), 1):
             print(f"{group}: {number} of {len(new)} bugs tried", file=sys.stderr, flush=True)
     return [Planted(subject, bug, journal.known(subject, bug)) for subject, bug in bugs]
