@@ -100,8 +100,9 @@ GROUPS: dict[str, list[Subject]] = {
         ),
     ],
     "trainer": [
-        *_of(_TRAINER, "play/rollouts play/replay", "test_rollouts test_trials test_windows test_costs"),
+        *_of(_TRAINER, "play/rollouts", "test_rollouts test_trials test_windows test_costs"),
         *_of(_TRAINER, "play/trials", "test_trials test_rl2 test_categorical"),
+        *_of(_TRAINER, "play/replay", "test_successor test_entropy"),
         *_of(_TRAINER, "play/windows", "test_windows"),
         *_of(_TRAINER, "play/watched", "test_imitation test_mimic test_categorical"),
         *_of(_TRAINER, "play/world", "test_world test_bandit_family"),
