@@ -17,7 +17,7 @@ from acclimate_trainer.settings.tables import Value
 from acclimate_trainer.tasks.registry import families, open_family
 
 IMITATE = ("student", "mimic", "imitation")  # other policies; what they make is a policy of RL²
-IDENTIFIES = "identify"  # its fit cannot be exported yet
+IDENTIFIES = "identify"  # its fit is in float64, which LiteRT lacks, and takes a minute to export
 _RECURRENT: dict[str, Value] = {"hidden": 6, "episodes": 2, "episode_steps": 20, "side_by_side": 2}
 _TINY: Mapping[str, dict[str, Value]] = {
     "maml": {

@@ -246,6 +246,32 @@ def test_products_of_all_shapes(m: int, k: int, n: int) -> None:
     )
 
 
+def test_a_graph_may_think_in_float64() -> None:
+    """Each type of tensor in between has a zone of the workspace of its own; a third in float32 is off by 3e-8."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], name="n1", to=TensorProto.DOUBLE),
+        helper.make_node("Div", ["wide", "three"], ["third"], name="n2"),
+        helper.make_node("Less", ["third", "zero"], ["below"], name="n3"),
+        helper.make_node("Neg", ["third"], ["other"], name="n4"),
+        helper.make_node("Where", ["below", "other", "third"], ["size"], name="n5"),
+        helper.make_node("Sub", ["size", "near"], ["rest"], name="n6"),
+        helper.make_node("Mul", ["rest", "much"], ["more"], name="n7"),
+        helper.make_node("Cast", ["more"], ["y"], name="n8", to=TensorProto.FLOAT),
+    ]
+    numbers = {"three": 3.0, "zero": 0.0, "near": 1.0 / 3.0 - 1e-12, "much": 1e12}
+    constants = [helper.make_tensor(name, TensorProto.DOUBLE, [], [x]) for name, x in numbers.items()]
+    source = _source(nodes, (1000,), *constants)
+    text = to_c(source).model
+    zones: dict[str, list[int]] = {"double": [], "bool": []}
+    for kind, offset in re.findall(r"(double|bool) \*const tmp\w+ = .*workspace \+ (\d+)", text.decode()):
+        zones[kind].append(int(offset))
+    assert max(zones["double"]) < min(zones["bool"])
+    graph = open_engine("native").load(text, source.onnx.spec, "wide").bind()
+    graph.inputs["x"][...] = np.where(np.arange(1000) % 2, 1.0, -1.0)
+    graph.run()
+    np.testing.assert_allclose(graph.outputs["y"], 1.0, rtol=1e-3)
+
+
 _PLACED = re.compile(r"(?:\(\*const (tmp\w+)\).*|\*const (tmp\w+)) = \(void \*\)\(workspace \+ (\d+)\);")
 
 
@@ -281,7 +307,7 @@ def _sizes(text: str) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for name, listed in re.findall(r"^    (node\w+)\((.*)\);", text, re.MULTILINE):
         for argument, parameter in zip(listed.split(", "), parameters[name], strict=True):
-            kind = {"bool": 1, "int64_t": 8}.get(parameter.removeprefix("const ").split()[0], 4)
+            kind = {"bool": 1, "int64_t": 8, "double": 8}.get(parameter.removeprefix("const ").split()[0], 4)
             count = int(np.prod([int(n) for n in re.findall(r"\[(\d+)\]", parameter)]))
             sizes[argument] = max(sizes.get(argument, 0), kind * count)
     return sizes

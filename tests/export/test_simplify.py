@@ -30,6 +30,8 @@ FUNCTIONS: dict[str, tuple[Function, int]] = {
     "a constant expression": (lambda x, w: x @ w * torch.arange(3.0).cumsum(0).sqrt(), 2),
     "a constant written in place": (_eliminated, 4),
     "the same twice": (lambda x, w: torch.tanh(x @ w) * torch.tanh(x @ w), 3),
+    "an axis the other way round": (lambda x, w: (x @ w).flip(-1), 2),
+    "two of them": (lambda x, w: (x @ w).flip(0, 1).exp(), 4),
     "equal constants": (lambda x, w: (x @ torch.ones(3, 3) - w.sum()) * (x @ torch.ones(3, 3)), 4),
 }
 
@@ -54,6 +56,7 @@ def test_the_same_numbers_from_fewer_operations(name: str) -> None:
     for x in (inputs[0], 3.0 * inputs[0] + 1.0):
         assert torch.equal(simple(x, inputs[1]), function(x, inputs[1]))
     assert _calls(simple) == calls
+    assert not simple.graph.find_nodes(op="call_function", target=torch.ops.aten.flip.default)
 
 
 def test_what_writes_an_input_in_place_is_left_alone() -> None:

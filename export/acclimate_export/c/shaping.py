@@ -20,7 +20,8 @@ STACK = 4096  # bytes: where all tensors in between fit into this, they lie on t
 LARGE = 64  # bytes: elsewhere, from here on a tensor lies in the workspace
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
-_SIZES = {"float": 4, "bool": 1, "int64_t": 8, "int32_t": 4}
+_SIZES = {"float": 4, "double": 8, "bool": 1, "int64_t": 8, "int32_t": 4}
+_ZONES = ("float", "double", "int64_t", "int32_t", "bool")
 
 _LOADER = re.compile(r"_Bool \w+_load\(const char \*path\) \{\n(?: .*\n)*\}\n\n")
 _DECLARED = re.compile(r"^extern const .*;\n", re.MULTILINE)
@@ -132,10 +133,8 @@ def _planned(body: str) -> tuple[str, int]:
     """The graph's function with its large tensors in a workspace, and how many bytes that has."""
     arrays = list(map(_array_of, _TEMPORARY.finditer(body)))
     everything = sum(array.size for array in arrays)
-    # Of one type only: C's rules on aliasing have no place for memory that changes its type.
-    floats = [array for array in arrays if array.kind == "float" and everything > STACK]
-    large = [array for array in floats if array.size >= LARGE]
-    places = _places(large, _lives(body))
+    large = [a for a in arrays if a.size >= LARGE] if everything > STACK else []
+    places, end = _zones(large, _lives(body))
     for array in large:
         declared = f"    {array.kind} {array.name}{_brackets(array.shape)};\n"
         inner = _brackets(array.shape[1:])
@@ -143,8 +142,19 @@ def _planned(body: str) -> tuple[str, int]:
         body = body.replace(
             declared, f"    {array.kind} {pointer} = (void *)(workspace + {places[array.name]});\n", 1
         )
-    end = max((_aligned(places[array.name] + array.size) for array in large), default=0)
     return body, end
+
+
+def _zones(arrays: list[_Array], lives: dict[str, tuple[int, int]]) -> tuple[dict[str, int], int]:
+    """An offset for each array, and where the last one ends. Every type has a zone of its own: C's rules on aliasing
+    have no place for memory that changes its type."""
+    places: dict[str, int] = {}
+    end = 0
+    for kind in _ZONES:
+        zone = [array for array in arrays if array.kind == kind]
+        places |= {name: end + offset for name, offset in _places(zone, lives).items()}
+        end = max((_aligned(places[array.name] + array.size) for array in zone), default=end)
+    return places, end
 
 
 def _lives(body: str) -> dict[str, tuple[int, int]]:

@@ -1,7 +1,8 @@
 """What a trace computes although it is always the same, or already there: worked out once, on the desktop.
 
 A trace writes down everything that ran: also what depends on no input (discounts, identity matrices, the columns of an
-elimination), and the same expression as often as the code asked for it. `simplify` keeps one of each.
+elimination), and the same expression as often as the code asked for it. `simplify` keeps one of each. An axis the other
+way round becomes a selection of its rows: a slice by steps of −1, as ONNX has it, is what not every generator knows.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
+_aten = torch.ops.aten
+
 
 def simplify(module: fx.GraphModule) -> fx.GraphModule:
     """The same function of the same inputs, bit for bit, in fewer operations.
 
     A graph that writes in place into what depends on an input stays as it is: there an expression may change its value.
     """
+    _select_instead_of_flipping(module)
     folder = _Folder(module)
     folder.run_constants()
     if any(_writes_in_place(node) and node not in folder.env for node in module.graph.nodes):
@@ -28,6 +32,22 @@ def simplify(module: fx.GraphModule) -> fx.GraphModule:
     simple.graph.eliminate_dead_code()
     simple.recompile()
     return simple
+
+
+def _select_instead_of_flipping(module: fx.GraphModule) -> None:
+    for node in list(module.graph.find_nodes(op="call_function", target=_aten.flip.default)):
+        turned, axes = node.args
+        shape = node.meta["val"].shape
+        with module.graph.inserting_before(node):
+            for axis in axes:
+                name = f"_backwards_{node.name}_{axis % len(shape)}"
+                module.register_buffer(name, torch.arange(shape[axis] - 1, -1, -1))
+                rows = module.graph.get_attr(name)
+                turned = module.graph.call_function(_aten.index_select.default, (turned, axis, rows))
+                turned.meta["val"] = node.meta["val"]
+        node.replace_all_uses_with(turned)
+        module.graph.erase_node(node)
+    module.recompile()
 
 
 def _fold(module: fx.GraphModule, folder: _Folder) -> None:
