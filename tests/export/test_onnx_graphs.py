@@ -12,9 +12,10 @@ import onnx
 import torch
 from acclimate.bundle import manifest_json
 from acclimate.bundle.file import Bundle, load
-from acclimate_export.bundle.trained import from_bundle
 from acclimate_export.graphs.onnx import OPSET, to_onnx
 from acclimate_export.graphs.tracing import trace_act
+
+from benchmarks._combinations import Combination
 
 _RESHAPING = {"Reshape", "Unsqueeze", "Squeeze", "Expand", "Identity", "Transpose", "Gather", "Cast"}
 
@@ -68,9 +69,9 @@ def test_a_step_of_the_gru_is_lean(exported: Mapping[str, Path]) -> None:
     assert sum(node in _RESHAPING for node in nodes) <= 7
 
 
-def test_no_node_is_left_that_torchs_whole_optimisation_leaves_out(exported: Mapping[str, Path]) -> None:
-    """Of the policy that tries most: what is left out of `optimising` finds nothing."""
-    traced = trace_act(from_bundle(load(exported["objectives"])).policy)
+def test_no_node_is_left_that_torchs_whole_optimisation_leaves_out() -> None:
+    """Of the policy with most operators: the rules that `optimising` does without find nothing."""
+    traced = trace_act(Combination("servo", "objectives").tiny().policy)
     with warnings.catch_warnings(action="ignore"):
         whole = torch.onnx.export(
             traced.graph,
