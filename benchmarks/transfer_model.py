@@ -36,7 +36,11 @@ FORMS = {
 SHORTER = {"priors": {"training.iterations": 100}}  # than the config says
 DEVICES, SECONDS = 8, 24.0  # of each servo; of driving, with a payload dropped in the middle
 ARMS = 24
-ON_ARMS: Mapping[str, str | int] = {"training.iterations": 12, "training.meta_batch_size": 16, "model.side_by_side": 2}
+ON_ARMS: Mapping[str, str | int] = {
+    "training.iterations": 60,
+    "training.meta_batch_size": 16,
+    "model.side_by_side": 2,
+}
 """A small part of what the config says: there, only the predictions are judged."""
 OPPONENTS = ("rl2", "maml", "identify", "robust", "rl2_oracle")
 BOUNDS = ("robust", "rl2_oracle")
