@@ -29,7 +29,7 @@ WIDTHS = (1, 2, 4, 8)
 SEEDS = 5
 DEVICES = 4  # of each servo
 MACHINES_SEED = 100  # as in the other benchmarks of servos
-TRIED = 5  # configurations on XL330 and STS3215: slower fading of the gradient, another layer, longer training
+TRIED = 5  # configurations on XL330 and STS3215: slower fading, another layer, longer training
 
 
 def run(seed: int) -> Mapping[str, Figure]:
