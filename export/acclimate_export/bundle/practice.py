@@ -70,7 +70,9 @@ def _adapted(policy: Policy, state: Tensors, window: Window) -> Adapt:
         rows = slice(first, first + _AT_ONCE)
         few = Window(*(part[rows] for part in window))
         found.append(policy.adapt({name: value[rows] for name, value in state.items()}, few))
-    joined = ({n: torch.cat([each[n] for each in part]) for n in part[0]} for part in zip(*found, strict=True))
+    joined = (
+        {n: torch.cat([each[n] for each in part]) for n in part[0]} for part in zip(*found, strict=True)
+    )
     return Adapt(*joined)
 
 
