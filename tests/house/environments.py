@@ -25,6 +25,7 @@ from .conftest import Board
 DISTRIBUTION = "acclimate"
 
 
+@functools.cache
 def needed(extras: str) -> dict[str, metadata.Distribution]:
     """Every distribution that `pip install acclimate[EXTRAS]` brings beside acclimate, by canonical name."""
     found: dict[str, metadata.Distribution] = {}

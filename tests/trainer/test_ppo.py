@@ -412,7 +412,7 @@ def test_where_to_go_is_learned_too() -> None:
     """In a tabular MDP the return of a trial rises beyond what chance gives, which is 1 per step."""
     family = TabularFamily(4, states=3, actions=3, horizon=4)
     algorithm = Ppo(family, replace(DISCRETE, hidden=24, gae_lambda=0.8))
-    meta, *_ = trained(algorithm, TrainingConfig(iterations=80, meta_batch_size=128, outer_lr=0.01, clip=0.5))
+    meta, *_ = trained(algorithm, TrainingConfig(iterations=30, meta_batch_size=128, outer_lr=0.01, clip=0.5))
     assert float(algorithm.returns(meta, 2000, np.random.default_rng(7)).mean()) > 1.25 * 16
 
 
@@ -486,7 +486,7 @@ def test_two_continuous_actions_are_learned_on_an_opaque_machine_close_to_the_op
                           Differentiable)  # fmt: skip
     algorithm = Ppo(family, PpoConfig(hidden=16, discount=0.9))
     meta, figures, _ = trained(
-        algorithm, TrainingConfig(iterations=150, meta_batch_size=64, outer_lr=0.01, clip=0.5)
+        algorithm, TrainingConfig(iterations=60, meta_batch_size=64, outer_lr=0.01, clip=0.5)
     )
     found = float(algorithm.returns(meta, 2000, np.random.default_rng(7)).mean())
     assert -1.2 * guess < found < -0.9 * guess
