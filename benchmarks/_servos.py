@@ -61,9 +61,11 @@ class Trained:
         return FOLDER / "logs" / f"{verb}_{self.run.name}_{self.seed}.txt"
 
 
-def policies(seeds: Sequence[int], names: Sequence[str] = POLICIES) -> list[Trained]:
+def policies(
+    seeds: Sequence[int], names: Sequence[str] = POLICIES, presets: Sequence[str] = PRESETS
+) -> list[Trained]:
     """Train and export what is not there yet, side by side, and return all of it, by preset and seed."""
-    wanted = [Trained(preset, name, seed) for preset in PRESETS for seed in seeds for name in names]
+    wanted = [Trained(preset, name, seed) for preset in presets for seed in seeds for name in names]
     missing = [each for each in wanted if not each.bundle.is_file()]
     (FOLDER / "logs").mkdir(parents=True, exist_ok=True)
     run_jobs("training", [train_job(each) for each in missing], CORES)

@@ -12,7 +12,7 @@ METHODS: Mapping[str, str] = {
     "mimic": "point_frame_mimic",
     "features": "point_frame_features",
     "entropy": "point_entropy",
+    "identify": "servo_wide_identify",
     "robust": "point_frame_robust",
-    "oracle": "point_frame_rl2_oracle",
 }
 """By the method's name; the config trains, exports, verifies and drives in `transfer_devices`."""

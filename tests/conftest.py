@@ -1,8 +1,9 @@
 """What holds for all tests: caches of their own, and how workers share a machine.
 
-Under `pytest -n`, tests run side by side. While a test that is marked `alone` runs, no other does: it measures time, or
-drives in real time with little slack. What has taken long (`tests.slow`) comes first; `make test-fast` leaves it out,
-and what is marked `slow`, and whatever needs one of `_SLOW_FIXTURES`.
+Under `pytest -n`, tests run side by side. While a test that is marked `alone` runs, none does but of its kind, one for
+each core: it measures time, or drives in real time with little slack, and so waits most of the time. What has taken
+long (`tests.slow`) comes first; `make test-fast` leaves it out, and what is marked `slow`, and whatever needs one of
+`_SLOW_FIXTURES`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if name_of(item.nodeid) in slow or _SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
     # First the files with what takes longest, so that all workers are busy until the end, each as a whole, since its
-    # tests share what they need; then, one at a time, what must run alone.
+    # tests share what they need; then what must have a core to itself.
     longest: dict[Path, float] = {}
     for item in items:
         longest[item.path] = max(longest.get(item.path, 0.0), slow.get(name_of(item.nodeid), 0.0))

@@ -1,4 +1,4 @@
-"""What the workers of one parallel test run share: folders that are made once, and turns for what must run alone."""
+"""What the workers of one parallel test run share: folders made once, and turns for what needs a core to itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from acclimate.cores import usable_cores
+
+_POLL = 0.05  # s
 
 
 def base_of(factory: pytest.TempPathFactory) -> Path:
@@ -32,20 +36,43 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 class Turns:
-    """Who may run: any number of workers together, or one of them alone.
+    """Who may run: any number of tests together, or a few that are alone with their kind.
 
-    Whoever wants to be alone waits at the gate and holds it, so that nobody else can slip in before.
+    Those mostly wait for a device's clock, each with a core of its own: as many run together as there are `places`.
+    Whoever waits for the other kind to leave waits at the gate and holds it, so that nobody else can slip in before.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._gate, self._room = folder / "gate.lock", folder / "room.lock"
+    def __init__(self, folder: Path, places: int = usable_cores()) -> None:
+        self._gate = folder / "gate.lock"
+        self._rooms = {
+            alone: folder / f"room_{'alone' if alone else 'together'}.lock" for alone in (False, True)
+        }
+        self._places = [folder / f"place_{place}.lock" for place in range(places)]
 
     @contextlib.contextmanager
     def take(self, *, alone: bool) -> Iterator[None]:
-        with contextlib.ExitStack() as room:
+        with contextlib.ExitStack() as held:
+            if alone:
+                held.enter_context(_first_free(self._places))
             with _locked(self._gate, fcntl.LOCK_EX):
-                room.enter_context(_locked(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+                with _locked(self._rooms[not alone], fcntl.LOCK_EX):
+                    pass  # the other kind has left
+                held.enter_context(_locked(self._rooms[alone], fcntl.LOCK_SH))
             yield
+
+
+@contextlib.contextmanager
+def _first_free(paths: Sequence[Path]) -> Iterator[None]:
+    while True:
+        for path in paths:
+            with contextlib.ExitStack() as held:
+                try:
+                    held.enter_context(_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                except BlockingIOError:
+                    continue
+                yield
+                return
+        time.sleep(_POLL)
 
 
 @contextlib.contextmanager

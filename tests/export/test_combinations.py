@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from acclimate.bundle.file import load, write_bundle
+from acclimate.task.spec import TaskSpec
 from acclimate_export.bundle.bundling import make_parts
 from acclimate_export.check.cases import cases
 from acclimate_export.check.differences import Largest
@@ -21,22 +22,37 @@ FEW = {"entropy": {"point_dash", "tabular"}}
 """Of these a machine of each kind: all else that differs between families is in the other policies, too."""
 EVERY = [each for each in combinations() if each.family in FEW.get(each.algorithm, {each.family})]
 ADAPTS = {"maml", "successor", "objectives", "features", "entropy", "model"}
+EVERYWHERE = "ppo"
 INPUTS = 40
 
 
 def _exported() -> list[Combination]:
-    """All but the larger ones of those with `adapt`, whose graph has the same operators on every family.
+    """Every family with the one algorithm that drives all; every algorithm on its smallest family, and on its largest.
 
-    `make bench NAME=parity` exports these, too, and runs all on every engine.
+    On the smallest only where it has `adapt`, whose graph has the same operators on every family.
+    `make bench NAME=parity` exports all, and runs them on every engine.
     """
-    families = {name: open_family(name, None, {}).family.spec for name in {c.family for c in EVERY}}
+    sizes = {name: _size(open_family(name, None, {}).family.spec) for name in {c.family for c in EVERY}}
+    upwards = sorted(EVERY, key=lambda c: sizes[c.family])
+    largest = {c.algorithm: c for c in upwards}
+    smallest = {c.algorithm: c for c in reversed(upwards)}
+    return [
+        c
+        for c in EVERY
+        if c.algorithm == EVERYWHERE
+        or smallest[c.algorithm] == c
+        or (largest[c.algorithm] == c and c.algorithm not in ADAPTS)
+    ]
 
-    def size(combination: Combination) -> int:
-        spec = families[combination.family]
-        return spec.n_obs + spec.n_act
 
-    smallest = {c.algorithm: c for c in sorted(EVERY, key=size, reverse=True)}
-    return [c for c in EVERY if c.algorithm not in ADAPTS or smallest[c.algorithm] == c]
+def _size(spec: TaskSpec) -> int:
+    return spec.n_obs + spec.n_act
+
+
+def test_every_family_and_every_algorithm_is_exported() -> None:
+    exported = _exported()
+    assert {c.family for c in exported} == {c.family for c in EVERY}
+    assert {c.algorithm for c in exported} == {c.algorithm for c in EVERY}
 
 
 @pytest.mark.parametrize("combination", EVERY, ids=str)
@@ -62,7 +78,6 @@ def test_traced_it_computes_the_same(combination: Combination) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("operators_read_once")
 @pytest.mark.parametrize("combination", _exported(), ids=str)
 def test_its_bundle_computes_the_same(combination: Combination, tmp_path: Path) -> None:
     trained = combination.tiny()

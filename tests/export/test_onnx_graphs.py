@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import onnx
 import torch
 from acclimate.bundle import manifest_json
 from acclimate.bundle.file import Bundle, load
-from acclimate_export.graphs.onnx import OPSET
+from acclimate_export.graphs.onnx import OPSET, to_onnx
+from acclimate_export.graphs.tracing import trace_act
+
+from benchmarks._combinations import Combination
 
 _RESHAPING = {"Reshape", "Unsqueeze", "Squeeze", "Expand", "Identity", "Transpose", "Gather", "Cast"}
 
@@ -63,6 +67,22 @@ def test_a_step_of_the_gru_is_lean(exported: Mapping[str, Path]) -> None:
     assert len(nodes) <= 39
     assert (nodes.count("Gemm"), nodes.count("Split")) == (4, 3)
     assert sum(node in _RESHAPING for node in nodes) <= 7
+
+
+def test_no_node_is_left_that_torchs_whole_optimisation_leaves_out() -> None:
+    """Of the policy with most operators: the rules that `optimising` does without find nothing."""
+    traced = trace_act(Combination("servo", "objectives").tiny().policy)
+    with warnings.catch_warnings(action="ignore"):
+        whole = torch.onnx.export(
+            traced.graph,
+            tuple(traced.inputs.values()),
+            dynamo=True,
+            optimize=True,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert whole is not None
+    assert to_onnx(traced, "act").nodes == len(whole.model_proto.graph.node)
 
 
 def test_nothing_about_this_machine_is_inside(bundle: Bundle) -> None:

@@ -35,6 +35,7 @@ def test_a_bundle_agrees_with_its_policy(bundle: Bundle, trained: Trained) -> No
     assert parity.unchecked == {}
     for row in parity.rows:
         assert 0.0 <= row.max_rel <= LIMIT
+        assert row.max_rel > 0.0 or row.engine != "litert"  # it sums in another order than torch
         assert row.inputs >= (INPUTS if row.graph == "act" else INPUTS // 10)
 
 

@@ -17,7 +17,6 @@ from acclimate.command.cli import main
 from acclimate.engines import open_engine
 from acclimate.errors import UsageError
 from acclimate_export.bundle.trained import from_bundle
-from acclimate_export.check.parity import LIMIT, compare
 from acclimate_export.graphs.tracing import Traced, trace_act
 from acclimate_export.tflite.convert import convert_graph
 from acclimate_export.tflite.flatbuffer import operators
@@ -34,14 +33,6 @@ def _models(bundle: Bundle) -> Iterator[tuple[str, bytes, GraphSpec]]:
     for name, spec in (("act", bundle.manifest.graphs.act), ("adapt", bundle.manifest.graphs.adapt)):
         if spec is not None:
             yield name, bundle.members[f"{name}.tflite"], spec
-
-
-def test_every_policy_agrees_with_torch_on_litert(bundle: Bundle) -> None:
-    parity = compare(from_bundle(bundle), bundle, inputs=300, seed=1)
-    rows = [row for row in parity.rows if row.engine == "litert"]
-    assert {row.graph for row in rows} == {name for name, _, _ in _models(bundle)}
-    assert all(0.0 < row.max_rel <= LIMIT for row in rows)
-    assert parity.ok, parity
 
 
 def test_operators_are_built_in(bundle: Bundle) -> None:
@@ -90,7 +81,9 @@ def test_a_step_of_the_gru_is_lean(exported: Mapping[str, Path]) -> None:
     assert sum(op in _RESHAPING for op in ops) <= 8
 
 
-def test_the_same_policy_gives_the_same_bytes(bundle: Bundle) -> None:
+def test_the_same_policy_gives_the_same_bytes(exported: Mapping[str, Path]) -> None:
+    """The one with most operators; of another, test_bundling exports the same run in another process."""
+    bundle = load(exported["objectives"])
     trained = from_bundle(bundle)
     again = convert_graph(trace_act(trained.policy), "act")
     assert again == bundle.members["act.tflite"]

@@ -93,8 +93,8 @@ def test_a_broken_weight_in_json(
     assert "golden check" in tree["golden"]
 
 
-def test_its_run_agrees_too(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(bundle.path), "--run", str(bundle.path.parent), *FEW]) == 0
+def test_its_run_agrees_too(adaptive: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(adaptive.path), "--run", str(adaptive.path.parent), *FEW]) == 0
     assert "agrees with torch" in capsys.readouterr().out
 
 

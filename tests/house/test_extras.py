@@ -1,4 +1,7 @@
-"""Every extra by itself, in an environment with nothing else, runs every verb that it lists.
+"""Every extra by itself, in an environment with nothing else, lists its verbs, and each runs.
+
+A verb that runs with what a smaller extra needs runs with more, too: it is tried where it is new, and wherever what it
+does depends on what is there.
 
 The board's install, by pip itself, is `test_board_install`; the demo, which needs several extras, tests/demo.
 """
@@ -18,7 +21,7 @@ from tests.export import runs
 from tests.runtime import joints
 
 from .conftest import ROOT, Board
-from .environments import environment
+from .environments import environment, needed
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
@@ -33,6 +36,8 @@ VERBS = {
 }
 VERBS |= {"bus": VERBS["serial"] | {"bus"}}
 VERBS |= {"onnx": VERBS[""], "litert": VERBS[""], "gymnasium": VERBS["train"], "tflite": VERBS["export"]}
+LOOKS = {"inspect"}  # for engines
+MAKES = {"train", "export", "verify"}  # a bundle in all forms that it has packages for
 Run = Callable[[Board], str]
 """Something by a verb, and what it printed."""
 
@@ -51,11 +56,26 @@ def installed(extras: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory
     return environment(tmp_path_factory, wheel, extras)
 
 
+def _tried(extras: str) -> set[str]:
+    """The verbs that no extra has that needs less, and those that see what this one brings."""
+    smaller = [each for each in SETS if needed(each).keys() < needed(extras).keys()]
+    listed = VERBS[extras]
+    return (
+        listed - {verb for each in smaller for verb in VERBS[each]}
+        | LOOKS
+        | (MAKES if listed >= MAKES else set())
+    )
+
+
+def test_every_verb_is_tried() -> None:
+    assert set().union(*map(_tried, SETS)) == set().union(*VERBS.values()) == RUNS.keys()
+
+
 def test_it_lists_the_verbs_that_it_is_for_and_each_runs(installed: Board, extras: str) -> None:
     listed = installed.run(installed.acclimate, "--help").stdout.split("verbs:\n")[1].splitlines()
     verbs = [line.split()[0] for line in listed]
     assert {*verbs} == VERBS[extras]
-    told = {verb: RUNS[verb](installed) for verb in sorted(verbs, key=list(RUNS).index)}
+    told = {verb: RUNS[verb](installed) for verb in sorted(_tried(extras), key=list(RUNS).index)}
     if "verify" in told:
         engines = {"native", "onnxruntime", *(["litert"] if extras == "tflite" else [])}
         agree = {line.split(" agrees")[0] for line in told["verify"].splitlines()}

@@ -412,7 +412,7 @@ def test_where_to_go_is_learned_too() -> None:
     """In a tabular MDP the return of a trial rises beyond what chance gives, which is 1 per step."""
     family = TabularFamily(4, states=3, actions=3, horizon=4)
     algorithm = Ppo(family, replace(DISCRETE, hidden=24, gae_lambda=0.8))
-    meta, *_ = trained(algorithm, TrainingConfig(iterations=80, meta_batch_size=128, outer_lr=0.01, clip=0.5))
+    meta, *_ = trained(algorithm, TrainingConfig(iterations=30, meta_batch_size=128, outer_lr=0.01, clip=0.5))
     assert float(algorithm.returns(meta, 2000, np.random.default_rng(7)).mean()) > 1.25 * 16
 
 
@@ -486,7 +486,7 @@ def test_two_continuous_actions_are_learned_on_an_opaque_machine_close_to_the_op
                           Differentiable)  # fmt: skip
     algorithm = Ppo(family, PpoConfig(hidden=16, discount=0.9))
     meta, figures, _ = trained(
-        algorithm, TrainingConfig(iterations=150, meta_batch_size=64, outer_lr=0.01, clip=0.5)
+        algorithm, TrainingConfig(iterations=60, meta_batch_size=64, outer_lr=0.01, clip=0.5)
     )
     found = float(algorithm.returns(meta, 2000, np.random.default_rng(7)).mean())
     assert -1.2 * guess < found < -0.9 * guess
@@ -518,15 +518,19 @@ def test_it_learns_to_track() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "config"),
+    ("family", "config", "iterations"),
     [
-        (PointFamily(horizon=25), PpoConfig(hidden=16, episodes=1, side_by_side=4)),
-        (PointFrameFamily(), PpoConfig(hidden=24, episodes=1, episode_steps=40, side_by_side=4, change=0.0)),
+        (PointFamily(horizon=25), PpoConfig(hidden=16, episodes=1, side_by_side=4), 50),
+        (
+            PointFrameFamily(),
+            PpoConfig(hidden=24, episodes=1, episode_steps=40, side_by_side=4, change=0.0),
+            60,
+        ),
     ],
     ids=["whose goal nobody tells", "whose actuators push anywhere"],
 )
 def test_a_point_is_driven_far_better_than_by_standing_still(
-    family: PointFamily | PointFrameFamily, config: PpoConfig
+    family: PointFamily | PointFrameFamily, config: PpoConfig, iterations: int
 ) -> None:
     """Without its gradient, and without noise: by what is found out in the first second of each episode."""
     algorithm: Ppo[Any] = Ppo(family, replace(config, curriculum=(0.0, 0.4)))  # type: ignore[misc, arg-type]
@@ -536,7 +540,9 @@ def test_a_point_is_driven_far_better_than_by_standing_still(
 
     still = algorithm.initial(np.random.default_rng(0))
     still |= {name: torch.zeros_like(still[name]) for name in ("direct", "offset")}
-    meta, *_ = trained(algorithm, TrainingConfig(iterations=70, meta_batch_size=32, outer_lr=0.01, clip=0.5))
+    meta, *_ = trained(
+        algorithm, TrainingConfig(iterations=iterations, meta_batch_size=32, outer_lr=0.01, clip=0.5)
+    )
     assert score(meta) > 0.75 * score(still)
 
 

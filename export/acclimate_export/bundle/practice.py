@@ -15,6 +15,7 @@ from torch import Tensor
 
 from acclimate_export.bundle.trained import Trained
 
+_AT_ONCE = 8  # machines that adapt in one go
 _WITHOUT_WINDOW = WindowSpec(episodes=2, steps=100)  # what a policy drives that has no window
 
 
@@ -56,10 +57,23 @@ def practise(trained: Trained, tasks: int, rng: np.random.Generator, masked: flo
         if unrewarded:
             window = rewarded(View.of(family), window, wanted)
         window = window._replace(mask=window.mask * _mask(window.mask.shape, masked, rng))
-        adapted = policy.adapt(state, window) if policy.window else None
+        adapted = _adapted(policy, state, window) if policy.window else None
         stages.append(Stage(state, around.noise, window, adapted))
         state = state | dict(adapted.next) if adapted else state
     return stages
+
+
+def _adapted(policy: Policy, state: Tensors, window: Window) -> Adapt:
+    """A few machines at a time: what a large fit has in between should stay in the processor's caches."""
+    found = []
+    for first in range(0, len(window.mask), _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        few = Window(*(part[rows] for part in window))
+        found.append(policy.adapt({name: value[rows] for name, value in state.items()}, few))
+    joined = (
+        {n: torch.cat([each[n] for each in part]) for n in part[0]} for part in zip(*found, strict=True)
+    )
+    return Adapt(*joined)
 
 
 @torch.no_grad()

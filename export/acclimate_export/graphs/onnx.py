@@ -11,8 +11,10 @@ from typing import NamedTuple
 import onnx
 import torch
 from acclimate.bundle.manifest import GraphSpec, TensorSpec
+from onnx_ir import Model
 
 from acclimate_export.graphs.exact import with_exact_numbers
+from acclimate_export.graphs.optimising import optimise
 from acclimate_export.graphs.tracing import Traced
 
 OPSET = 18  # what torch writes natively; onnxruntime has read it since 1.14
@@ -32,17 +34,24 @@ def to_onnx(traced: Traced, name: str) -> OnnxGraph:
         program = torch.onnx.export(
             with_exact_numbers(traced.graph).eval(),
             tuple(traced.inputs.values()),
-            input_names=list(traced.inputs),
-            output_names=list(traced.outputs),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            optimize=False,
         )
-    assert program is not None  # it is None only where torch writes a file itself
+        assert program is not None  # it is None only where torch writes a file itself
+        optimise(program.model)
+        _rename(program.model, traced)
     model = program.model_proto
     _anonymise(model, name)
     onnx.checker.check_model(model, full_check=True)
     return OnnxGraph(model.SerializeToString(deterministic=True), _spec(traced), len(model.graph.node))
+
+
+def _rename(model: Model, traced: Traced) -> None:
+    for values, names in ((model.graph.inputs, traced.inputs), (model.graph.outputs, traced.outputs)):
+        for value, name in zip(values, names, strict=True):
+            value.name = name
 
 
 def _spec(traced: Traced) -> GraphSpec:

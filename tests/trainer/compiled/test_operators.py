@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -200,6 +199,7 @@ MADE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }  # fmt: skip
 
 Case = tuple[str, Callable[[Tensor, Tensor, Tensor], object]]
+_WITHOUT_DERIVATIVE = {"aten.isnan.default", "aten.isinf.default"}
 CASES: Sequence[Case] = [(str(op), of) for op, of in ROWS.items()] + list(MADE.items())
 LIKE = example({"x": (3, 4), "y": (3, 4)}, {}, {}, {"p": (3, 4)})
 
@@ -228,25 +228,6 @@ def positive(x: Tensor) -> Tensor:
     return 0.2 + x.abs()
 
 
-class Results(NamedTuple):
-    """By case, what both found, or the refusal."""
-
-    found: Tensors
-    expected: Tensors
-
-
-@pytest.fixture(scope="module")
-def inputs() -> Inputs:
-    return drawn(LIKE, 3, 6, 1, seed=5)
-
-
-@pytest.fixture(scope="module")
-def results(inputs: Inputs) -> Results:
-    """In one go, since starting the compiler takes the time."""
-    tick = tick_of(CASES)
-    return Results(CompiledTick(tick, LIKE)(inputs).record, by_torch(tick, inputs).record)
-
-
 def test_every_row_is_tested() -> None:
     assert set(ROWS) == set(RULES)
 
@@ -261,19 +242,26 @@ def test_a_test_of_a_row_uses_it(op: OpOverload) -> None:
     assert op in {node.target for node in module.graph.nodes}
 
 
-@pytest.mark.parametrize("name", [name for name, _ in CASES])
-def test_an_operator_gives_what_torch_gives(name: str, results: Results) -> None:
-    assert_close(results.found[name].detach(), results.expected[name].detach(), name, 2e-6)
+def test_every_operator_gives_what_torch_gives_and_has_its_derivative() -> None:
+    """In one test, since to trace and compile them takes seconds, and their numbers next to nothing."""
+    tick, inputs = tick_of(CASES), drawn(LIKE, 3, 6, 1, seed=5)
+    found, expected = CompiledTick(tick, LIKE)(inputs).record, by_torch(tick, inputs).record
+    assert [
+        wrong for name, _ in CASES if (wrong := _differs(name, found[name], expected[name], inputs))
+    ] == []
 
 
-_SMOOTH = [name for name, _ in CASES if name not in {"aten.isnan.default", "aten.isinf.default"}]
+def _differs(name: str, found: Tensor, expected: Tensor, inputs: Inputs) -> str:
+    try:
+        assert_close(found.detach(), expected.detach(), name, 2e-6)
+        if expected.requires_grad and name not in _WITHOUT_DERIVATIVE:
+            _assert_derivatives_close(name, found, expected, inputs)
+    except AssertionError as error:
+        return str(error)
+    return ""
 
 
-@pytest.mark.parametrize("name", _SMOOTH)
-def test_its_derivative_is_torchs(name: str, results: Results, inputs: Inputs) -> None:
-    found, expected = results.found[name], results.expected[name]
-    if not expected.requires_grad:
-        return
+def _assert_derivatives_close(name: str, found: Tensor, expected: Tensor, inputs: Inputs) -> None:
     weights = torch.rand(expected.shape, generator=torch.Generator().manual_seed(2))
     wanted = [*inputs.carried.values(), *inputs.now.values()]
     ours, torchs = (
@@ -281,7 +269,7 @@ def test_its_derivative_is_torchs(name: str, results: Results, inputs: Inputs) -
         for r in (found, expected)
     )
     for a, b in zip(ours, torchs, strict=True):
-        assert_close(a, b, name, 1e-5)
+        assert_close(a, b, f"derivative of {name}", 1e-5)
 
 
 def test_an_index_that_is_computed_is_refused() -> None:
