@@ -9,11 +9,12 @@ import pytest
 import torch
 from acclimate.errors import UsageError
 from acclimate_trainer.algorithms.entropy.entropy import Entropy, EntropyConfig
-from acclimate_trainer.algorithms.entropy.policy import EntropyPolicy
+from acclimate_trainer.algorithms.entropy.policy import EntropyPolicy, rewards
 from acclimate_trainer.algorithms.entropy.soft import probabilities, sampled, soft_value, undecided
 from acclimate_trainer.contract.policy import Act, Policy, Tensors, Window
 from acclimate_trainer.networks.action_values import values_of_all
 from acclimate_trainer.networks.candidates import Candidates
+from acclimate_trainer.networks.view import View
 from acclimate_trainer.outer_loop.training import Progress, TrainingConfig, start, train
 from acclimate_trainer.tasks.dash import PointDashFamily
 from acclimate_trainer.tasks.reacher import ReacherFamily
@@ -239,3 +240,16 @@ def test_one_window_of_rewards_turns_a_policy_towards_them() -> None:
 
 def _quiet(policy: EntropyPolicy) -> Tensors:
     return {"previous_action": policy.initial()["previous_action"].expand(1, 1, -1)}
+
+
+def test_a_change_of_the_action_costs_its_price() -> None:
+    """Transition by transition: less by the price times the mean square change, of half of full scale, from 0 on."""
+    view, rng = View.of(PointDashFamily()), torch.Generator().manual_seed(0)
+    obs = torch.randn(2, 3, 7, view.n_obs, generator=rng)
+    action = view.physical(2.0 * torch.randn(2, 3, 6, view.n_act, generator=rng))
+    window = Window(obs, action, torch.ones(2, 3, 6))
+    free, priced = rewards(view, window, 0.0), rewards(view, window, 0.7)
+    taken = view.normal(action).clamp(-1.0, 1.0)
+    for t in range(6):
+        change = taken[:, :, t] - (taken[:, :, t - 1] if t else 0.0)
+        assert_close(priced[:, :, t], free[:, :, t] - 0.7 * change.square().mean(-1))
