@@ -8,7 +8,7 @@ from acclimate.arrays import FloatArray
 from acclimate.engines import Graph
 from acclimate.engines.onnx import OnnxEngine
 from acclimate_export.graphs.axes import on_device
-from acclimate_export.graphs.onnx import to_onnx
+from acclimate_export.graphs.onnx import OnnxGraph, to_onnx
 from acclimate_export.graphs.tracing import Traced
 from acclimate_trainer.algorithms.successor.task_vector import initial_state, regress
 from torch import Tensor
@@ -20,9 +20,8 @@ INFO = ("rank", "residual", "residual_share", "step_norm", "valid")
 class Device:
     """State and graph of one device that sees windows of `steps` transitions of d features."""
 
-    def __init__(self, d: int, steps: int) -> None:
-        traced = trace_regression(d, steps)
-        exported = to_onnx(traced, "adapt")
+    def __init__(self, exported: OnnxGraph, d: int, steps: int) -> None:
+        """exported: by `export_regression`, of the same sizes."""
         self.model, self._steps = exported.model, steps
         self._graph: Graph = OnnxEngine().load(exported.model, exported.spec, "adapt.onnx").bind()
         self.reset(np.zeros(d, np.float32))
@@ -55,6 +54,11 @@ class Device:
     def info(self, name: str) -> float:
         """A scalar of the last step."""
         return float(self._graph.outputs[f"info.{name}"][0])
+
+
+def export_regression(d: int, steps: int) -> OnnxGraph:
+    """For windows of `steps` transitions of d features."""
+    return to_onnx(trace_regression(d, steps), "adapt")
 
 
 def trace_regression(d: int, steps: int) -> Traced:

@@ -16,7 +16,7 @@ from acclimate.stats import mean_interval
 from acclimate_trainer.tasks.four_rooms import FourRooms
 from numpy.typing import NDArray
 
-from benchmarks._regression import Device
+from benchmarks._regression import Device, export_regression
 from benchmarks.harness import Figure
 
 TASKS = 200
@@ -43,7 +43,7 @@ def run(seed: int) -> Mapping[str, Figure]:
     worst = 0.0
     for index, (name, draw) in enumerate(FAMILIES.items()):
         seen = draw(np.random.default_rng([seed, index]))
-        device = Device(seen.w.shape[1], WINDOW)
+        device = Device(export_regression(seen.w.shape[1], WINDOW), seen.w.shape[1], WINDOW)
         for kind, noise in (("exact", 0.0), ("noisy", NOISE)):
             error, spans = _errors(device, seen, noise, np.random.default_rng([seed, index, 1]))
             for i, count in enumerate(COUNTS):

@@ -46,7 +46,7 @@ class Training(NamedTuple):
     by_torch: int
 
     def command(self, plan: Plan) -> tuple[str, ...]:
-        number = 8 if plan.quick else self._affordable()
+        number = 2 if plan.quick else self._affordable()
         short = () if number is None else ("--iterations", str(number))
         out = ("--out", str(plan.out / self.name), "--fresh")
         return ("train", self.config, *short, "--seed", str(plan.seed), *out)

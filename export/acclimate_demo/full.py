@@ -95,7 +95,7 @@ def _runs(plan: Plan) -> list[tuple[str, str, Path]]:
 
 
 def _train(plan: Plan) -> None:
-    jobs, short = [], plan.short("--iterations", "4")
+    jobs, short = [], plan.short("--iterations", "2")
     for preset, kind, run in _runs(plan):
         arguments = ("train", f"servo_{preset}_{kind}", "--out", str(run), "--seed", str(plan.seed), *short)
         jobs.append(Job(f"{preset} {kind}", arguments, plan.log(f"train_{preset}_{kind}"), Iterations(run)))

@@ -23,7 +23,7 @@ def test_it_is_told_nothing_of_the_machine() -> None:
 @pytest.mark.slow
 def test_it_follows_references_on_drones_of_all_sizes() -> None:
     """Steps included, which nothing with a mass follows at once."""
-    results = evaluate(BUNDLE, machines=MACHINES, episodes=3, engine="onnxruntime").results
+    results = evaluate(BUNDLE, machines=MACHINES, episodes=2, engine="onnxruntime").results
     assert isinstance(results, Results)
     errors = [machine.figures[results.main][0]["error"] for machine in results.machines]
     assert len(errors) == MACHINES

@@ -22,8 +22,8 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def operators_read_once() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="session")
+def _operators_read_once() -> Iterator[None]:
     """torch reads the sources of all 500 operators that it can write as ONNX anew for each graph, in half a second."""
     from torch.onnx._internal.exporter._registration import onnxscript_apis
 
@@ -61,10 +61,9 @@ def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]
 
 @pytest.fixture(scope="session")
 def exported(
-    trained_runs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory, operators_read_once: None
+    trained_runs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Path]:
     """Bundles by algorithm, each in its run's folder, in every form."""
-    del operators_read_once  # nothing but that they are
 
     def bundle(algorithm: str) -> Path:
         run = trained_runs[algorithm]

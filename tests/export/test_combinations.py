@@ -78,7 +78,6 @@ def test_traced_it_computes_the_same(combination: Combination) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("operators_read_once")
 @pytest.mark.parametrize("combination", _exported(), ids=str)
 def test_its_bundle_computes_the_same(combination: Combination, tmp_path: Path) -> None:
     trained = combination.tiny()

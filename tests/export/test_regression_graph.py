@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -9,14 +12,19 @@ import torch
 from acclimate_export.graphs.onnx import OPSET
 from acclimate_trainer.algorithms.successor.task_vector import initial_state, regress
 
-from benchmarks._regression import INFO, Device
+from benchmarks._regression import INFO, Device, export_regression
+from tests.sharing import made_once
 
 D, STEPS = 6, 25
 
 
 @pytest.fixture(scope="module")
-def device() -> Device:
-    return Device(D, STEPS)
+def device(tmp_path_factory: pytest.TempPathFactory) -> Device:
+    def export(folder: Path) -> None:
+        (folder / "graph").write_bytes(pickle.dumps(export_regression(D, STEPS)))
+
+    made = made_once(tmp_path_factory, "regression", export)
+    return Device(pickle.loads((made / "graph").read_bytes()), D, STEPS)
 
 
 def transitions(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -55,7 +55,7 @@ def make_environment(folder: Path, wheel: Path, extras: str) -> None:
     venv.create(folder / "venv", with_pip=False)
     (packages,) = folder.glob("venv/lib/python3*/site-packages")
     for distribution in needed(extras).values():
-        _link(distribution, packages)
+        link(distribution, packages)
     python = folder / "venv" / "bin" / "python"
     command = [
         sys.executable,
@@ -81,7 +81,7 @@ def _requirements(distribution: metadata.Distribution, extra: str) -> Iterator[R
             yield requirement
 
 
-def _link(distribution: metadata.Distribution, packages: Path) -> None:
+def link(distribution: metadata.Distribution, packages: Path) -> None:
     """Link its folders, and file by file where another distribution has files in the same folder."""
     root, shared = Path(str(distribution.locate_file(""))), _shared_folders()
     files = _files(distribution)

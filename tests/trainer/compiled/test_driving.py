@@ -93,13 +93,18 @@ _OPTIMISED = ("servo", "servo, miswired", "cart")
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def built_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = [tuple("-O0" if flag == "-O2" else flag for flag in flags) for flags in build.FLAGS]
+    assert all("-O0" in flags for flags in plain)
+    monkeypatch.setattr(build, "FLAGS", plain)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
     """Of a family; most are built as fast as the compiler can."""
     asked: str = request.param
     if asked not in _OPTIMISED:
-        plain = [tuple("-O0" if flag == "-O2" else flag for flag in flags) for flags in build.FLAGS]
-        assert all("-O0" in flags for flags in plain)
-        monkeypatch.setattr(build, "FLAGS", plain)
+        request.getfixturevalue("built_fast")
     return asked
 
 
@@ -401,6 +406,7 @@ _WITHOUT = ("student", "mimic", "ppo", "entropy")  # a gradient through roll-out
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("built_fast")
 @pytest.mark.parametrize("name", [n for n in built_in() if "servo" in n and not n.endswith(_WITHOUT)])
 def test_built_in_configs_have_torchs_gradient(name: str) -> None:
     algorithm = algorithm_of(load_config(built_in()[name]))
