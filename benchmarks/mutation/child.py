@@ -21,6 +21,9 @@ PRELOADED = (
     "numpy",
     "onnx.helper",
     "onnxruntime",
+    "onnxscript",
+    "torch.fx.experimental.proxy_tensor",
+    "torch.onnx",
 )  # what takes long, and is never changed
 
 

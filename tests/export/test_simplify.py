@@ -56,6 +56,7 @@ def test_the_same_numbers_from_fewer_operations(name: str) -> None:
     for x in (inputs[0], 3.0 * inputs[0] + 1.0):
         assert torch.equal(simple(x, inputs[1]), function(x, inputs[1]))
     assert _calls(simple) == calls
+    assert simple.code == simple.graph.python_code("self").src  # what runs is what the graph says
     assert not simple.graph.find_nodes(op="call_function", target=torch.ops.aten.flip.default)
 
 
@@ -64,3 +65,11 @@ def test_what_writes_an_input_in_place_is_left_alone() -> None:
     simple = simplify(module)
     for scale in (1.0, 2.0, 0.0):  # a folded zeros(2, 3) would remember the call before
         assert torch.equal(simple(x * scale, w), _written(x * scale, w))
+
+
+def test_constants_of_the_same_numbers_in_another_shape_stay_what_they_are() -> None:
+    def function(x: Tensor, w: Tensor) -> Tensor:
+        return (x @ torch.ones(3, 1)) * (x * torch.ones(1, 3)) + w.sum()
+
+    module, (x, w) = _traced(function)
+    assert torch.equal(simplify(module)(x, w), function(x, w))

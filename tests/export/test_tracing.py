@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from acclimate_export.bundle.practice import outputs, practise
 from acclimate_export.bundle.trained import Trained
+from acclimate_export.graphs.freezing import constants, freeze
 from acclimate_export.graphs.tracing import Traced, trace_act, trace_adapt
 from acclimate_trainer.contract.policy import Policy, Tensors, Window
+
+from tests.export import runs
+from tests.export.shipped import untrained
+
+
+@pytest.fixture(params=runs.NAMES)
+def trained(request: pytest.FixtureRequest) -> Trained:
+    return untrained(request.param)
+
+
+@pytest.fixture
+def adaptive_policy() -> Trained:
+    return untrained("maml")
 
 
 def _call(traced: Traced, given: Tensors) -> dict[str, torch.Tensor]:
@@ -62,3 +77,17 @@ def test_outputs_have_the_shapes_of_a_device(trained: Trained) -> None:
     results = traced.graph(*traced.inputs.values())
     assert [tuple(result.shape) for result in results] == list(traced.outputs.values())
     assert traced.outputs["action"] == (trained.policy.spec.n_act,)
+
+
+def test_what_never_changes_may_be_constant(trained: Trained) -> None:
+    policy = trained.policy
+    fixed, traced = constants(policy), trace_act(policy)
+    assert fixed.keys() == {t.name for t in policy.state if t.written_by is None and t.reset == "never"}
+    frozen = freeze(traced, fixed)
+    torch.manual_seed(5)
+    given = {name: value + 0.1 * torch.rand(value.shape) for name, value in traced.inputs.items()}
+    given |= {f"state.{name}": value for name, value in fixed.items()}
+    assert frozen.inputs.keys() == {n for n in traced.inputs if n.removeprefix("state.") not in fixed}
+    assert frozen.outputs == traced.outputs
+    torch.testing.assert_close(_call(frozen, given), _call(traced, given), rtol=1e-6, atol=1e-6)
+    assert len([node for node in traced.graph.graph.nodes if node.op == "placeholder"]) == len(traced.inputs)

@@ -165,6 +165,66 @@ def test_all_of_it_is_in_float64(family: TaskFamily[Any]) -> None:
     assert mixed == set()
 
 
+def test_evidence_that_hardly_counts_leaves_what_was_thought_and_all_of_it_the_truth() -> None:
+    """Whatever was thought: also where the starts that the fit may begin at are likelier by what was seen."""
+    machines, truth = machines_and_truth(6)
+    window = driven(machines, POINTS, episodes=2, steps=20)
+    for mean in (torch.zeros_like(truth), -0.5 * truth):
+        distances = []
+        for evidence in (1e-7, 1e-4, 1.0):
+            fit = Fit(POINTS, replace(QUICK, evidence=evidence))
+            found = fit(stacked(fit.prior, 6)._replace(mean=mean), window).belief
+            distances.append((found.mean.float() - mean).norm(dim=1))
+        assert (distances[0] < 0.01).all()
+        assert (distances[0] <= distances[1] + 1e-6).all()
+        assert_close(distances[2], (truth - mean).norm(dim=1), rtol=0, atol=0.01)
+
+
+def test_what_is_imagined_is_spread_as_a_linear_fits_finds_are() -> None:
+    """With C what a window adds to the precision P: around m + P⁻¹·C·(z − m), with covariance P⁻¹·C·P⁻¹."""
+    machines, truth = machines_and_truth(2)
+    window, fit = driven(machines, POINTS, episodes=1, steps=12), Fit(POINTS, QUICK)
+    before = stacked(fit.prior, 2)._replace(mean=0.2 * truth)
+    still = fit.imagined(truth, before, window, torch.zeros_like(truth))
+    free = fit.unknown > 0.0
+    columns = [
+        fit.imagined(truth, before, window, torch.eye(truth.shape[1])[i].expand_as(truth)).mean - still.mean
+        for i in range(truth.shape[1])
+    ]
+    for task in range(2):
+        after = still.precision[task]
+        added = after - before.precision[task].double()
+        inverse = torch.linalg.inv(after + torch.diag((~free).double()))
+        spread = torch.stack([column[task] for column in columns], dim=1)
+        assert_close(spread @ spread.T, inverse @ added @ inverse, rtol=1e-3, atol=1e-9)
+        moved = inverse @ added @ (truth - before.mean)[task].double()
+        assert_close(still.mean[task], before.mean[task].double() + moved, rtol=1e-4, atol=1e-6)
+        assert (torch.linalg.eigvalsh(added) > -1e-6).all()
+    assert_close(fit.doubt(still)[0].square(), torch.diagonal(torch.linalg.inv(still.precision[0])))
+
+
+def test_the_prior_is_the_familys_own_spread() -> None:
+    fit = Fit(POINTS, QUICK)
+    z = POINTS.standard(POINTS.parameters(POINTS.sample(20_000, np.random.default_rng(1)))).double()
+    covariance = torch.linalg.inv(fit.prior.precision.double())
+    assert_close(covariance, z.T @ z / len(z), rtol=0.05, atol=0.05)
+    assert (fit.prior.mean == 0.0).all()
+    assert torch.equal(fit.unknown, torch.ones(len(z[0])))
+
+
+def test_a_window_adds_the_more_precision_the_more_a_parameter_shows_in_it() -> None:
+    """Of a machine that is linear in what pushes: eight times as many ticks, eight times as much; from none, none."""
+    machines, truth = machines_and_truth(4)
+    fit = Fit(POINTS, QUICK)
+    before = stacked(fit.prior, 4)._replace(mean=truth)
+    window = driven(machines, POINTS, episodes=1, steps=12)
+    many = Window(*(torch.cat([part] * 8, dim=1) for part in window))
+    once, often = (fit.imagined(truth, before, w, torch.zeros_like(truth)).precision for w in (window, many))
+    assert_close(often - before.precision, 8.0 * (once - before.precision), rtol=0.02, atol=1e-3)
+    assert_close(fit(before, many).ticks, 8.0 * fit(before, window).ticks)
+    assert float(fit(before, window).ticks[0]) % QUICK.stretch == 0.0
+
+
 # The policy, and its training.
 
 

@@ -3,6 +3,7 @@ has learned is where other training begins."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from acclimate_trainer.algorithms.distillation.pupils import (
     RecurrentPupil,
     Seen,
 )
-from acclimate_trainer.algorithms.distillation.teachers import Valued
+from acclimate_trainer.algorithms.distillation.teachers import Told, Valued, learn_alone
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig
 from acclimate_trainer.algorithms.rl2.categorical import Scene
 from acclimate_trainer.algorithms.rl2.rl2 import Rl2
@@ -31,13 +32,14 @@ from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Policy, stacked
 from acclimate_trainer.contract.sources import Sources
 from acclimate_trainer.networks.view import View
-from acclimate_trainer.outer_loop.training import FOR_TRAINING, Progress, TrainingConfig, start, train
+from acclimate_trainer.outer_loop.training import FOR_TRAINING, Losses, Progress, TrainingConfig, start, train
 from acclimate_trainer.play.rollouts import headline
-from acclimate_trainer.play.trials import run_trial, trial_costs
+from acclimate_trainer.play.trials import draw_trial, run_trial, trial_costs
 from acclimate_trainer.play.watched import play
 from acclimate_trainer.runs.run_directory import RunDirectory
 from acclimate_trainer.tasks.point import PointFrameFamily
 from acclimate_trainer.tasks.reacher import ReacherFamily
+from acclimate_trainer.tasks.servo.family import ServoFamily
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -323,3 +325,39 @@ def test_an_oracle_may_teach_in_place_of_many() -> None:
     before, *_, after = trained(algorithm, TRAINING)
     assert changed(before, after) == set(before.meta) - {"sigma"}
     assert before.meta[FOR_TRAINING + "map"].shape == (1, 7, 2)
+
+
+def test_an_oracle_that_teaches_is_told_of_a_change_in_the_tick_in_which_it_happens() -> None:
+    """What it is told and what it would do, tick by tick, each with what is true then."""
+    family: Complete[Any] = Complete.of(ServoFamily("miswired"))
+    oracle = Reactive(family, ReactiveConfig(hidden=4), oracle=True)
+    policy, view = oracle.policy(oracle.initial(np.random.default_rng(0))), View.of(family)
+    trial = draw_trial(family, 3, np.random.default_rng(1), side_by_side=2, episodes=2, steps=6, change=1.0)
+    state = {n: v for n, v in stacked(policy, 3, 2).items() if n not in {"previous_action", "task"}}
+    seen = Seen.of(view, run_trial(policy, state, family, trial))
+    thought = Told(family, lambda: policy).thought({}, trial.course, seen)
+    assert all(2 < int(at) < 10 for at in trial.course.at)
+    for tick in range(12):
+        task = trial.course.told(family, tick)
+        for beside in range(2):
+            told = stacked(policy, 3, 1) | {"task": task}
+            told["previous_action"] = seen.previous[:, beside : beside + 1, tick]
+            act = policy.act(told, seen.obs[:, beside : beside + 1, tick], torch.zeros(3, 1, 1))
+            assert_close(thought.action[:, beside, tick], view.normal(act.action)[:, 0], rtol=1e-4, atol=1e-5)
+            assert_close(thought.features[:, beside, tick], view.told(task, 1)[:, 0])
+
+
+def test_each_teachers_gradient_is_clipped_by_itself_and_one_that_is_not_finite_is_left_out() -> None:
+    own = {"a": torch.zeros(3, 2).requires_grad_(), "b": torch.zeros(3, 1).requires_grad_()}
+    pulls = torch.tensor([0.03, 30.0, float("nan")])
+
+    def losses(params: Mapping[str, Tensor]) -> Losses:
+        total = pulls * (3.0 * params["a"][:, 0] + 4.0 * params["b"][:, 0])
+        return Losses(total, {"error": torch.tensor([1.0, 3.0, float("nan")])})
+
+    figures = learn_alone(losses, own, replace(TRAINING, task_clip=0.5))
+    assert figures == {"error": 2.0}
+    assert own["a"].grad is not None
+    assert own["b"].grad is not None
+    assert_close(own["a"].grad, torch.tensor([[0.09, 0.0], [0.3, 0.0], [0.0, 0.0]]))
+    assert_close(own["b"].grad, torch.tensor([[0.12], [0.4], [0.0]]))

@@ -14,7 +14,7 @@ from acclimate.task.spec import TaskSpec
 from acclimate_trainer.algorithms.reactive import Reactive, ReactiveConfig, ReactivePolicy
 from acclimate_trainer.compiled.ride import Change
 from acclimate_trainer.contract.complete import Complete
-from acclimate_trainer.contract.family import Cost, Session, TaskFamily
+from acclimate_trainer.contract.family import Cost, Session, Step, TaskFamily
 from acclimate_trainer.contract.policy import Act, Tensors
 from acclimate_trainer.networks.view import View
 from acclimate_trainer.play.rollouts import (
@@ -297,6 +297,35 @@ def test_a_transition_into_another_episode_is_masked() -> None:
     expected = torch.tensor([1.0, 1, 1, 0, 1, 1, 1, 0, 1, 1])
     assert torch.equal(episodes.window().mask, expected.expand(3, 2, 10))
     assert_close(episodes.obs[:, :, 8, ::3], start)
+
+
+class Ending:
+    """A session of one machine that says of each tick whether an episode ended in it, and how."""
+
+    def __init__(self, *ends: tuple[bool, bool]) -> None:
+        self._ends, self._tick = ends, 0
+
+    @property
+    def obs(self) -> Tensor:
+        return torch.zeros(1, 1, 2)
+
+    def step(self, action: Tensor) -> Step:
+        del action
+        terminated, truncated = (torch.tensor([[end]]) for end in self._ends[self._tick])
+        self._tick += 1
+        return Step(torch.full((1, 1), float(self._tick)), terminated, truncated)
+
+
+def test_an_episode_ends_by_either_and_what_is_remembered_of_it_begins_anew() -> None:
+    """By the machine's own end as by that of its time: ticks are counted from there."""
+    never, own, time = (False, False), (True, False), (False, True)
+    session, policy = Ending(never, own, never, time, never, (True, True)), Counting()
+    around = Surroundings(session, torch.zeros(1, 1, 7, 2), torch.zeros(1, 1, 6, 1))  # type: ignore[arg-type]
+    episodes = rollout(policy, duty(0.0), SPEC, around)
+    assert episodes.ended.flatten().tolist() == [False, True] * 3
+    assert episodes.window().mask.flatten().tolist() == [1.0, 0.0] * 3
+    assert episodes.reward.flatten().tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert policy.seen == [0.0, 1.0] * 3
 
 
 def test_some_of_the_episodes_are_those_and_no_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from acclimate.task.spec import TaskSpec
 from acclimate_trainer.algorithms.successor import task_vector
 from acclimate_trainer.algorithms.successor.featured import Featured
 from acclimate_trainer.algorithms.successor.library import Successor, SuccessorConfig
-from acclimate_trainer.algorithms.successor.policies import UNIT, LibraryPolicy, PolicyConfig
+from acclimate_trainer.algorithms.successor.policies import UNIT, LibraryPolicy, PolicyConfig, readings
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.contract.policy import Act, Adapt, Policy, Tensors, Window, stacked
 from acclimate_trainer.networks.psi import Sizes, initial_library, library_psi
@@ -195,3 +196,80 @@ def test_rewards_that_a_family_does_not_observe_are_one_more_observation() -> No
         rtol=0,
         atol=1e-3,
     )
+
+
+def test_nothing_is_read_of_what_no_transition_to_be_learned_from_touches() -> None:
+    """Tick by tick: an observation counts where the transition from it or the one to it does."""
+    rng = torch.Generator().manual_seed(0)
+    mask = (torch.rand(2, 3, 8, generator=rng) > 0.5).float()
+    window = Window(
+        1.0 + torch.rand(2, 3, 9, 4, generator=rng), 1.0 + torch.rand(2, 3, 8, 2, generator=rng), mask
+    )
+    used = readings(window)
+    for t in range(9):
+        touched = torch.zeros(2, 3, dtype=torch.bool)
+        touched |= mask[:, :, t] > 0.0 if t < 8 else False
+        touched |= mask[:, :, t - 1] > 0.0 if t else False
+        assert torch.equal(used.obs[:, :, t], window.obs[:, :, t] * touched.unsqueeze(-1))
+    assert torch.equal(used.action, window.action * mask.unsqueeze(-1))
+    assert torch.equal(used.mask, mask)
+
+
+def test_what_is_done_is_worth_most_to_any_of_the_policies() -> None:
+    """Choice by choice: the largest wᵀψ of all policies and actions, noise included; and whose it was."""
+    policy = successor_policy()
+    assert isinstance(policy, LibraryPolicy)
+    rng = torch.Generator().manual_seed(1)
+    state = {**stacked(policy, 2, 5), "task_vector": torch.randn(2, 12, generator=rng)}
+    obs, noise = torch.randn(2, 5, 5, generator=rng), 0.05 * torch.randn(2, 5, policy.n_noise, generator=rng)
+    act = policy.act(state, obs, noise)
+    psi = policy.psi(state, FAMILY.inputs(obs))
+    whose = set[int]()
+    for task in range(2):
+        for row in range(5):
+            worth = psi[task, row] @ state["task_vector"][task] + noise[task, row]  # (P, A)
+            best, choice = divmod(int(worth.argmax()), worth.shape[1])
+            assert torch.equal(act.action[task, row], reacher.ACTIONS[choice])
+            assert float(act.info["policy"][task, row]) == best
+            whose.add(best)
+    assert len(whose) > 1
+    found = policy.values(state, obs, state["task_vector"].unsqueeze(1).expand(-1, 5, -1))
+    expected = torch.stack([(psi[t] @ state["task_vector"][t]).amax(1) for t in range(2)])
+    assert_close(found, expected)
+
+
+def test_refining_is_semi_gradient_td_on_the_best_policys_last_layer() -> None:
+    """Transition by transition: its ψ becomes that of GPI under w, and the other policies are worth what they were."""
+    policy = successor_policy(refine_steps=3, refine_lr=0.4)
+    assert isinstance(policy, LibraryPolicy)
+    window, before = explored(10, 5), stacked(policy, 1, 1)
+    window.mask[0, 2, 3] = 0.0
+    adapt = policy.adapt(before, window)
+    w, state = adapt.next["task_vector"][0].double(), {**before, "task_vector": adapt.next["task_vector"]}
+    obs, following = (part.reshape(1, -1, 5) for part in (window.obs[:, :, :-1], window.obs[:, :, 1:]))
+    taken = (window.action.reshape(-1, 1, 2) - reacher.ACTIONS).abs().sum(-1).argmin(-1)
+    counts = window.mask.flatten() > 0.0
+    after = policy.psi(state, FAMILY.inputs(following))[0].double() @ w  # (N, P, A)
+    best = int(after.amax(-1)[counts].sum(0).argmax())
+    others = after.clone()
+    others[:, best] = -math.inf
+    units = [
+        torch.nn.functional.pad(policy._units(state, FAMILY.inputs(x))[best], (0, 1), value=1.0).double()
+        for x in (obs, following)
+    ]
+    head = torch.cat([before["w2"], before["b2"]], dim=2)[0, best].double()
+    rate = 0.4 / float((units[0].square().sum(-1) * counts).sum())
+    phi = [reacher.features(reacher.directions(x[0, :, :2])).double() for x in (obs, following)]
+    for _ in range(3):
+        gradient = torch.zeros_like(head)
+        for n in map(int, counts.nonzero()):
+            ahead = (units[1][n] @ head).view(9, 12)
+            chosen = int(torch.maximum(ahead @ w, others[n].amax(0)).argmax())
+            error = phi[1][n] - phi[0][n] + 0.9 * ahead[chosen] - (units[0][n] @ head).view(9, 12)[taken[n]]
+            gradient.view(-1, 9, 12)[:, taken[n]] += units[0][n][:, None] * error
+        head = head + rate * gradient
+    found = torch.cat([adapt.next["w2"], adapt.next["b2"]], dim=2)[0]
+    assert_close(found[best].double(), head, rtol=1e-3, atol=1e-5)
+    step = (found - torch.cat([before["w2"], before["b2"]], dim=2)[0]).square().sum()
+    moved = (adapt.next["task_vector"] - before["task_vector"]).square().sum()
+    assert_close(adapt.info["step_norm"][0], (step + moved).sqrt(), rtol=1e-3, atol=1e-5)

@@ -21,9 +21,12 @@ from acclimate_trainer.outer_loop.training import (
     Losses,
     Progress,
     TrainingConfig,
+    clip_gradient,
     meta_gradient,
     start,
+    ticks_per_iteration,
     train,
+    validation,
 )
 from acclimate_trainer.runs.configuration import Config, FamilyConfig
 from acclimate_trainer.runs.run_directory import RunDirectory
@@ -338,3 +341,62 @@ def test_a_training_that_diverges_ends_in_a_sentence_before_its_step() -> None:
         train(Diverging(), config, 0, start(Diverging(), 0), lambda progress, _: kept.append(progress))
     assert [progress.iteration for progress in kept] == [1, 2]
     assert all(bool(torch.isfinite(progress.meta["x"]).all()) for progress in kept)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "validations", "at"),
+    [
+        (400, 10, [*range(220, 401, 20)]),
+        (100, 10, [75, 100]),
+        (1000, 4, [625, 750, 875, 1000]),
+        (40, 10, [40]),
+        (39, 10, []),
+        (400, 0, []),
+    ],
+)
+def test_it_is_judged_evenly_in_the_second_half(iterations: int, validations: int, at: list[int]) -> None:
+    config = replace(SHORT, iterations=iterations, validations=validations)
+    assert [i for i in range(iterations + 1) if config.validates(i)] == at
+
+
+class Judged(Pull):
+    """Notes what it is asked for; every batch has other losses, some of which may not be finite."""
+
+    def __init__(self, losses: Tensor) -> None:
+        super().__init__(torch.zeros(1, 1), torch.ones(1))
+        self.rows, self.asked = losses, list[tuple[int, float, tuple[int, ...]]]()
+
+    def losses(self, meta: Tensors, tasks: int, rng: np.random.Generator, progress: float) -> Losses:
+        del rng
+        self.asked.append((tasks, progress, tuple(meta["theta"].shape)))
+        return Losses(self.rows[len(self.asked) - 1], {})
+
+
+def test_a_policy_is_judged_by_all_kept_machines_as_they_are_at_the_end() -> None:
+    """Of 40 iterations the last one is made at 39/40 of training."""
+    algorithm = Judged(torch.tensor([[1.0, 2.0], [3.0, float("nan")], [5.0, 6.0], [float("inf"), 8.0]]))
+    config = replace(SHORT, iterations=40, meta_batch_size=2)
+    loss = validation(algorithm, {"theta": torch.zeros(1)}, config, 0)
+    assert loss == pytest.approx((1.0 + 2.0 + 3.0 + 8.0 + 5.0 + 6.0 + 8.0 + 8.0) / 8.0)
+    assert algorithm.asked == [(2, 1.0 - 1.0 / 40.0, (2, 1))] * 4
+    hopeless = Judged(torch.full((4, 2), float("nan")))
+    assert validation(hopeless, {"theta": torch.zeros(1)}, config, 0) == float("inf")
+
+
+def test_ticks_of_an_iteration_are_those_of_all_episodes() -> None:
+    robust, maml = ALGORITHMS["robust"], ALGORITHMS["maml"]
+    assert ticks_per_iteration(robust, SHORT, 0) == 3 * 2 * 8
+    assert ticks_per_iteration(maml, SHORT, 0) % (3 * 8) == 0
+    assert ticks_per_iteration(robust, replace(SHORT, meta_batch_size=5), 0) == 5 * 2 * 8
+
+
+def test_a_gradient_is_clipped_to_its_largest_norm_and_told_as_it_was() -> None:
+    for limit, factor in ((10.0, 1.0), (2.5, 0.5)):
+        meta = {"a": torch.tensor([1.0, 2.0]).requires_grad_(), "b": torch.tensor([3.0]).requires_grad_()}
+        norm = clip_gradient((3.0 * meta["a"][0] + 4.0 * meta["b"]).sum(), meta, limit)
+        assert norm == pytest.approx(5.0)
+        assert meta["a"].grad is not None
+        assert meta["b"].grad is not None
+        assert [*meta["a"].grad.tolist(), *meta["b"].grad.tolist()] == pytest.approx(
+            [3.0 * factor, 0.0, 4.0 * factor], rel=1e-4
+        )

@@ -209,3 +209,10 @@ def test_the_policy_is_that_of_the_algorithm_alone() -> None:
 
 def _initial(family: TaskFamily[object]) -> dict[str, Tensor]:
     return Reactive(family, TINY, oracle=False).initial(np.random.default_rng(0))
+
+
+def test_what_is_typical_is_so_of_the_whole_ranges_however_narrow_they_are_when_it_is_asked_for() -> None:
+    whole = Complete.of(PointFamily())
+    narrowed = Narrowed(whole)
+    narrowed.draw = lambda n, _: np.full((n, len(whole.properties)), 0.9)
+    assert torch.equal(narrowed.typical, whole.typical)
