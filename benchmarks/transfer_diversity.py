@@ -26,7 +26,6 @@ from acclimate.fields import Json
 from acclimate.stats import Floats, clustered_interval, mean_interval
 from acclimate_trainer.algorithms.widening import Narrowed, ranges
 from acclimate_trainer.api import train
-from acclimate_trainer.compiled.driving import forget
 from acclimate_trainer.contract.complete import Complete
 from acclimate_trainer.play.rollouts import headline
 from acclimate_trainer.play.trials import draw_trial, run_trial, trial_costs
@@ -115,7 +114,6 @@ def _shown(found: Mapping[str, Sequence[Trained]]) -> Json:
 
 def _trained(kind: str, width: str, seed: int) -> Trained:
     """Train and drive the machines of every set, or take what is there."""
-    forget()  # what was compiled for other trainings
     path = FOLDER / f"{kind}_{width}_{seed}"
     if not (path / CURVE).is_file():
         train(config(kind, width), out=path, seed=seed)

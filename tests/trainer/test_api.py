@@ -14,6 +14,8 @@ import torch
 from acclimate.command import cli
 from acclimate.errors import UsageError
 from acclimate_trainer.api import Run, train
+from acclimate_trainer.compiled import driving
+from acclimate_trainer.runs import training_run
 from acclimate_trainer.runs.configuration import Config, parse_config
 from acclimate_trainer.runs.run_directory import METRICS, RunDirectory
 
@@ -112,3 +114,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written() -> None:
 def test_it_is_at_the_top_of_the_package() -> None:
     assert acclimate.train is train
     assert METRICS in {path.name for path in acclimate.train(TREE).path.iterdir()}
+
+
+def test_one_training_after_the_other_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Only so much that is compiled is kept, and it is not kept for trainings that are over."""
+    monkeypatch.setattr(training_run, "_WORTH_IT", 1)
+    monkeypatch.setattr(driving, "_MOST_KINDS", 2)
+    for hidden in (3, 4, 5):
+        train(TREE, out=f"runs/{hidden}", changes={"robust.hidden": hidden})
+    assert "is driven by torch and not compiled" not in capfd.readouterr().err

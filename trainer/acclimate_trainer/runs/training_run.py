@@ -12,7 +12,7 @@ import torch
 from acclimate.errors import UsageError
 
 from acclimate_trainer.algorithms.distillation.imitation import Imitation
-from acclimate_trainer.compiled.driving import compiling, notes
+from acclimate_trainer.compiled.driving import compiling, forget, notes
 from acclimate_trainer.compiled.stopwatch import STOPWATCH
 from acclimate_trainer.contract.family import HasClassical
 from acclimate_trainer.outer_loop.training import Algorithm, Progress, TrainingConfig, train
@@ -80,6 +80,7 @@ def _train(run: RunDirectory, config: Config, algorithm: Algorithm, fresh: Progr
             run.save(progress)
             saved = time.monotonic()
 
+    forget()  # what was compiled for other trainings of this process, of which only so much is kept
     try:
         with compiling(is_compiled(config.training)):
             train(algorithm, config.training, config.seed, newest, report)
