@@ -45,14 +45,14 @@ def _paths(axes: Axes, start: str) -> None:
 
 def _steps(axes: Axes) -> None:
     found = figures(NAME)
+    labels = []
     for place, (start, (label, colour)) in enumerate(_STARTS.items()):
         steps, arrived = found[f"steps.{start}"], found[f"arrived.{start}"]
         axes.bar(place, steps.mean, color=ink.LINES[colour], width=0.6)
         if steps.n > 1:  # of one training there is no interval
             axes.vlines(place, max(steps.low, 0.0), steps.high, color=ink.INK, lw=1.2)
-        axes.annotate(f"{label}\n{arrived.mean:.0%} arrived", (place, steps.mean), xytext=(0, 5), ha="center",
-                      fontsize=8.5, textcoords="offset points")  # fmt: skip
-    axes.set(xticks=[], ylabel="control ticks of fine-tuning until it goes there")
-    axes.margins(y=0.25)
+        labels.append(f"{label}\n{arrived.mean:.0%} arrived")
+    axes.set_xticks(range(len(labels)), labels, fontsize=8.5)
+    axes.set_ylabel("control ticks of fine-tuning until it goes there")
     n = found["steps.maximum_entropy"].n
     axes.set_title(f"to one of 8 directions, from three starts; trainings: {n}", fontsize=9.5)
