@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from acclimate.fields import Json
 from acclimate.stats import mean_interval
-from acclimate_bridge.evaluation.rig import PID_TUNED
+from acclimate_bridge.evaluation.rig import GUARDED, PID_TUNED
 from acclimate_demo.report import mapping, rows_of
 
 from benchmarks._servos import (
@@ -42,7 +42,7 @@ def run(seed: int) -> Mapping[str, Figure]:
         out |= {f"{preset}.{name}": figure for name, figure in compared(table, ADAPTIVE).items()}
         out |= {
             f"{preset}.{after}.worse_by_10_percent": table.worse_by_10_percent("identify_0", after)
-            for after in ("identify_1", "identify_2")
+            for after in ("identify_1", "identify_2", GUARDED)  # the guard is that of identify here
         }
         tuned = Table([first])
         for measure in ("error", "chatter", "energy", "saturated"):
