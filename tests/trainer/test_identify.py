@@ -93,6 +93,20 @@ def test_a_sign_is_found_by_its_starts() -> None:
     assert torch.equal(found.belief.mean[:, polarity].float().sign(), truth[:, polarity].sign())
 
 
+def test_a_motor_without_a_polarity_is_never_found() -> None:
+    """Little motion says little, and then what was thought before is likeliest, which has no sign."""
+    family = Complete.of(ServoFamily("miswired"))
+    machines = family.sample(16, np.random.default_rng(4))
+    fit, seen = Fit(family, QUICK), driven(machines, family, episodes=1, steps=20)
+    found = fit(
+        stacked(fit.prior, 16),
+        seen._replace(action=0.0 * seen.action, obs=seen.obs[:, :, :1] + 0.0 * seen.obs),
+    )
+    polarity = [p.scale for p in family.spec.parameters].index("sign")
+    possible = family.standard(family.parameters(machines))[:, polarity].unique()
+    assert torch.isin(found.belief.mean[:, polarity].float(), possible).all()
+
+
 def test_from_nothing_it_returns_what_was_thought_before() -> None:
     machines, truth = machines_and_truth(3)
     window, fit = driven(machines, POINTS, episodes=2, steps=20), Fit(POINTS, QUICK)

@@ -214,9 +214,11 @@ class Fit:
         )
 
     def _likely(self, belief: Belief, stretches: Stretches) -> Tensor:
-        """The likeliest starts, (T·descents, P); what was thought before is one to choose from."""
+        """The likeliest starts, (T·descents, P); what was thought before is one to choose from, with either sign: at
+        first it has none, and a motor without a polarity is no machine."""
         tasks = len(belief.mean)
-        z = torch.cat([belief.mean.unsqueeze(1), self._starts.expand(tasks, -1, -1)], dim=1)
+        before = [torch.where(self._free > 0.0, belief.mean, sign) for sign in (self._low, self._high)]
+        z = torch.cat([torch.stack(before, dim=1), self._starts.expand(tasks, -1, -1)], dim=1)
         count = z.shape[1]
         many, cut, flat = belief.each(count), stretches.each(count), z.flatten(0, 1)
         rest = (cut.measured - self._cutter.predict(flat, cut)) * cut.valid[..., None, None]
