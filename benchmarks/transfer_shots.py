@@ -36,7 +36,7 @@ class Transfer(NamedTuple):
 
 
 TRANSFERS: Mapping[str, Transfer] = {
-    "servo_wide": Transfer("servo:preset=wide", "servo:preset=wide", 1300, 6.0, 4, 3),
+    "servo_wide": Transfer("servo:preset=wide", "servo:preset=wide", 1300, 6.0, 4, 1),
 }
 
 
